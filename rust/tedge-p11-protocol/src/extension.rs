@@ -1,0 +1,170 @@
+//! Frames of this project's own, for what version 1 can't say. They lie behind an outer
+//! discriminant of their own; a signer that does not know it answers with an Error frame, and a
+//! client then keeps to version 1. See `docs/protocol.md`.
+
+use crate::codec::{DecodeError, Reader, Wire, Writer, wire_struct};
+use crate::frame::Bytes;
+use crate::pin::Pin;
+use crate::scheme::SignatureScheme;
+
+/// A request of this project's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtensionRequest {
+    /// All that a TLS client needs to know of a key, answered by [`ExtensionResponse::KeyInfo`].
+    KeyInfo(KeyInfoRequest),
+    /// Sign with any scheme, answered by `Response::Signature`.
+    Sign(ExtensionSign),
+    /// Make a key pair of any type, answered by [`ExtensionResponse::KeyInfo`].
+    CreateKey(ExtensionCreateKey),
+}
+
+/// An answer of this project's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtensionResponse {
+    /// A key, described.
+    KeyInfo(KeyInfo),
+}
+
+wire_struct! {
+    /// Fields of [`ExtensionRequest::KeyInfo`].
+    KeyInfoRequest {
+        /// RFC 7512 URI of the key.
+        uri: Option<String>,
+        /// User PIN of its token.
+        pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::Sign`].
+    ExtensionSign {
+        /// The message; the signer hashes it.
+        to_sign: Bytes,
+        /// RFC 7512 URI of the key.
+        uri: Option<String>,
+        /// The scheme.
+        scheme: SignatureScheme,
+        /// User PIN of the key's token.
+        pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::CreateKey`].
+    ExtensionCreateKey {
+        /// RFC 7512 URI of the token.
+        uri: Option<String>,
+        /// Type and size.
+        key: KeySpec,
+        /// `CKA_LABEL` of both objects.
+        label: String,
+        /// `CKA_ID` of both objects; made at random without.
+        id: Option<Bytes>,
+        /// User PIN of the token.
+        pin: Option<Pin>,
+    }
+
+    /// A private key, without anything secret.
+    KeyInfo {
+        /// RFC 7512 URI that names this key and no other.
+        uri: String,
+        /// DER `SubjectPublicKeyInfo` (RFC 5280, section 4.1).
+        spki: Bytes,
+        /// What the key can sign with, in the order that a TLS 1.3 client prefers.
+        schemes: Vec<SignatureScheme>,
+    }
+}
+
+/// Type and size of a key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySpec {
+    /// EC on P-256.
+    EcP256,
+    /// EC on P-384.
+    EcP384,
+    /// EC on P-521.
+    EcP521,
+    /// RSA with a modulus of 2048 bits.
+    Rsa2048,
+    /// RSA with a modulus of 3072 bits.
+    Rsa3072,
+    /// RSA with a modulus of 4096 bits.
+    Rsa4096,
+    /// Ed25519.
+    Ed25519,
+}
+
+impl Wire for ExtensionRequest {
+    const MIN_LEN: usize = 1;
+
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::KeyInfo(request) => {
+                out.put_varint(0);
+                request.encode(out);
+            }
+            Self::Sign(request) => {
+                out.put_varint(1);
+                request.encode(out);
+            }
+            Self::CreateKey(request) => {
+                out.put_varint(2);
+                request.encode(out);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.take_discriminant()? {
+            0 => Wire::decode(input).map(Self::KeyInfo),
+            1 => Wire::decode(input).map(Self::Sign),
+            2 => Wire::decode(input).map(Self::CreateKey),
+            other => Err(DecodeError::UnknownFrame(other)),
+        }
+    }
+}
+
+impl Wire for ExtensionResponse {
+    const MIN_LEN: usize = 1;
+
+    fn encode(&self, out: &mut Writer) {
+        let Self::KeyInfo(info) = self;
+        out.put_varint(0);
+        info.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.take_discriminant()? {
+            0 => Wire::decode(input).map(Self::KeyInfo),
+            other => Err(DecodeError::UnknownFrame(other)),
+        }
+    }
+}
+
+impl Wire for KeySpec {
+    const MIN_LEN: usize = 1;
+
+    fn encode(&self, out: &mut Writer) {
+        let position = KEY_SPECS.iter().position(|spec| spec == self);
+        // KEY_SPECS lists every variant, so there is a position.
+        out.put_varint(position.unwrap_or_default() as u64);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let value = input.take_discriminant()?;
+        KEY_SPECS
+            .get(value as usize)
+            .copied()
+            .ok_or(DecodeError::UnknownVariant {
+                what: "key type",
+                value,
+            })
+    }
+}
+
+/// At their discriminants.
+const KEY_SPECS: [KeySpec; 7] = [
+    KeySpec::EcP256,
+    KeySpec::EcP384,
+    KeySpec::EcP521,
+    KeySpec::Rsa2048,
+    KeySpec::Rsa3072,
+    KeySpec::Rsa4096,
+    KeySpec::Ed25519,
+];

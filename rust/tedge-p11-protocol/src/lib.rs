@@ -1,0 +1,30 @@
+//! What client and signer agree on: the frames of the tedge-p11-server protocol and their encoding,
+//! the limits on them, PKCS#11 URIs (RFC 7512), PINs and TLS signature schemes (RFC 8446).
+//!
+//! Nothing here opens a socket or calls a PKCS#11 module.
+
+mod codec;
+mod decoder;
+mod extension;
+mod frame;
+mod pin;
+mod scheme;
+mod uri;
+
+pub use codec::DecodeError;
+pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
+pub use extension::{
+    ExtensionCreateKey, ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfo,
+    KeyInfoRequest, KeySpec,
+};
+pub use frame::{
+    Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken,
+    KeyEntry, KeyPairParams, KeyParams, ListKeys, Request, Response, Sign, SignWithScheme,
+    TokenEntry, V1Scheme,
+};
+pub use pin::{Pin, PinError};
+pub use scheme::{SignatureAlgorithm, SignatureScheme};
+pub use uri::{ObjectType, PinSource, Uri, UriError};
+
+/// Where the signer listens unless told otherwise, as thin-edge.io's does.
+pub const DEFAULT_SOCKET_PATH: &str = "/run/tedge-p11-server/tedge-p11-server.sock";

@@ -1,0 +1,115 @@
+//! A PIN: wiped from memory when dropped, never printed.
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A PIN of a token's user or security officer. It is never empty; it is wiped when dropped, and
+/// its `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct Pin(Zeroizing<String>);
+
+/// Why there is no PIN where one was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The PIN is the empty string.
+    #[error("the PIN is empty")]
+    Empty,
+    /// The file that should hold the PIN can't be read.
+    #[error("cannot read the PIN from {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file holds more than a PIN.
+    #[error("{path} holds more than {max} bytes: not a PIN")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// Most bytes a PIN file may have.
+        max: usize,
+    },
+}
+
+impl Pin {
+    /// Takes the PIN out of `text`, which is not left anywhere else.
+    pub fn new(text: String) -> Result<Self, PinError> {
+        let text = Zeroizing::new(text);
+        if text.is_empty() {
+            return Err(PinError::Empty);
+        }
+        Ok(Self(text))
+    }
+
+    /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line.
+    pub fn read_file(path: &Path) -> Result<Self, PinError> {
+        let unreadable = |source| PinError::Unreadable {
+            path: path.display().to_string(),
+            source,
+        };
+        // Reserved at once, so that no copy stays behind when the vector grows.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes))
+            .map_err(unreadable)?;
+        if bytes.len() > MAX_FILE_LEN {
+            return Err(PinError::TooLong {
+                path: path.display().to_string(),
+                max: MAX_FILE_LEN,
+            });
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            unreadable(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "not UTF-8",
+            ))
+        })?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        Self::new(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+
+    /// The PIN itself, for the one call that hands it to a token or writes it into a frame.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for Pin {
+    /// Takes the same time wherever two PINs of one length differ.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Pin {}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin(..)")
+    }
+}
+
+/// Longest PIN file in bytes. PKCS#11 tokens take up to 255 bytes at most.
+const MAX_FILE_LEN: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        let pin = Pin::new("hunter2".into()).unwrap();
+        assert_eq!(format!("{pin:?} {:?}", Some(&pin)), "Pin(..) Some(Pin(..))");
+    }
+
+    #[test]
+    fn empty_is_no_pin() {
+        assert!(matches!(Pin::new(String::new()), Err(PinError::Empty)));
+    }
+}
