@@ -8,6 +8,7 @@ mod decoder;
 mod extension;
 mod frame;
 mod pin;
+mod public_key;
 mod scheme;
 mod uri;
 
@@ -23,8 +24,14 @@ pub use frame::{
     TokenEntry, V1Scheme,
 };
 pub use pin::{Pin, PinError};
+pub use public_key::PublicKey;
 pub use scheme::{SignatureAlgorithm, SignatureScheme};
 pub use uri::{ObjectType, PinSource, Uri, UriError};
+
+/// Object identifiers of curves.
+pub mod curve {
+    pub use crate::public_key::{ED25519, P256, P384, P521};
+}
 
 /// Where the signer listens unless told otherwise, as thin-edge.io's does.
 pub const DEFAULT_SOCKET_PATH: &str = "/run/tedge-p11-server/tedge-p11-server.sock";

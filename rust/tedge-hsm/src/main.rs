@@ -1,0 +1,28 @@
+//! tedge-hsm: takes a blank HSM to a device that connects with the key in it.
+
+mod args;
+mod command;
+mod logging;
+mod mqtt;
+mod pins;
+mod store;
+mod tls;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    logging::init();
+    match command::run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not eprintln!, which panics when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "tedge-hsm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

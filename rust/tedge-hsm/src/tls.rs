@@ -1,0 +1,173 @@
+//! A TLS connection with a client certificate, and what it took.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tedge_p11_client::{ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme};
+
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection whose handshake is done on this side.
+pub(crate) struct Handshake {
+    pub(crate) stream: TlsStream,
+    /// From the first byte to the client's Finished, the connection of TCP not counted.
+    pub(crate) duration: Duration,
+    /// What was signed with and how long it took; none if the server asked for no certificate.
+    pub(crate) signature: Option<(SignatureScheme, Duration)>,
+}
+
+/// Connects with `key` and the certificate chain in the file `cert`; the server must have a
+/// certificate for `host` from one of those in the file `ca`.
+pub(crate) fn connect(
+    host: &str,
+    port: u16,
+    key: Arc<dyn PrivateKey>,
+    cert: &Path,
+    ca: &Path,
+    limit: Duration,
+) -> anyhow::Result<Handshake> {
+    let timed = Arc::new(TimedKey {
+        key,
+        signature: Mutex::default(),
+    });
+    let resolver = ClientCertResolver::new(timed.clone(), cert)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?)
+        .with_client_cert_resolver(Arc::new(resolver));
+    let name = ServerName::try_from(host.to_owned())
+        .with_context(|| format!("{host} is no host name or address"))?;
+    let tcp = connect_tcp(host, port, limit)
+        .with_context(|| format!("cannot connect to {host} port {port}"))?;
+    let started = Instant::now();
+    let connection = ClientConnection::new(Arc::new(config), name)?;
+    let mut stream = StreamOwned::new(connection, tcp);
+    while stream.conn.is_handshaking() {
+        stream
+            .conn
+            .complete_io(&mut stream.sock)
+            .map_err(|error| explain(&error))
+            .with_context(|| format!("the TLS handshake with {host} port {port} failed"))?;
+    }
+    let signature = *timed.signature();
+    Ok(Handshake {
+        stream,
+        duration: started.elapsed(),
+        signature,
+    })
+}
+
+/// What a failed read or write on a TLS connection means. In TLS 1.3 the server judges the client's
+/// certificate after the client's handshake is done, so its verdict comes with the first read.
+pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
+    use rustls::AlertDescription as Alert;
+    let tls = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<rustls::Error>());
+    match (tls, error.kind()) {
+        (Some(rustls::Error::AlertReceived(alert)), _) => {
+            let refused = matches!(
+                alert,
+                Alert::CertificateRequired
+                    | Alert::BadCertificate
+                    | Alert::UnsupportedCertificate
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateExpired
+                    | Alert::CertificateUnknown
+                    | Alert::UnknownCA
+                    | Alert::AccessDenied
+                    | Alert::DecryptError
+            );
+            let what = if refused {
+                "the server refused the client certificate"
+            } else {
+                "the server broke off"
+            };
+            anyhow!("{what}: TLS alert {alert:?}")
+        }
+        (Some(error), _) => anyhow!("{error}"),
+        (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            anyhow!("no answer in time")
+        }
+        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            anyhow!("the server closed the connection")
+        }
+        (None, _) => anyhow!("{error}"),
+    }
+}
+
+/// Takes the time of the last signature.
+#[derive(Debug)]
+struct TimedKey {
+    key: Arc<dyn PrivateKey>,
+    signature: Mutex<Option<(SignatureScheme, Duration)>>,
+}
+
+impl TimedKey {
+    fn signature(&self) -> std::sync::MutexGuard<'_, Option<(SignatureScheme, Duration)>> {
+        self.signature
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PrivateKey for TimedKey {
+    fn uri(&self) -> &str {
+        self.key.uri()
+    }
+
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.key.schemes()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let started = Instant::now();
+        let signature = self.key.sign(scheme, message)?;
+        *self.signature() = Some((scheme, started.elapsed()));
+        Ok(signature)
+    }
+}
+
+fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
+    let failed = || format!("cannot read certificates from {}", ca.display());
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(ca).with_context(failed)?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots
+            .add(certificate.with_context(failed)?)
+            .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
+    }
+    if roots.is_empty() {
+        return Err(anyhow!("there is none in it").context(failed()));
+    }
+    Ok(roots)
+}
+
+/// Tries every address of the host; the last failure is reported.
+fn connect_tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(limit))?;
+                stream.set_write_timeout(Some(limit))?;
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

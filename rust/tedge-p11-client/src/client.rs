@@ -1,0 +1,280 @@
+//! Requests over the socket, one a connection.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tedge_p11_protocol::{
+    ChangePin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey, ExtensionRequest, InitToken,
+    KeyEntry, KeyPairParams, KeyParams, KeySpec, ListKeys, MAX_REQUEST_LEN, Pin, Request, Response,
+    TokenEntry,
+};
+
+use crate::error::Error;
+
+/// A signer's socket. Every request makes a connection of its own, so a client may be shared by
+/// threads and outlives restarts of the signer.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+    limits: TimeLimits,
+}
+
+/// How long the steps of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// For the signer to accept the connection.
+    pub connect: Duration,
+    /// For the whole answer, the token's work included.
+    pub read: Duration,
+    /// For the signer to take the request.
+    pub write: Duration,
+}
+
+impl Default for TimeLimits {
+    /// 30 seconds each: a TPM takes seconds, and may have others to serve before.
+    fn default() -> Self {
+        let limit = Duration::from_secs(30);
+        Self {
+            connect: limit,
+            read: limit,
+            write: limit,
+        }
+    }
+}
+
+impl Client {
+    /// Nothing is connected yet.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            path: socket.into(),
+            limits: TimeLimits::default(),
+        }
+    }
+
+    /// With other limits on time.
+    #[must_use]
+    pub fn with_limits(self, limits: TimeLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Asks whether there is a signer that has loaded its module.
+    pub fn ping(&self) -> Result<(), Error> {
+        match self.request(&Request::Ping)? {
+            Response::Pong => Ok(()),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// All tokens, initialised or not.
+    pub fn tokens(&self) -> Result<Vec<TokenEntry>, Error> {
+        match self.request(&Request::ListTokens)? {
+            Response::Tokens(tokens) => Ok(tokens),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// The keys that `uri` leaves.
+    pub fn keys(&self, uri: Option<&str>, pin: Option<&Pin>) -> Result<Vec<KeyEntry>, Error> {
+        let request = Request::ListKeys(ListKeys {
+            uri: uri.map(str::to_owned),
+            pin: pin.cloned(),
+        });
+        match self.request(&request)? {
+            Response::Keys(keys) => Ok(keys),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Initialises a token and returns its URI.
+    pub fn init_token(
+        &self,
+        uri: Option<&str>,
+        label: &str,
+        so_pin: Option<&Pin>,
+        pin: Option<&Pin>,
+    ) -> Result<String, Error> {
+        let request = Request::InitToken(InitToken {
+            label: label.to_owned(),
+            so_pin: so_pin.cloned(),
+            pin: pin.cloned(),
+            uri: uri.map(str::to_owned),
+        });
+        match self.request(&request)? {
+            Response::InitToken(uri) => Ok(uri),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Makes a key pair on the token that `uri` names and returns the key's URI.
+    pub fn create_key(
+        &self,
+        uri: &str,
+        pin: Option<&Pin>,
+        spec: KeySpec,
+        label: &str,
+        id: Option<&[u8]>,
+    ) -> Result<String, Error> {
+        use tedge_p11_protocol::ExtensionResponse::KeyInfo;
+        let id = id.map(|id| id.to_vec().into());
+        let label = label.to_owned();
+        let request = match v1_params(spec) {
+            Some(key) => Request::CreateKey(CreateKey {
+                uri: uri.to_owned(),
+                params: KeyPairParams { key, label, id },
+                pin: pin.cloned(),
+            }),
+            None => Request::Extension(ExtensionRequest::CreateKey(ExtensionCreateKey {
+                uri: Some(uri.to_owned()),
+                key: spec,
+                label,
+                id,
+                pin: pin.cloned(),
+            })),
+        };
+        match self.request(&request)? {
+            Response::CreatedKey(key) => Ok(key.uri),
+            Response::Extension(KeyInfo(key)) => Ok(key.uri),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Deletes a key and returns the URIs of what is gone.
+    pub fn delete_key(&self, uri: &str, pin: Option<&Pin>) -> Result<Vec<String>, Error> {
+        let request = Request::DeleteKey(DeleteKey {
+            uri: uri.to_owned(),
+            pin: pin.cloned(),
+        });
+        match self.request(&request)? {
+            Response::DeletedKeys(uris) => Ok(uris),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Changes the user PIN of a token.
+    pub fn change_pin(&self, uri: Option<&str>, old: Option<&Pin>, new: &Pin) -> Result<(), Error> {
+        let request = Request::ChangePin(ChangePin {
+            uri: uri.map(str::to_owned),
+            new_pin: new.clone(),
+            old_pin: old.cloned(),
+            so_pin: None,
+            reset: false,
+        });
+        match self.request(&request)? {
+            Response::ChangePin(_) => Ok(()),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Sends one request and reads its answer. An Error frame comes as [`Error::Refused`].
+    pub(crate) fn request(&self, request: &Request) -> Result<Response, Error> {
+        let frame = request.encode();
+        if frame.len() > MAX_REQUEST_LEN {
+            return Err(Error::TooLong {
+                len: frame.len(),
+                max: MAX_REQUEST_LEN,
+            });
+        }
+        let mut stream = self.connect().map_err(|source| Error::Connect {
+            path: self.path.clone(),
+            source,
+        })?;
+        stream
+            .set_write_timeout(Some(self.limits.write))
+            .and_then(|()| stream.write_all(&frame))
+            .and_then(|()| stream.shutdown(Shutdown::Write))
+            .map_err(|source| self.broken(source, self.limits.write))?;
+        match self.read(&mut stream)? {
+            Response::Error(message) => Err(Error::Refused(message)),
+            response => Ok(response),
+        }
+    }
+
+    /// Waits while the signer's queue is full, but not longer than the limit: connecting to a UNIX
+    /// socket obeys the timeout for sending.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let socket = socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        set_socket_timeout(&socket, Timeout::Send, Some(self.limits.connect))?;
+        connect(&socket, &SocketAddrUnix::new(&self.path)?).map_err(|error| {
+            let error = io::Error::from(error);
+            match error.kind() {
+                ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+                _ => error,
+            }
+        })?;
+        Ok(UnixStream::from(socket))
+    }
+
+    fn read(&self, stream: &mut UnixStream) -> Result<Response, Error> {
+        let deadline = Instant::now() + self.limits.read;
+        let mut decoder = Decoder::for_response();
+        let mut chunk = [0; 4096];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.broken(ErrorKind::TimedOut.into(), self.limits.read));
+            }
+            let read = stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| stream.read(&mut chunk));
+            let len = match read {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(|error| self.broken(error, self.limits.read))?,
+            };
+            if len == 0 {
+                return Err(if decoder.is_empty() {
+                    self.broken(ErrorKind::UnexpectedEof.into(), self.limits.read)
+                } else {
+                    Error::Malformed(decoder.ended())
+                });
+            }
+            if let Some(response) = decoder.push(&chunk[..len]).map_err(Error::Malformed)? {
+                return Ok(response);
+            }
+        }
+    }
+
+    fn broken(&self, source: io::Error, limit: Duration) -> Error {
+        let path = self.path.clone();
+        match source.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout { path, limit },
+            ErrorKind::UnexpectedEof => Error::Lost {
+                path,
+                source: io::Error::new(
+                    ErrorKind::UnexpectedEof,
+                    "it closed the connection without an answer",
+                ),
+            },
+            _ => Error::Lost { path, source },
+        }
+    }
+}
+
+/// What version 1 can ask for.
+fn v1_params(spec: KeySpec) -> Option<KeyParams> {
+    Some(match spec {
+        KeySpec::EcP256 => KeyParams::Ec { curve: 256 },
+        KeySpec::EcP384 => KeyParams::Ec { curve: 384 },
+        KeySpec::EcP521 => KeyParams::Ec { curve: 521 },
+        KeySpec::Rsa2048 => KeyParams::Rsa { bits: 2048 },
+        KeySpec::Rsa3072 => KeyParams::Rsa { bits: 3072 },
+        KeySpec::Rsa4096 => KeyParams::Rsa { bits: 4096 },
+        KeySpec::Ed25519 => return None,
+    })
+}

@@ -1,0 +1,71 @@
+//! Why a request to the signer failed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tedge_p11_protocol::DecodeError;
+
+/// Why a request to the signer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no signer at the socket, or this user may not open it.
+    #[error("cannot connect to the signer at {}: {source}{}", path.display(), connect_hint(source))]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The connection broke.
+    #[error("lost the signer at {}: {source}", path.display())]
+    Lost {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The signer did not answer in time.
+    #[error("the signer at {} did not answer within {} s", path.display(), limit.as_secs())]
+    Timeout {
+        /// The socket.
+        path: PathBuf,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The request is longer than the protocol allows.
+    #[error("the request has {len} bytes, the protocol allows {max}")]
+    TooLong {
+        /// Bytes of the request.
+        len: usize,
+        /// Most bytes allowed.
+        max: usize,
+    },
+    /// The signer answered with something that is no frame.
+    #[error("the signer's answer is malformed: {0}")]
+    Malformed(DecodeError),
+    /// The signer answered with a frame that does not belong to the request.
+    #[error("the signer's answer does not belong to the request")]
+    Unexpected,
+    /// The signer refused.
+    #[error("{0}")]
+    Refused(String),
+    /// The signer has a public key of a kind that is not known here.
+    #[error("the signer's public key is of an unknown kind")]
+    UnknownKey,
+    /// The key can't sign with the scheme.
+    #[error("the key cannot sign with {0}")]
+    UnsupportedScheme(tedge_p11_protocol::SignatureScheme),
+    /// The certificate can't be used with the key.
+    #[error("{0}")]
+    Certificate(String),
+}
+
+fn connect_hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            "; is tedge-p11-server running?"
+        }
+        std::io::ErrorKind::PermissionDenied => "; is this user in the socket's group?",
+        _ => "",
+    }
+}

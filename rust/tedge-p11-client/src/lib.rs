@@ -1,0 +1,34 @@
+//! A client of tedge-p11-server, ours or thin-edge.io's: keys that stay behind its socket, for TLS
+//! with rustls and for certificate signing requests with rcgen.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use tedge_p11_client::{Client, ClientCertResolver, SocketKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("/run/tedge-p11-server/tedge-p11-server.sock");
+//! let key = SocketKey::open(client, Some("pkcs11:token=device;object=tls".into()), None)?;
+//! let resolver = ClientCertResolver::new(Arc::new(key), "/etc/tedge/device.pem")?;
+//! let config = rustls::ClientConfig::builder()
+//!     .with_root_certificates(rustls::RootCertStore::empty())
+//!     .with_client_cert_resolver(Arc::new(resolver));
+//! # Ok(()) }
+//! ```
+
+mod client;
+mod csr;
+mod error;
+mod key;
+mod socket_key;
+mod tls;
+
+pub use client::{Client, TimeLimits};
+pub use csr::CsrKey;
+pub use error::Error;
+pub use key::PrivateKey;
+pub use socket_key::SocketKey;
+pub use tedge_p11_protocol::{
+    DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Pin, PinError, PinSource, PublicKey, SignatureScheme,
+    TokenEntry, Uri, UriError,
+};
+pub use tls::{ClientCertResolver, TlsKey};

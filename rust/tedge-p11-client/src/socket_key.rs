@@ -1,0 +1,139 @@
+//! A private key behind the signer's socket.
+
+use der::pem;
+use tedge_p11_protocol::{
+    ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfoRequest, Pin, PublicKey, Request,
+    Response, SignWithScheme, SignatureScheme, V1Scheme,
+};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::key::PrivateKey;
+
+/// A private key behind the signer's socket. What it can do is asked for once, when it is opened;
+/// each signature is one request.
+#[derive(Debug)]
+pub struct SocketKey {
+    client: Client,
+    /// As it was asked for: the signer's own URI wins, and thin-edge.io's has no other way.
+    request_uri: Option<String>,
+    uri: String,
+    pin: Option<Pin>,
+    public_key: PublicKey,
+    schemes: Vec<SignatureScheme>,
+    /// Whether the signer answered a frame of ours.
+    extended: bool,
+}
+
+impl SocketKey {
+    /// Finds the key that `uri` leaves, together with the URI configured at the signer.
+    ///
+    /// One frame of this project's own is tried. thin-edge.io's signer answers it with an Error
+    /// frame, and is then spoken to in version 1 only.
+    pub fn open(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
+        let probe = Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
+            uri: uri.clone(),
+            pin: pin.clone(),
+        }));
+        match client.request(&probe) {
+            Ok(Response::Extension(ExtensionResponse::KeyInfo(info))) => Ok(Self {
+                client,
+                request_uri: uri,
+                uri: info.uri,
+                pin,
+                public_key: PublicKey::from_spki(&info.spki.0).ok_or(Error::UnknownKey)?,
+                schemes: info.schemes,
+                extended: true,
+            }),
+            Ok(_) => Err(Error::Unexpected),
+            // Is it that the frame is not known, or that there is no such key? Version 1 tells.
+            Err(Error::Refused(refused)) => match Self::open_v1(client, uri, pin) {
+                Err(Error::Refused(_)) => Err(Error::Refused(refused)),
+                opened => opened,
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_v1(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
+        let Response::PublicKeyPem(pem) = client.request(&Request::PublicKeyPem(uri.clone()))?
+        else {
+            return Err(Error::Unexpected);
+        };
+        let (_, raw) = pem::decode_vec(pem.as_bytes()).map_err(|_| Error::UnknownKey)?;
+        let public_key = PublicKey::from_raw(&raw)
+            // A later version may send what its label promises.
+            .or_else(|| PublicKey::from_spki(&raw))
+            .ok_or(Error::UnknownKey)?;
+        Ok(Self {
+            client,
+            uri: uri.clone().unwrap_or_default(),
+            request_uri: uri,
+            pin,
+            schemes: v1_schemes(&public_key),
+            public_key,
+            extended: false,
+        })
+    }
+
+    fn sign_request(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Request, Error> {
+        let to_sign = message.to_vec().into();
+        let (uri, pin) = (self.request_uri.clone(), self.pin.clone());
+        // Version 1 where it can say what is meant: both signers take it.
+        if let Some(scheme) = V1Scheme::new(scheme) {
+            return Ok(Request::SignWithScheme(SignWithScheme {
+                to_sign,
+                uri,
+                scheme: Some(scheme),
+                pin,
+            }));
+        }
+        if !self.extended {
+            return Err(Error::UnsupportedScheme(scheme));
+        }
+        Ok(Request::Extension(ExtensionRequest::Sign(ExtensionSign {
+            to_sign,
+            uri,
+            scheme,
+            pin,
+        })))
+    }
+}
+
+impl PrivateKey for SocketKey {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        &self.schemes
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
+        if !self.schemes.contains(&scheme) {
+            return Err(Error::UnsupportedScheme(scheme));
+        }
+        match self.client.request(&self.sign_request(scheme, message)?)? {
+            Response::Signature(signature) => Ok(signature.0),
+            _ => Err(Error::Unexpected),
+        }
+    }
+}
+
+/// What a signer of version 1 can do with a key: the schemes that its frame can name.
+fn v1_schemes(key: &PublicKey) -> Vec<SignatureScheme> {
+    match key.raw().len() {
+        65 => vec![SignatureScheme::ECDSA_SECP256R1_SHA256],
+        97 => vec![SignatureScheme::ECDSA_SECP384R1_SHA384],
+        133 => vec![SignatureScheme::ECDSA_SECP521R1_SHA512],
+        32 => vec![],
+        _ => vec![
+            SignatureScheme::RSA_PSS_RSAE_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA256,
+        ],
+    }
+}

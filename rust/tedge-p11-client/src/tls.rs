@@ -1,0 +1,163 @@
+//! The key in a rustls client.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{InconsistentKeys, SignatureAlgorithm};
+use tedge_p11_protocol::SignatureScheme;
+
+use crate::error::Error;
+use crate::key::PrivateKey;
+
+/// A [`PrivateKey`] as rustls wants it. What rustls negotiates is what is signed with.
+#[derive(Clone, Debug)]
+pub struct TlsKey(Arc<dyn PrivateKey>);
+
+/// Presents the certificate chain in a file, with a [`PrivateKey`]. The file is read again for every
+/// connection, so that a renewed certificate is picked up.
+#[derive(Debug)]
+pub struct ClientCertResolver {
+    key: Arc<dyn PrivateKey>,
+    chain: PathBuf,
+    last_error: Mutex<Option<String>>,
+}
+
+impl TlsKey {
+    /// Wraps `key`.
+    #[must_use]
+    pub fn new(key: Arc<dyn PrivateKey>) -> Self {
+        Self(key)
+    }
+}
+
+impl SigningKey for TlsKey {
+    fn choose_scheme(&self, offered: &[rustls::SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let scheme = self
+            .0
+            .schemes()
+            .iter()
+            .find(|scheme| offered.contains(&rustls_scheme(**scheme)))?;
+        Some(Box::new(TlsSigner {
+            key: self.0.clone(),
+            scheme: *scheme,
+        }))
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.0.public_key().spki()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        let algorithm = self.0.schemes().iter().find_map(|s| s.algorithm());
+        SignatureAlgorithm::from(algorithm.map_or(0, |algorithm| algorithm.0))
+    }
+}
+
+impl ClientCertResolver {
+    /// Takes the certificate chain in the PEM file `chain`. That it is there, and that its first
+    /// certificate belongs to `key`, is checked now, and again for every connection.
+    pub fn new(key: Arc<dyn PrivateKey>, chain: impl Into<PathBuf>) -> Result<Self, Error> {
+        let resolver = Self {
+            key,
+            chain: chain.into(),
+            last_error: Mutex::default(),
+        };
+        resolver.certified_key()?;
+        Ok(resolver)
+    }
+
+    /// Why the last connection had to go without a certificate, if it had to.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn certified_key(&self) -> Result<CertifiedKey, Error> {
+        let chain = read_chain(&self.chain)?;
+        let certified = CertifiedKey::new(chain, Arc::new(TlsKey(self.key.clone())));
+        certified.keys_match().map_err(|error| {
+            Error::Certificate(match error {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
+                    "the certificate in {} does not belong to the key {}: \
+                     their public keys differ",
+                    self.chain.display(),
+                    self.key.uri()
+                ),
+                other => format!(
+                    "cannot use the certificate in {}: {other}",
+                    self.chain.display()
+                ),
+            })
+        })?;
+        Ok(certified)
+    }
+}
+
+impl ResolvesClientCert for ClientCertResolver {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _sigschemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let certified = self.certified_key();
+        let error = certified.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &error {
+            log::error!("connecting without a certificate: {error}");
+        }
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = error;
+        certified.ok().map(Arc::new)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct TlsSigner {
+    key: Arc<dyn PrivateKey>,
+    scheme: SignatureScheme,
+}
+
+impl Signer for TlsSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.key
+            .sign(self.scheme, message)
+            .map_err(|error| rustls::Error::General(error.to_string()))
+    }
+
+    fn scheme(&self) -> rustls::SignatureScheme {
+        rustls_scheme(self.scheme)
+    }
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let failed = |why: String| {
+        Error::Certificate(format!(
+            "cannot read certificates from {}: {why}",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let chain = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed("there is none in it".to_owned()));
+    }
+    Ok(chain)
+}
+
+fn rustls_scheme(scheme: SignatureScheme) -> rustls::SignatureScheme {
+    rustls::SignatureScheme::from(scheme.0)
+}

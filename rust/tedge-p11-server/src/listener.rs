@@ -1,0 +1,147 @@
+//! The UNIX socket, made here or passed by systemd.
+
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::process::umask;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: UnixListener,
+    /// The socket file made here, with the lock that keeps a second signer from replacing it.
+    own: Option<(PathBuf, File)>,
+}
+
+impl Listener {
+    /// Takes the socket that systemd passed (LISTEN_FDS), or makes one at `path`, mode 0660. The
+    /// file of a signer that is gone is replaced, that of a live one is not.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if let Some(socket) = ListenFd::from_env().take_unix_listener(0)? {
+            log::info!("listening on the socket that systemd passed");
+            return Ok(Self { socket, own: None });
+        }
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let lock = lock(path)?;
+        remove_stale(path)?;
+        // The socket must at no time be open to others. No other thread runs yet.
+        let before = umask(Mode::from_raw_mode(0o117));
+        let socket = UnixListener::bind(path);
+        umask(before);
+        let socket = socket?;
+        log::info!("listening on {}", path.display());
+        Ok(Self {
+            socket,
+            own: Some((path.to_owned(), lock)),
+        })
+    }
+
+    /// The socket, for asynchronous use. The second part must live as long as it is listened on.
+    pub(crate) fn into_tokio(self) -> io::Result<(tokio::net::UnixListener, OwnSocketFile)> {
+        self.socket.set_nonblocking(true)?;
+        let socket = tokio::net::UnixListener::from_std(self.socket)?;
+        Ok((socket, OwnSocketFile(self.own)))
+    }
+}
+
+/// Removes the socket's file when dropped, if it was made here.
+#[derive(Debug)]
+pub(crate) struct OwnSocketFile(Option<(PathBuf, File)>);
+
+impl Drop for OwnSocketFile {
+    fn drop(&mut self) {
+        if let Some((path, _lock)) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Two signers that start at once must not take each other's fresh socket for a stale one.
+fn lock(socket: &Path) -> io::Result<File> {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => in_use(),
+        _ => error.into(),
+    })?;
+    Ok(file)
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(io::Error::new(
+                ErrorKind::AlreadyExists,
+                "there is a file that is not a socket; it is left as it is",
+            ));
+        }
+        Ok(_) => {}
+    }
+    // A signer that does not lock, thin-edge.io's for one, shows by answering.
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            log::info!("replacing the socket of a signer that is gone");
+            std::fs::remove_file(path)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(_) => Err(in_use()),
+        Err(error) => Err(error),
+    }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(ErrorKind::AddrInUse, "another signer is listening on it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/dir/socket");
+        let live = Listener::open(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let error = Listener::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+
+        drop(live); // without removing its file, as a crash would
+        assert!(path.exists());
+        Listener::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_live_socket_without_a_lock_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _theirs = UnixListener::bind(&path).unwrap();
+        let error = Listener::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn another_kind_of_file_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        std::fs::write(&path, "precious").unwrap();
+        Listener::open(&path).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

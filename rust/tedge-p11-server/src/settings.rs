@@ -1,0 +1,254 @@
+//! What the signer is told: flags, then environment, then tedge.toml.
+
+use std::path::{Path, PathBuf};
+
+use log::LevelFilter;
+use serde::Deserialize;
+use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, Uri, UriError};
+
+use crate::args::Args;
+
+/// All settings, parsed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) socket_path: PathBuf,
+    pub(crate) module_path: PathBuf,
+    /// Without a PIN in it: that is in `pin`.
+    pub(crate) uri: Option<Uri>,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) log_level: LevelFilter,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error(
+        "no PKCS#11 module is configured; set it with --module-path, \
+         TEDGE_DEVICE_CRYPTOKI_MODULE_PATH or device.cryptoki.module_path in {0}"
+    )]
+    NoModule(PathBuf),
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}, line {line}: {message}")]
+    Malformed {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    #[error(transparent)]
+    Pin(#[from] PinError),
+}
+
+/// The parts of tedge.toml that concern the signer; thin-edge.io has many more.
+#[derive(Debug, Default, Deserialize)]
+struct TedgeToml {
+    #[serde(default)]
+    device: Device,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Device {
+    #[serde(default)]
+    cryptoki: Cryptoki,
+}
+
+#[derive(Default, Deserialize)]
+struct Cryptoki {
+    module_path: Option<String>,
+    pin: Option<String>,
+    uri: Option<String>,
+    socket_path: Option<String>,
+}
+
+impl Settings {
+    /// `env` looks up an environment variable.
+    pub(crate) fn load(
+        args: Args,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let env = |name: &str| set(env(name));
+        let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        let config_file = path(args.config_dir)
+            .or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from))
+            .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into())
+            .join("tedge.toml");
+        let file = read(&config_file)?.device.cryptoki;
+        let module_path = path(args.module_path)
+            .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").map(PathBuf::from))
+            .or_else(|| set(file.module_path).map(PathBuf::from))
+            .ok_or(SettingsError::NoModule(config_file))?;
+        let socket_path = path(args.socket_path)
+            .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH").map(PathBuf::from))
+            .or_else(|| set(file.socket_path).map(PathBuf::from))
+            .unwrap_or_else(|| DEFAULT_SOCKET_PATH.into());
+        let pin = set(args.pin)
+            .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_PIN"))
+            .or_else(|| set(file.pin))
+            .map(Pin::new)
+            .transpose()?;
+        let mut uri: Option<Uri> = set(args.uri)
+            .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_URI"))
+            .or_else(|| set(file.uri))
+            .map(|uri| uri.parse())
+            .transpose()?;
+        let uri_pin = uri.as_mut().and_then(|uri| uri.pin.take());
+        let pin = match (pin, uri_pin) {
+            (None, Some(source)) => Some(source.read()?),
+            (pin, _) => pin,
+        };
+        Ok(Self {
+            socket_path,
+            module_path,
+            uri,
+            pin,
+            log_level: args.log_level.unwrap_or(LevelFilter::Info),
+        })
+    }
+}
+
+/// An empty value counts as unset.
+fn set(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
+}
+
+/// A file that is not there has nothing set.
+fn read(path: &Path) -> Result<TedgeToml, SettingsError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(TedgeToml::default());
+        }
+        Err(source) => {
+            return Err(SettingsError::Unreadable {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    // The error's own text would quote the line, and with it, perhaps, the PIN.
+    toml::from_str(&text).map_err(|error| SettingsError::Malformed {
+        path: path.to_owned(),
+        line: error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
+        message: error.message().to_owned(),
+    })
+}
+
+impl std::fmt::Debug for Cryptoki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cryptoki { .. }")
+    }
+}
+
+const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "[device]\nid = \"x\"\n[device.cryptoki]\nmode = \"socket\"\n\
+        module_path = \"file.so\"\npin = \"file\"\nuri = \"pkcs11:token=file\"\n\
+        socket_path = \"/file.sock\"\n[c8y]\nurl = \"example.com\"\n";
+
+    fn load(file: &str, env: &[(&str, &str)], args: Args) -> Result<Settings, SettingsError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tedge.toml"), file).unwrap();
+        let args = Args {
+            config_dir: Some(dir.path().to_owned()),
+            ..args
+        };
+        Settings::load(args, |name| {
+            let found = env.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn flag_wins_over_environment_wins_over_file() {
+        let env = [
+            ("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH", "env.so"),
+            ("TEDGE_DEVICE_CRYPTOKI_PIN", "env"),
+            ("TEDGE_DEVICE_CRYPTOKI_URI", "pkcs11:token=env"),
+            ("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", "/env.sock"),
+        ];
+        let args = || Args {
+            module_path: Some("flag.so".into()),
+            pin: Some("flag".into()),
+            uri: Some("pkcs11:token=flag".into()),
+            socket_path: Some("/flag.sock".into()),
+            ..Args::default()
+        };
+        for (settings, from) in [
+            (load(FILE, &env, args()), "flag"),
+            (load(FILE, &env, Args::default()), "env"),
+            (load(FILE, &[], Args::default()), "file"),
+        ] {
+            let settings = settings.unwrap();
+            assert_eq!(settings.module_path, Path::new(&format!("{from}.so")));
+            assert_eq!(settings.socket_path, Path::new(&format!("/{from}.sock")));
+            assert_eq!(settings.pin.unwrap().expose(), from);
+            assert_eq!(settings.uri.unwrap().token.as_deref(), Some(from));
+        }
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        let env = [
+            ("TEDGE_DEVICE_CRYPTOKI_PIN", ""),
+            ("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH", ""),
+        ];
+        let args = Args {
+            uri: Some(String::new()),
+            socket_path: Some(PathBuf::new()),
+            ..Args::default()
+        };
+        let settings = load(FILE, &env, args).unwrap();
+        assert_eq!(settings.pin.unwrap().expose(), "file");
+        assert_eq!(settings.module_path, Path::new("file.so"));
+        assert_eq!(settings.uri.unwrap().token.as_deref(), Some("file"));
+        assert_eq!(settings.socket_path, Path::new("/file.sock"));
+    }
+
+    #[test]
+    fn no_pin_is_made_up() {
+        let settings = load(
+            "[device.cryptoki]\nmodule_path = \"x.so\"",
+            &[],
+            Args::default(),
+        );
+        let settings = settings.unwrap();
+        assert!(settings.pin.is_none());
+        assert_eq!(settings.socket_path, Path::new(DEFAULT_SOCKET_PATH));
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_its_line_but_not_quoted() {
+        let error = load(
+            "[device.cryptoki]\npin = \"1234\" x\n",
+            &[],
+            Args::default(),
+        );
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("tedge.toml, line 2") && !text.contains("1234"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_pin_of_the_uri_is_used_and_taken_out() {
+        let args = Args {
+            module_path: Some("x.so".into()),
+            uri: Some("pkcs11:token=t?pin-value=12%2534".into()),
+            ..Args::default()
+        };
+        let settings = load("", &[], args).unwrap();
+        assert_eq!(settings.pin.unwrap().expose(), "12%34");
+        assert!(settings.uri.unwrap().pin.is_none());
+    }
+}

@@ -1,0 +1,342 @@
+//! What can go wrong, on which token or key, and what to do about it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use cryptoki::error::{Error as CryptokiError, RvError};
+use tedge_p11_protocol::{SignatureScheme, Uri};
+
+/// The result of an operation on a module, token or key.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation on a module, token or key failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The module can't be loaded.
+    #[error("cannot load the PKCS#11 module {}: {reason}", path.display())]
+    ModuleLoad {
+        /// File of the module.
+        path: PathBuf,
+        /// What the dynamic linker said, or the `CKR_` code of `C_Initialize`.
+        reason: String,
+    },
+    /// A PKCS#11 function failed in a way that has no better name here.
+    #[error("{function} on {subject} failed with {code}{}", hint(code))]
+    Pkcs11 {
+        /// Name of the function.
+        function: String,
+        /// `CKR_` code, or what cryptoki says where there is none.
+        code: String,
+        /// The token or key.
+        subject: String,
+        /// Whether the state kept of the token may be what is wrong.
+        stale: bool,
+    },
+    /// No initialised token has the attributes of the URI.
+    #[error(
+        "no token matches {uri}; {}",
+        present(tokens, "the module's tokens are")
+    )]
+    NoToken {
+        /// What was asked for.
+        uri: Uri,
+        /// What is there.
+        tokens: Vec<Uri>,
+    },
+    /// Several tokens have the attributes of the URI.
+    #[error(
+        "{uri} matches several tokens; add token= or serial= to name one of{}",
+        list(tokens)
+    )]
+    SeveralTokens {
+        /// What was asked for.
+        uri: Uri,
+        /// What matches.
+        tokens: Vec<Uri>,
+    },
+    /// There is no uninitialised token to initialise.
+    #[error(
+        "no uninitialised token matches {uri}; {}",
+        present(tokens, "initialised are")
+    )]
+    NoBlankToken {
+        /// What was asked for.
+        uri: Uri,
+        /// What is there, initialised.
+        tokens: Vec<Uri>,
+    },
+    /// A token of that label is there already.
+    #[error("a token labelled \"{label}\" is initialised already ({uri}); it is left as it is")]
+    LabelTaken {
+        /// The label.
+        label: String,
+        /// The token that has it.
+        uri: Uri,
+    },
+    /// No key has the attributes of the URI.
+    #[error(
+        "no {what} matches {uri} on token {token}; {}",
+        present(keys, "its keys are")
+    )]
+    NoKey {
+        /// `private key`, for example.
+        what: &'static str,
+        /// What was asked for.
+        uri: Uri,
+        /// The token that was searched.
+        token: Uri,
+        /// What is there.
+        keys: Vec<Uri>,
+    },
+    /// Several keys have the attributes of the URI.
+    #[error("{uri} matches several keys; use the URI of one of{}", list(keys))]
+    SeveralKeys {
+        /// What was asked for.
+        uri: Uri,
+        /// What matches.
+        keys: Vec<Uri>,
+    },
+    /// There is no key on any token.
+    #[error("no private key that can sign on any token; create one and set its URI")]
+    NoKeyAtAll,
+    /// The key's label and id belong to a key that is there already.
+    #[error("token {token} has a key with id {id} already; choose another id or delete that key")]
+    IdTaken {
+        /// The token.
+        token: Uri,
+        /// The id in hexadecimal.
+        id: String,
+    },
+    /// The URI's `type` is not one that the operation works on.
+    #[error("{uri} names an object of type {given}; this needs {needed}")]
+    WrongType {
+        /// What was asked for.
+        uri: Uri,
+        /// Its `type` attribute.
+        given: &'static str,
+        /// What would do.
+        needed: &'static str,
+    },
+    /// The token wants a login and there is no PIN.
+    #[error(
+        "token {0} needs its user PIN and none is configured or sent; set it with --pin, \
+         TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or pin-source= in the URI"
+    )]
+    PinNeeded(Uri),
+    /// The token refused the PIN.
+    #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(flags))]
+    PinIncorrect {
+        /// The token.
+        token: Uri,
+        /// What the token says of the tries that are left.
+        flags: PinTries,
+    },
+    /// The token refused this very PIN before; it was not tried again, to spare the tries left.
+    #[error(
+        "token {0} refused this PIN before; it is not tried again, since that could lock the token: \
+         give another PIN"
+    )]
+    PinRefusedBefore(Uri),
+    /// The token is open with another PIN.
+    #[error(
+        "the PIN is not the one that token {0} was opened with; it is not tried, since that could \
+         lock the token"
+    )]
+    PinDiffers(Uri),
+    /// The token is locked.
+    #[error(
+        "the user PIN of token {0} is locked (CKR_PIN_LOCKED); the security officer can reset it"
+    )]
+    PinLocked(Uri),
+    /// A PIN that the operation can't do without.
+    #[error("{0}")]
+    PinMissing(&'static str),
+    /// The token's label is too long or empty.
+    #[error("a token label has 1 to 32 bytes, \"{0}\" has {len}", len = .0.len())]
+    BadLabel(String),
+    /// The curve of an EC key is none of those that TLS signs with here.
+    #[error("key {key} is on an unknown curve (CKA_EC_PARAMS {params})")]
+    UnknownCurve {
+        /// The key.
+        key: Uri,
+        /// `CKA_EC_PARAMS` in hexadecimal.
+        params: String,
+    },
+    /// The key's type is none that TLS signs with here.
+    #[error("key {key} has type {key_type}, which cannot sign for TLS here")]
+    UnsupportedKeyType {
+        /// The key.
+        key: Uri,
+        /// `CKK_` name.
+        key_type: String,
+    },
+    /// The token lacks every mechanism that the key could sign with.
+    #[error("token {token} has no mechanism that key {key} can sign with (C_GetMechanismInfo)")]
+    NoMechanism {
+        /// The token.
+        token: Uri,
+        /// The key.
+        key: Uri,
+    },
+    /// The key can't sign with the scheme that was asked for.
+    #[error("key {key} cannot sign with {scheme}; it can with {}", join(schemes))]
+    UnsupportedScheme {
+        /// The key.
+        key: Uri,
+        /// What was asked for.
+        scheme: SignatureScheme,
+        /// What it can.
+        schemes: Vec<SignatureScheme>,
+    },
+    /// The token returned something that is no signature or no key of the kind.
+    #[error("token {token} returned a malformed {what}")]
+    Malformed {
+        /// The token.
+        token: Uri,
+        /// `ECDSA signature`, for example.
+        what: &'static str,
+    },
+    /// Neither the key nor an object beside it tells the public key.
+    #[error(
+        "no public key belongs to {0}: the token holds neither a public key object nor its value"
+    )]
+    NoPublicKey(Uri),
+}
+
+/// What a token says of the tries that its user PIN has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PinTries {
+    /// `CKF_USER_PIN_COUNT_LOW`.
+    pub count_low: bool,
+    /// `CKF_USER_PIN_FINAL_TRY`.
+    pub final_try: bool,
+    /// `CKF_USER_PIN_LOCKED`.
+    pub locked: bool,
+}
+
+impl Error {
+    /// Names the function and the code of `error`, which came up on `subject`.
+    pub(crate) fn pkcs11(error: &CryptokiError, subject: &Uri) -> Self {
+        let (function, code, stale) = match error {
+            CryptokiError::Pkcs11(rv, function) => {
+                (format!("C_{function:?}"), code_name(*rv), is_stale(*rv))
+            }
+            other => ("PKCS#11 call".to_owned(), other.to_string(), false),
+        };
+        Self::Pkcs11 {
+            function,
+            code,
+            subject: if *subject == Uri::default() {
+                "the module".to_owned()
+            } else {
+                subject.to_string()
+            },
+            stale,
+        }
+    }
+
+    /// Whether dropping what is kept of the token (sessions, login, key handles) and trying once
+    /// more may help.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Pkcs11 { stale: true, .. })
+    }
+}
+
+/// The `CKR_` name of a return value, made from cryptoki's name for it.
+pub(crate) fn code_name(rv: RvError) -> String {
+    if let RvError::VendorDefined(code) = rv {
+        return format!("CKR_VENDOR_DEFINED 0x{code:08x}");
+    }
+    let mut name = String::from("CKR");
+    for c in format!("{rv:?}").chars() {
+        if c.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
+/// Codes that say that a handle or a device is not what it was when it was opened.
+fn is_stale(rv: RvError) -> bool {
+    matches!(
+        rv,
+        RvError::SessionHandleInvalid
+            | RvError::SessionClosed
+            | RvError::ObjectHandleInvalid
+            | RvError::KeyHandleInvalid
+            | RvError::UserNotLoggedIn
+            | RvError::SlotIdInvalid
+            | RvError::TokenNotPresent
+            | RvError::TokenNotRecognized
+            | RvError::DeviceRemoved
+            | RvError::DeviceError
+            | RvError::GeneralError
+            | RvError::FunctionFailed
+    )
+}
+
+fn hint(code: &str) -> &'static str {
+    match code {
+        "CKR_DEVICE_REMOVED" | "CKR_TOKEN_NOT_PRESENT" => "; is the token plugged in?",
+        "CKR_DEVICE_ERROR" => "; is the device there, and may this user open it?",
+        "CKR_TOKEN_WRITE_PROTECTED" => "; the token is write-protected",
+        "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
+        "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
+        "CKR_MECHANISM_INVALID" => "; the token cannot do this",
+        "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set the user PIN",
+        _ => "",
+    }
+}
+
+fn tries(tries: &PinTries) -> &'static str {
+    match tries {
+        PinTries { locked: true, .. } => "; the PIN is locked now",
+        PinTries {
+            final_try: true, ..
+        } => "; one try is left",
+        PinTries {
+            count_low: true, ..
+        } => "; few tries are left",
+        _ => "",
+    }
+}
+
+fn present(uris: &[Uri], lead: &str) -> String {
+    if uris.is_empty() {
+        return "there is none".to_owned();
+    }
+    format!("{lead}{}", list(uris))
+}
+
+/// In one line: an error is one line in the journal.
+fn list(uris: &[Uri]) -> String {
+    const MOST: usize = 8;
+    let mut text = String::new();
+    for uri in uris.iter().take(MOST) {
+        let _ = write!(text, " <{uri}>");
+    }
+    if uris.len() > MOST {
+        let _ = write!(text, " and {} more", uris.len() - MOST);
+    }
+    text
+}
+
+fn join(schemes: &[SignatureScheme]) -> String {
+    let names: Vec<_> = schemes.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_pkcs11_names() {
+        assert_eq!(code_name(RvError::PinIncorrect), "CKR_PIN_INCORRECT");
+        assert_eq!(
+            code_name(RvError::VendorDefined(0x8000_0001)),
+            "CKR_VENDOR_DEFINED 0x80000001"
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! Finding objects on tokens by URI. It never guesses: what leaves several is an error.
+
+use std::sync::{Arc, OnceLock};
+
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri};
+
+use crate::error::{Error, Result};
+use crate::key::{Key, KeyKind};
+use crate::mechanism;
+use crate::module::Module;
+use crate::public_key;
+use crate::token::Token;
+
+/// Which private key is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySelector {
+    /// The one that the URI leaves.
+    Uri(Uri),
+    /// The first one found, for a request without a URI on a signer without one.
+    First,
+}
+
+/// A key object in a listing.
+#[derive(Clone, Debug)]
+pub struct KeyObject {
+    /// `Private` or `Public`.
+    pub object_type: ObjectType,
+    /// `RSA`, `EC`, `EC_EDWARDS` or another name of a `CKK_` constant, without the prefix.
+    pub key_type: String,
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// URI of the object.
+    pub uri: Uri,
+}
+
+impl KeySelector {
+    pub(crate) fn uri(&self) -> Option<&Uri> {
+        match self {
+            Self::Uri(uri) => Some(uri),
+            Self::First => None,
+        }
+    }
+
+    /// The same for every selector that means the same; holds no PIN.
+    pub(crate) fn cache_key(&self) -> String {
+        self.uri().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+impl Module {
+    /// The key objects that `uri` leaves on the token that it names. Private ones are listed when
+    /// the token shows them without a login or `pin` opens it.
+    pub fn keys_on_token(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<KeyObject>> {
+        self.retry_stale(Some(uri), || {
+            let token = self.token(uri)?;
+            let mut keys = Vec::new();
+            for (object_type, class) in CLASSES {
+                if uri.object_type.is_some_and(|wanted| wanted != object_type) {
+                    continue;
+                }
+                let found = token.search(pin, |session| {
+                    let handles = find(&token, session, class, uri)?;
+                    handles
+                        .into_iter()
+                        .map(|handle| describe(&token, session, handle, object_type))
+                        .collect::<Result<Vec<_>>>()
+                })?;
+                keys.extend(found.into_iter().map(|object| object.listed));
+            }
+            Ok(keys)
+        })
+    }
+}
+
+/// The private key that `selector` names.
+pub(crate) fn private_key(
+    module: &Module,
+    selector: &KeySelector,
+    pin: Option<&Pin>,
+) -> Result<Key> {
+    match selector {
+        KeySelector::Uri(uri) => {
+            check_type(uri, &[ObjectType::Private], "type=private")?;
+            let token = module.token(uri)?;
+            token.search(pin, |session| named(&token, session, uri))
+        }
+        KeySelector::First => {
+            for token in module.matching_tokens(&Uri::default())? {
+                let found = token.search(pin, |session| first(&token, session))?;
+                if let Some(key) = found {
+                    log::warn!(
+                        "no URI configured or sent: taking the first key, {}",
+                        key.uri
+                    );
+                    return Ok(key);
+                }
+            }
+            Err(Error::NoKeyAtAll)
+        }
+    }
+}
+
+/// The public key that belongs to a private one: of the public key object with the same id, or
+/// with the same label where there are no ids, or of the private key object itself.
+pub(crate) fn public_key(session: &Session, key: &Key) -> Result<PublicKey> {
+    let wanted = match &key.uri.id {
+        Some(id) => Uri {
+            id: Some(id.clone()),
+            ..Uri::default()
+        },
+        None => Uri {
+            object: key.uri.object.clone(),
+            ..Uri::default()
+        },
+    };
+    let mut candidates = find(&key.token, session, ObjectClass::PUBLIC_KEY, &wanted)?;
+    candidates.push(key.handle);
+    for object in candidates {
+        let found =
+            public_key::read(session, object, key.kind).map_err(|error| key.token.error(&error))?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    Err(Error::NoPublicKey(key.uri.clone()))
+}
+
+/// The public key of the one public key object that `uri` leaves, if there is any.
+pub(crate) fn public_object(module: &Module, uri: &Uri) -> Result<Option<PublicKey>> {
+    let keys = [ObjectType::Private, ObjectType::Public];
+    check_type(uri, &keys, "type=private or type=public")?;
+    let token = module.token(uri)?;
+    token.search_public(|session| {
+        let objects = find(&token, session, ObjectClass::PUBLIC_KEY, uri)?
+            .into_iter()
+            .map(|handle| describe(&token, session, handle, ObjectType::Public))
+            .collect::<Result<Vec<_>>>()?;
+        match objects.as_slice() {
+            [] => Ok(None),
+            [object] => public_key::read(session, object.handle, kind(&token, session, object)?)
+                .map_err(|error| token.error(&error)),
+            several => Err(Error::SeveralKeys {
+                uri: uri.clone(),
+                keys: several.iter().map(|o| o.listed.uri.clone()).collect(),
+            }),
+        }
+    })
+}
+
+/// The objects of a class with the label and id of `uri`.
+pub(crate) fn find(
+    token: &Token,
+    session: &Session,
+    class: ObjectClass,
+    uri: &Uri,
+) -> Result<Vec<ObjectHandle>> {
+    let mut template = vec![Attribute::Class(class), Attribute::Token(true)];
+    if let Some(id) = &uri.id {
+        template.push(Attribute::Id(id.clone()));
+    }
+    if let Some(label) = &uri.object {
+        template.push(Attribute::Label(label.clone().into_bytes()));
+    }
+    session
+        .find_objects(&template)
+        .map_err(|error| token.error(&error))
+}
+
+pub(crate) fn check_type(uri: &Uri, allowed: &[ObjectType], needed: &'static str) -> Result<()> {
+    match uri.object_type {
+        Some(given) if !allowed.contains(&given) => Err(Error::WrongType {
+            uri: uri.clone(),
+            given: given.name(),
+            needed,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What the token says of an object.
+pub(crate) struct Object {
+    pub(crate) handle: ObjectHandle,
+    pub(crate) listed: KeyObject,
+    key_type: Option<KeyType>,
+    ec_params: Option<Vec<u8>>,
+    can_sign: bool,
+}
+
+pub(crate) fn describe(
+    token: &Token,
+    session: &Session,
+    handle: ObjectHandle,
+    object_type: ObjectType,
+) -> Result<Object> {
+    let wanted = [
+        AttributeType::KeyType,
+        AttributeType::Label,
+        AttributeType::Id,
+        AttributeType::EcParams,
+        AttributeType::Sign,
+    ];
+    let (mut key_type, mut label, mut id, mut ec_params) = (None, Vec::new(), Vec::new(), None);
+    let mut can_sign = true;
+    let attributes = session
+        .get_attributes(handle, &wanted)
+        .map_err(|error| token.error(&error))?;
+    for attribute in attributes {
+        match attribute {
+            Attribute::KeyType(value) => key_type = Some(value),
+            Attribute::Label(value) => label = value,
+            Attribute::Id(value) => id = value,
+            Attribute::EcParams(value) => ec_params = Some(value),
+            Attribute::Sign(value) => can_sign = value,
+            _ => {}
+        }
+    }
+    let label = String::from_utf8_lossy(&label)
+        .trim_end_matches('\0')
+        .to_owned();
+    let uri = Uri {
+        id: (!id.is_empty()).then(|| id.clone()),
+        object: (!label.is_empty()).then(|| label.clone()),
+        object_type: Some(object_type),
+        ..token.uri().clone()
+    };
+    let key_type_name = key_type.map_or_else(
+        || "unknown".to_owned(),
+        |key_type| key_type.to_string().trim_start_matches("CKK_").to_owned(),
+    );
+    Ok(Object {
+        handle,
+        listed: KeyObject {
+            object_type,
+            key_type: key_type_name,
+            label,
+            id,
+            uri,
+        },
+        key_type,
+        ec_params,
+        can_sign,
+    })
+}
+
+fn named(token: &Arc<Token>, session: &Session, uri: &Uri) -> Result<Key> {
+    let private = |uri: &Uri| -> Result<Vec<Object>> {
+        find(token, session, ObjectClass::PRIVATE_KEY, uri)?
+            .into_iter()
+            .map(|handle| describe(token, session, handle, ObjectType::Private))
+            .collect()
+    };
+    let uris = |objects: Vec<Object>| objects.into_iter().map(|o| o.listed.uri).collect();
+    let mut found = private(uri)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(object), true) => usable(token, session, object),
+        (None, _) => Err(Error::NoKey {
+            what: "private key",
+            uri: uri.clone(),
+            token: token.uri().clone(),
+            keys: uris(private(&Uri::default())?),
+        }),
+        (Some(last), false) => {
+            found.push(last);
+            Err(Error::SeveralKeys {
+                uri: uri.clone(),
+                keys: uris(found),
+            })
+        }
+    }
+}
+
+fn first(token: &Arc<Token>, session: &Session) -> Result<Option<Key>> {
+    for handle in find(token, session, ObjectClass::PRIVATE_KEY, &Uri::default())? {
+        let object = describe(token, session, handle, ObjectType::Private)?;
+        if !object.can_sign {
+            continue;
+        }
+        match usable(token, session, object) {
+            Ok(key) => return Ok(Some(key)),
+            Err(error @ Error::Pkcs11 { .. }) => return Err(error),
+            Err(error) => log::debug!("passed over: {error}"),
+        }
+    }
+    Ok(None)
+}
+
+/// A key out of an object, if it is one that can sign for TLS.
+pub(crate) fn usable(token: &Arc<Token>, session: &Session, object: Object) -> Result<Key> {
+    let kind = kind(token, session, &object)?;
+    let recipes = mechanism::recipes(token.pkcs11(), token.slot(), kind);
+    if recipes.is_empty() {
+        return Err(Error::NoMechanism {
+            token: token.uri().clone(),
+            key: object.listed.uri,
+        });
+    }
+    Ok(Key {
+        token: token.clone(),
+        handle: object.handle,
+        uri: object.listed.uri,
+        kind,
+        recipes,
+        public_key: OnceLock::new(),
+    })
+}
+
+fn kind(token: &Token, session: &Session, object: &Object) -> Result<KeyKind> {
+    let unsupported = || Error::UnsupportedKeyType {
+        key: object.listed.uri.clone(),
+        key_type: object.listed.key_type.clone(),
+    };
+    let key_type = object.key_type.ok_or_else(unsupported)?;
+    let mut ec_params = object.ec_params.clone().filter(|params| !params.is_empty());
+    if ec_params.is_none() && key_type != KeyType::RSA {
+        // Some modules tell the curve of the public key object only.
+        let same = Uri {
+            id: object.listed.uri.id.clone(),
+            object: object.listed.uri.object.clone(),
+            ..Uri::default()
+        };
+        for handle in find(token, session, ObjectClass::PUBLIC_KEY, &same)? {
+            let public = describe(token, session, handle, ObjectType::Public)?;
+            ec_params = ec_params.or(public.ec_params);
+        }
+    }
+    public_key::kind_of(key_type, ec_params.as_deref())
+        .ok_or_else(unsupported)?
+        .map_err(|params| Error::UnknownCurve {
+            key: object.listed.uri.clone(),
+            params: params.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+}
+
+pub(crate) const CLASSES: [(ObjectType, ObjectClass); 2] = [
+    (ObjectType::Private, ObjectClass::PRIVATE_KEY),
+    (ObjectType::Public, ObjectClass::PUBLIC_KEY),
+];

@@ -1,0 +1,131 @@
+//! A private key on a token, found and ready to sign.
+
+use std::sync::{Arc, OnceLock};
+
+use cryptoki::object::ObjectHandle;
+use der::asn1::ObjectIdentifier;
+use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri, curve};
+
+use crate::error::{Error, Result};
+use crate::find;
+use crate::mechanism::Recipe;
+use crate::signature::ecdsa_to_der;
+use crate::token::Token;
+
+/// All there is to know of a private key without its secret.
+#[derive(Clone, Debug)]
+pub struct KeyInfo {
+    /// URI that names this key and no other.
+    pub uri: Uri,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// What it can sign with, in the order that a TLS 1.3 client prefers. Never empty.
+    pub schemes: Vec<SignatureScheme>,
+}
+
+/// A private key whose handle is kept. PKCS#11 handles of token objects are good in every session of
+/// the process (PKCS#11 3.0, section 2.5), as long as one session stays open.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) token: Arc<Token>,
+    pub(crate) handle: ObjectHandle,
+    pub(crate) uri: Uri,
+    pub(crate) kind: KeyKind,
+    pub(crate) recipes: Vec<(SignatureScheme, Recipe)>,
+    pub(crate) public_key: OnceLock<PublicKey>,
+}
+
+/// What decides which schemes a key can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    Ec(Curve),
+    Rsa,
+    Ed25519,
+}
+
+/// The NIST curves that TLS 1.3 signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Key {
+    /// Signs `message` with `scheme`, or with the scheme that the key prefers. ECDSA signatures
+    /// come as DER, others raw.
+    pub(crate) fn sign(
+        &self,
+        pin: Option<&Pin>,
+        scheme: Option<SignatureScheme>,
+        message: &[u8],
+    ) -> Result<Vec<u8>> {
+        let recipe = match scheme {
+            None => self.recipes.first(),
+            Some(wanted) => self.recipes.iter().find(|(scheme, _)| *scheme == wanted),
+        };
+        let Some((_, recipe)) = recipe else {
+            return Err(Error::UnsupportedScheme {
+                key: self.uri.clone(),
+                scheme: scheme.unwrap_or(SignatureScheme(0)),
+                schemes: self.schemes(),
+            });
+        };
+        let signature = self.token.with_session(pin, |session| {
+            recipe
+                .sign(session, self.handle, message)
+                .map_err(|error| Error::pkcs11(&error, &self.uri))
+        })?;
+        match self.kind {
+            KeyKind::Ec(curve) => {
+                ecdsa_to_der(&signature, curve.field_len()).ok_or_else(|| Error::Malformed {
+                    token: self.token.uri().clone(),
+                    what: "ECDSA signature",
+                })
+            }
+            KeyKind::Rsa | KeyKind::Ed25519 => Ok(signature),
+        }
+    }
+
+    pub(crate) fn schemes(&self) -> Vec<SignatureScheme> {
+        self.recipes.iter().map(|(scheme, _)| *scheme).collect()
+    }
+
+    /// The public key is read from the token once.
+    pub(crate) fn info(&self, pin: Option<&Pin>) -> Result<KeyInfo> {
+        let public_key = if let Some(known) = self.public_key.get() {
+            known.clone()
+        } else {
+            let read = self
+                .token
+                .search(pin, |session| find::public_key(session, self))?;
+            self.public_key.get_or_init(|| read).clone()
+        };
+        Ok(KeyInfo {
+            uri: self.uri.clone(),
+            public_key,
+            schemes: self.schemes(),
+        })
+    }
+}
+
+impl Curve {
+    pub(crate) const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
+
+    /// Bytes of a field element.
+    pub(crate) const fn field_len(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    pub(crate) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::P256 => curve::P256,
+            Self::P384 => curve::P384,
+            Self::P521 => curve::P521,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Keys in PKCS#11 tokens: finding them by URI (RFC 7512), signing with them for TLS, making them.
+//!
+//! This is the only crate that calls a PKCS#11 module. Every call blocks, some for seconds and, with
+//! a broken driver, for ever: callers give them threads of their own. A [`Module`] may be shared by
+//! any number of threads.
+
+mod digest;
+mod error;
+mod find;
+mod generate;
+mod key;
+mod manage;
+mod mechanism;
+mod module;
+mod public_key;
+mod signature;
+mod token;
+
+pub use error::{Error, Result};
+pub use find::{KeyObject, KeySelector};
+pub use generate::NewKey;
+pub use key::KeyInfo;
+pub use manage::{NewToken, PinChange};
+pub use module::Module;
+pub use token::TokenInfo;

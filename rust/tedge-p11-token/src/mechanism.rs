@@ -1,0 +1,154 @@
+//! From a TLS signature scheme to the PKCS#11 mechanism that makes it.
+
+use std::ffi::c_ulong;
+
+use cryptoki::context::Pkcs11;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use tedge_p11_protocol::SignatureScheme;
+
+use crate::digest::Digest;
+use crate::key::{Curve, KeyKind};
+
+/// How a key signs with a scheme on one token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Recipe {
+    /// `CKM_ECDSA` over a digest made in software.
+    Ecdsa(Digest),
+    /// `CKM_EDDSA` over the message.
+    Eddsa,
+    /// `CKM_SHAxxx_RSA_PKCS` or `CKM_SHAxxx_RSA_PKCS_PSS` over the message.
+    RsaCombined(Padding, Digest),
+    /// `CKM_RSA_PKCS` over a `DigestInfo`, or `CKM_RSA_PKCS_PSS` over a digest.
+    RsaDigest(Padding, Digest),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    Pkcs1,
+    Pss,
+}
+
+/// The schemes that a key of this kind can do on the token in `slot`, each with its recipe, in the
+/// order that a TLS 1.3 client prefers: those that it can use in its CertificateVerify come first.
+pub(crate) fn recipes(
+    pkcs11: &Pkcs11,
+    slot: Slot,
+    kind: KeyKind,
+) -> Vec<(SignatureScheme, Recipe)> {
+    let can_sign = |mechanism| {
+        pkcs11
+            .get_mechanism_info(slot, mechanism)
+            .is_ok_and(|info| info.sign())
+    };
+    candidates(kind)
+        .into_iter()
+        .filter_map(|(scheme, recipes)| {
+            let recipe = recipes.into_iter().find(|r| can_sign(r.mechanism_type()))?;
+            Some((scheme, recipe))
+        })
+        .collect()
+}
+
+impl Recipe {
+    /// Signs `message`; the result is as PKCS#11 gives it.
+    pub(crate) fn sign(
+        self,
+        session: &Session,
+        key: ObjectHandle,
+        message: &[u8],
+    ) -> cryptoki::error::Result<Vec<u8>> {
+        match self {
+            Self::Ecdsa(digest) => session.sign(&Mechanism::Ecdsa, key, &digest.of(message)),
+            Self::Eddsa => {
+                let params = EddsaParams::new(EddsaSignatureScheme::Pure);
+                session.sign(&Mechanism::Eddsa(params), key, message)
+            }
+            Self::RsaCombined(padding, digest) => {
+                session.sign(&combined(padding, digest), key, message)
+            }
+            Self::RsaDigest(Padding::Pkcs1, digest) => {
+                session.sign(&Mechanism::RsaPkcs, key, &digest.info_of(message))
+            }
+            Self::RsaDigest(Padding::Pss, digest) => {
+                let mechanism = Mechanism::RsaPkcsPss(pss_params(digest));
+                session.sign(&mechanism, key, &digest.of(message))
+            }
+        }
+    }
+
+    fn mechanism_type(self) -> MechanismType {
+        match self {
+            Self::Ecdsa(_) => MechanismType::ECDSA,
+            Self::Eddsa => MechanismType::EDDSA,
+            Self::RsaCombined(padding, digest) => combined(padding, digest).mechanism_type(),
+            Self::RsaDigest(Padding::Pkcs1, _) => MechanismType::RSA_PKCS,
+            Self::RsaDigest(Padding::Pss, _) => MechanismType::RSA_PKCS_PSS,
+        }
+    }
+}
+
+/// Every scheme of the key's kind with its recipes, the better recipe first.
+fn candidates(kind: KeyKind) -> Vec<(SignatureScheme, Vec<Recipe>)> {
+    use SignatureScheme as S;
+    match kind {
+        KeyKind::Ec(Curve::P256) => vec![(
+            S::ECDSA_SECP256R1_SHA256,
+            vec![Recipe::Ecdsa(Digest::Sha256)],
+        )],
+        KeyKind::Ec(Curve::P384) => vec![(
+            S::ECDSA_SECP384R1_SHA384,
+            vec![Recipe::Ecdsa(Digest::Sha384)],
+        )],
+        KeyKind::Ec(Curve::P521) => vec![(
+            S::ECDSA_SECP521R1_SHA512,
+            vec![Recipe::Ecdsa(Digest::Sha512)],
+        )],
+        KeyKind::Ed25519 => vec![(S::ED25519, vec![Recipe::Eddsa])],
+        KeyKind::Rsa => [
+            (S::RSA_PSS_RSAE_SHA256, Padding::Pss, Digest::Sha256),
+            (S::RSA_PSS_RSAE_SHA384, Padding::Pss, Digest::Sha384),
+            (S::RSA_PSS_RSAE_SHA512, Padding::Pss, Digest::Sha512),
+            (S::RSA_PKCS1_SHA256, Padding::Pkcs1, Digest::Sha256),
+            (S::RSA_PKCS1_SHA384, Padding::Pkcs1, Digest::Sha384),
+            (S::RSA_PKCS1_SHA512, Padding::Pkcs1, Digest::Sha512),
+        ]
+        .into_iter()
+        .map(|(scheme, padding, digest)| {
+            let recipes = vec![
+                Recipe::RsaCombined(padding, digest),
+                Recipe::RsaDigest(padding, digest),
+            ];
+            (scheme, recipes)
+        })
+        .collect(),
+    }
+}
+
+fn combined(padding: Padding, digest: Digest) -> Mechanism<'static> {
+    match (padding, digest) {
+        (Padding::Pkcs1, Digest::Sha256) => Mechanism::Sha256RsaPkcs,
+        (Padding::Pkcs1, Digest::Sha384) => Mechanism::Sha384RsaPkcs,
+        (Padding::Pkcs1, Digest::Sha512) => Mechanism::Sha512RsaPkcs,
+        (Padding::Pss, Digest::Sha256) => Mechanism::Sha256RsaPkcsPss(pss_params(digest)),
+        (Padding::Pss, Digest::Sha384) => Mechanism::Sha384RsaPkcsPss(pss_params(digest)),
+        (Padding::Pss, Digest::Sha512) => Mechanism::Sha512RsaPkcsPss(pss_params(digest)),
+    }
+}
+
+fn pss_params(digest: Digest) -> PkcsPssParams {
+    let (hash_alg, mgf) = match digest {
+        Digest::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+        Digest::Sha384 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
+        Digest::Sha512 => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512),
+    };
+    PkcsPssParams {
+        hash_alg,
+        mgf,
+        s_len: c_ulong::from(digest.len()).into(),
+    }
+}

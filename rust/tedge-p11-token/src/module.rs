@@ -1,0 +1,306 @@
+//! A PKCS#11 module and what is kept of its tokens and keys.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::Error as CryptokiError;
+use cryptoki::slot::Slot;
+use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
+
+use crate::error::{Error, Result, code_name};
+use crate::find::{self, KeySelector};
+use crate::key::{Key, KeyInfo};
+use crate::token::{Token, TokenInfo, unpadded};
+
+/// A loaded PKCS#11 module. Any number of threads may use it at once.
+///
+/// Sessions, logins and key handles are kept between operations. When a call says that one of them
+/// went stale, it is dropped and the operation tried once more.
+#[derive(Debug)]
+pub struct Module {
+    pkcs11: Pkcs11,
+    /// By slot.
+    tokens: Mutex<HashMap<u64, Arc<Token>>>,
+    /// By [`KeySelector::cache_key`].
+    keys: Mutex<HashMap<String, Arc<Key>>>,
+}
+
+impl Module {
+    /// Loads the module in the file `path` and initialises it for use by several threads.
+    pub fn load(path: &Path) -> Result<Self> {
+        let failed = |reason: String| Error::ModuleLoad {
+            path: path.to_owned(),
+            reason,
+        };
+        let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
+            CryptokiError::LibraryLoading(error) => failed(error.to_string()),
+            other => failed(other.to_string()),
+        })?;
+        pkcs11
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .map_err(|error| match error {
+                CryptokiError::Pkcs11(rv, _) => {
+                    failed(format!("C_Initialize failed with {}", code_name(rv)))
+                }
+                other => failed(other.to_string()),
+            })?;
+        Ok(Self {
+            pkcs11,
+            tokens: Mutex::default(),
+            keys: Mutex::default(),
+        })
+    }
+
+    /// All tokens that are present, initialised or not.
+    pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
+        let failed = |error: CryptokiError| Error::pkcs11(&error, &Uri::default());
+        let slots = self.pkcs11.get_slots_with_token().map_err(failed)?;
+        // A slot that fails is no reason to hide the others: it may have been emptied just now.
+        Ok(slots
+            .into_iter()
+            .filter_map(|slot| match TokenInfo::read(&self.pkcs11, slot) {
+                Ok(info) => Some(info),
+                Err(error) => {
+                    log::debug!("slot {}: {error}", slot.id());
+                    None
+                }
+            })
+            .collect())
+    }
+
+    /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers.
+    /// ECDSA signatures come as DER `ECDSA-Sig-Value`, others raw.
+    pub fn sign(
+        &self,
+        key: &KeySelector,
+        pin: Option<&Pin>,
+        scheme: Option<SignatureScheme>,
+        message: &[u8],
+    ) -> Result<Vec<u8>> {
+        self.with_key(key, pin, |key| key.sign(pin, scheme, message))
+    }
+
+    /// The schemes of the selected key, in the order that a TLS 1.3 client prefers.
+    pub fn schemes(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<Vec<SignatureScheme>> {
+        self.with_key(key, pin, |key| {
+            // Nothing of a key is told to who could not use it.
+            key.token.with_session(pin, |_| Ok(()))?;
+            Ok(key.schemes())
+        })
+    }
+
+    /// The selected key's URI, public key and schemes.
+    pub fn key_info(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<KeyInfo> {
+        self.with_key(key, pin, |key| {
+            key.token.with_session(pin, |_| Ok(()))?;
+            key.info(pin)
+        })
+    }
+
+    /// The public key that `uri` names, of a public key object if there is one (that takes no login
+    /// on most tokens), otherwise of the private key.
+    pub fn public_key(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<PublicKey> {
+        if let KeySelector::Uri(uri) = key {
+            let found = self.retry_stale(Some(uri), || find::public_object(self, uri))?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        self.key_info(key, pin).map(|info| info.public_key)
+    }
+
+    /// Ends the use of the module (`C_Finalize`). No other thread may be in a call on it.
+    pub fn finalize(self) {
+        self.forget_all();
+        if let Err(error) = self.pkcs11.finalize() {
+            log::debug!("C_Finalize: {error}");
+        }
+    }
+
+    /// The one initialised token that `uri` leaves.
+    pub(crate) fn token(&self, uri: &Uri) -> Result<Arc<Token>> {
+        let mut matching = self.matching_tokens(uri)?;
+        match (matching.pop(), matching.is_empty()) {
+            (Some(token), true) => Ok(token),
+            (None, _) => Err(Error::NoToken {
+                uri: uri.token_part(),
+                tokens: self.initialised()?.into_iter().map(|t| t.uri).collect(),
+            }),
+            (Some(last), false) => {
+                matching.push(last);
+                Err(Error::SeveralTokens {
+                    uri: uri.token_part(),
+                    tokens: matching.iter().map(|t| t.uri().clone()).collect(),
+                })
+            }
+        }
+    }
+
+    /// Every initialised token that `uri` leaves, with what is kept of it.
+    pub(crate) fn matching_tokens(&self, uri: &Uri) -> Result<Vec<Arc<Token>>> {
+        Ok(self
+            .initialised()?
+            .into_iter()
+            .filter(|info| info.matches(uri) && self.slot_matches(info, uri))
+            .filter_map(|info| self.kept(info))
+            .collect())
+    }
+
+    /// Attributes of the slot and of the module are asked for only when a URI has them.
+    pub(crate) fn slot_matches(&self, info: &TokenInfo, uri: &Uri) -> bool {
+        let slot_is_given = uri.slot_description.is_some() || uri.slot_manufacturer.is_some();
+        let library_is_given = uri.library_manufacturer.is_some()
+            || uri.library_description.is_some()
+            || uri.library_version.is_some();
+        let same = |wanted: &Option<String>, own: &str| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| unpadded(wanted) == unpadded(own))
+        };
+        let slot_fits = || {
+            let slot = Slot::try_from(info.slot).ok()?;
+            let slot = self.pkcs11.get_slot_info(slot).ok()?;
+            Some(
+                same(&uri.slot_description, slot.slot_description())
+                    && same(&uri.slot_manufacturer, slot.manufacturer_id()),
+            )
+        };
+        let library_fits = || {
+            let library = self.pkcs11.get_library_info().ok()?;
+            let version = library.library_version();
+            Some(
+                same(&uri.library_manufacturer, library.manufacturer_id())
+                    && same(&uri.library_description, library.library_description())
+                    && uri
+                        .library_version
+                        .is_none_or(|wanted| wanted == (version.major(), version.minor())),
+            )
+        };
+        (!slot_is_given || slot_fits() == Some(true))
+            && (!library_is_given || library_fits() == Some(true))
+    }
+
+    /// Finds a key, or takes the one found before, and runs `operation` on it; once more after
+    /// dropping what is kept of its token if that proved stale.
+    fn with_key<T>(
+        &self,
+        selector: &KeySelector,
+        pin: Option<&Pin>,
+        operation: impl Fn(&Key) -> Result<T>,
+    ) -> Result<T> {
+        let cache_key = selector.cache_key();
+        let attempt = || {
+            let known = self.keys().get(&cache_key).cloned();
+            let key = match known {
+                Some(key) => key,
+                None => {
+                    let key = Arc::new(find::private_key(self, selector, pin)?);
+                    self.keep_key(&cache_key, &key);
+                    key
+                }
+            };
+            operation(&key)
+        };
+        self.retry_stale(selector.uri(), attempt)
+    }
+
+    /// Runs `operation`, and once more if it failed with what is kept of the tokens that `uri`
+    /// leaves.
+    pub(crate) fn retry_stale<T>(
+        &self,
+        uri: Option<&Uri>,
+        operation: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        operation().or_else(|error| {
+            if !error.is_stale() {
+                return Err(error);
+            }
+            log::warn!("{error}; trying once more with new sessions");
+            self.forget_tokens(uri);
+            operation()
+        })
+    }
+
+    /// Drops every kept key: their handles may now be those of other objects.
+    pub(crate) fn forget_keys(&self) {
+        self.keys().clear();
+    }
+
+    pub(crate) fn forget_slot(&self, slot: Slot) {
+        self.forget_keys();
+        let kept = self.kept_tokens().remove(&slot.id());
+        if let Some(token) = kept {
+            token.forget();
+        }
+    }
+
+    pub(crate) fn pkcs11(&self) -> &Pkcs11 {
+        &self.pkcs11
+    }
+
+    fn forget_tokens(&self, uri: Option<&Uri>) {
+        self.forget_keys();
+        let stale: Vec<_> = {
+            let mut tokens = self.kept_tokens();
+            let slots: Vec<u64> = tokens
+                .iter()
+                .filter(|(_, token)| uri.is_none_or(|uri| token.info().matches(uri)))
+                .map(|(slot, _)| *slot)
+                .collect();
+            slots
+                .iter()
+                .filter_map(|slot| tokens.remove(slot))
+                .collect()
+        };
+        // Outside the lock, since closing sessions may block.
+        stale.iter().for_each(|token| token.forget());
+    }
+
+    fn forget_all(&self) {
+        self.forget_tokens(None);
+    }
+
+    fn initialised(&self) -> Result<Vec<TokenInfo>> {
+        let mut tokens = self.tokens()?;
+        tokens.retain(|token| token.initialized);
+        Ok(tokens)
+    }
+
+    /// What is kept of a token, unless another one is in its slot now.
+    fn kept(&self, info: TokenInfo) -> Option<Arc<Token>> {
+        let slot = Slot::try_from(info.slot).ok()?;
+        let mut tokens = self.kept_tokens();
+        if let Some(token) = tokens.get(&info.slot).filter(|token| *token.info() == info) {
+            return Some(token.clone());
+        }
+        let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info));
+        let replaced = tokens.insert(slot.id(), token.clone());
+        drop(tokens);
+        if let Some(replaced) = replaced {
+            self.forget_keys();
+            replaced.forget();
+        }
+        Some(token)
+    }
+
+    fn keep_key(&self, cache_key: &str, key: &Arc<Key>) {
+        let mut keys = self.keys();
+        // Clients choose the selectors: what they can fill is bounded.
+        if keys.len() >= MAX_KEPT_KEYS {
+            keys.clear();
+        }
+        keys.insert(cache_key.to_owned(), key.clone());
+    }
+
+    fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const MAX_KEPT_KEYS: usize = 256;
