@@ -33,5 +33,16 @@ pub mod curve {
     pub use crate::public_key::{ED25519, P256, P384, P521};
 }
 
+/// Lower-case hexadecimal digits of `bytes`, as ids are shown.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Where the signer listens unless told otherwise, as thin-edge.io's does.
 pub const DEFAULT_SOCKET_PATH: &str = "/run/tedge-p11-server/tedge-p11-server.sock";

@@ -3,7 +3,7 @@
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
     ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, KeyEntry, KeyParams, KeySpec,
-    Pin, PinSource, PublicKey, Request, Response, SignatureAlgorithm, TokenEntry, Uri,
+    Pin, PinSource, PublicKey, Request, Response, SignatureAlgorithm, TokenEntry, Uri, hex,
 };
 use tedge_p11_token::{KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange};
 
@@ -325,7 +325,7 @@ fn key_entry(key: KeyObject) -> KeyEntry {
         class: key.object_type.name().to_owned(),
         key_type: key.key_type,
         label: key.label,
-        id: key.id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        id: hex(&key.id),
         uri: key.uri.to_string(),
     }
 }

@@ -124,7 +124,7 @@ pub enum Error {
     )]
     PinNeeded(Uri),
     /// The token refused the PIN.
-    #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(flags))]
+    #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(*flags))]
     PinIncorrect {
         /// The token.
         token: Uri,
@@ -289,7 +289,7 @@ fn hint(code: &str) -> &'static str {
     }
 }
 
-fn tries(tries: &PinTries) -> &'static str {
+fn tries(tries: PinTries) -> &'static str {
     match tries {
         PinTries { locked: true, .. } => "; the PIN is locked now",
         PinTries {

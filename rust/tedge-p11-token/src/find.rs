@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri};
+use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri, hex};
 
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyKind};
@@ -15,6 +15,7 @@ use crate::token::Token;
 
 /// Which private key is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // it lives for one request
 pub enum KeySelector {
     /// The one that the URI leaves.
     Uri(Uri),
@@ -331,7 +332,7 @@ fn kind(token: &Token, session: &Session, object: &Object) -> Result<KeyKind> {
         .ok_or_else(unsupported)?
         .map_err(|params| Error::UnknownCurve {
             key: object.listed.uri.clone(),
-            params: params.iter().map(|byte| format!("{byte:02x}")).collect(),
+            params: hex(&params),
         })
 }
 

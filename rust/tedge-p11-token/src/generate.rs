@@ -2,16 +2,19 @@
 
 use std::ffi::c_ulong;
 
+use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve};
+use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
 
 use crate::error::{Error, Result};
 use crate::find::{describe, find, usable};
 use crate::key::{Curve, KeyInfo};
 use crate::module::Module;
 use crate::public_key::{ED25519_NAME, oid_der};
+use crate::token::unpadded;
 
 /// A key pair to make.
 #[derive(Clone, Debug)]
@@ -48,55 +51,96 @@ impl Module {
             if !find(&token, session, ObjectClass::PRIVATE_KEY, &same_id)?.is_empty() {
                 return Err(Error::IdTaken {
                     token: token.uri().clone(),
-                    id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    id: hex(&id),
                 });
             }
             Ok(id)
         })?;
-        let handle = token.with_rw_session(pin, |session| {
-            let named = [
-                Attribute::Token(true),
-                Attribute::Label(new.label.clone().into_bytes()),
-                Attribute::Id(id),
-            ];
-            generate(session, new.spec, &named).map_err(failed)
+        let named = [
+            Attribute::Token(true),
+            Attribute::Label(new.label.clone().into_bytes()),
+            Attribute::Id(id),
+        ];
+        let (public, private) = token.with_rw_session(pin, |session| {
+            generate(session, token.pkcs11(), new.spec, &named).map_err(failed)
         })?;
         self.forget_keys();
-        let key = token.search(pin, |session| {
-            let object = describe(&token, session, handle, ObjectType::Private)?;
+        let found = token.search(pin, |session| {
+            let object = describe(&token, session, private, ObjectType::Private)?;
             usable(&token, session, object)
-        })?;
-        key.info(pin)
+        });
+        let info = found.and_then(|key| key.info(pin));
+        if info.is_err() {
+            // A key that can't be used must not stay behind under this label and id.
+            let _ = token.with_rw_session(pin, |session| {
+                for object in [private, public] {
+                    session.destroy_object(object).map_err(failed)?;
+                }
+                Ok(())
+            });
+        }
+        info
     }
 }
 
-/// Tries one template after the other; what the last one fails with is reported.
+/// Tries one template after the other, as long as it is the template that the token refuses.
+/// Returns the handles of the public and of the private key.
 fn generate(
     session: &Session,
+    pkcs11: &Pkcs11,
     spec: KeySpec,
     named: &[Attribute],
-) -> cryptoki::error::Result<ObjectHandle> {
+) -> cryptoki::error::Result<(ObjectHandle, ObjectHandle)> {
     let types = key_types(spec);
-    let attempts = types
-        .iter()
-        .flat_map(|key_type| [(key_type, true), (key_type, false)]);
-    let mut result = Err(cryptoki::error::Error::NotSupported);
-    for ((mechanism, key_type), sign_only) in attempts {
-        let (public_limits, private_limits) = if sign_only {
-            SIGN_ONLY
-        } else {
-            (&[][..], &[][..])
-        };
-        let public = [named, key_type, PUBLIC_USES, public_limits].concat();
-        let private = [named, PRIVATE_USES, private_limits].concat();
-        result = session
-            .generate_key_pair(mechanism, &public, &private)
-            .map(|(_, handle)| handle);
-        if result.is_ok() {
-            break;
+    let sign_only = [true, false];
+    let sign_only = if refuses_sign_only(pkcs11) {
+        &sign_only[1..]
+    } else {
+        &sign_only
+    };
+    let mut result = Err(CryptokiError::NotSupported);
+    for (mechanism, key_type) in &types {
+        for sign_only in sign_only {
+            let limits = if *sign_only {
+                SIGN_ONLY
+            } else {
+                (&[][..], &[][..])
+            };
+            let public = [named, key_type, PUBLIC_USES, limits.0].concat();
+            let private = [named, PRIVATE_USES, limits.1].concat();
+            result = session.generate_key_pair(mechanism, &public, &private);
+            match &result {
+                Err(CryptokiError::Pkcs11(code, _)) if is_about_template(*code) => {}
+                _ => return result,
+            }
         }
     }
     result
+}
+
+/// Codes that modules answer with when they dislike an attribute; the last two are not what the
+/// standard says, but are what some say.
+fn is_about_template(code: RvError) -> bool {
+    matches!(
+        code,
+        RvError::TemplateInconsistent
+            | RvError::TemplateIncomplete
+            | RvError::AttributeTypeInvalid
+            | RvError::AttributeValueInvalid
+            | RvError::AttributeReadOnly
+            | RvError::CurveNotSupported
+            | RvError::DomainParamsInvalid
+            | RvError::ArgumentsBad
+            | RvError::GeneralError
+    )
+}
+
+/// libtpm2_pkcs11 pads RSA signatures itself and has the TPM "decrypt" them, so it insists on
+/// CKA_DECRYPT. It would say so only after the TPM has made the key, which can take half a minute.
+fn refuses_sign_only(pkcs11: &Pkcs11) -> bool {
+    pkcs11
+        .get_library_info()
+        .is_ok_and(|info| unpadded(info.manufacturer_id()) == "tpm2-software.github.io")
 }
 
 /// Mechanism and attributes that say what kind of key to make. Ed25519 has two spellings, of which
@@ -148,8 +192,7 @@ const PRIVATE_USES: &[Attribute] = &[
     Attribute::Derive(false),
 ];
 
-/// What a sign-only key can't do besides, for the public and the private key. A TPM refuses it:
-/// libtpm2_pkcs11 pads RSA signatures itself and has the TPM "decrypt" them.
+/// What a sign-only key can't do besides: the public key and the private key.
 const SIGN_ONLY: (&[Attribute], &[Attribute]) =
     (&[Attribute::Encrypt(false)], &[Attribute::Decrypt(false)]);
 

@@ -255,7 +255,9 @@ impl Module {
                 .collect()
         };
         // Outside the lock, since closing sessions may block.
-        stale.iter().for_each(|token| token.forget());
+        for token in stale {
+            token.forget();
+        }
     }
 
     fn forget_all(&self) {
