@@ -1,0 +1,120 @@
+//! Servers that ask for a client certificate: mosquitto, and openssl's s_server.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::openssl::Ca;
+
+/// A running mosquitto that takes TLS 1.3 with a certificate of the CA only, whose subject is the
+/// user's name.
+pub struct Broker {
+    child: Child,
+    pub port: u16,
+    log: PathBuf,
+}
+
+impl Broker {
+    pub fn start(ca: &Ca) -> Self {
+        let log = ca.file("mosquitto.log");
+        let port = free_port();
+        let config = format!(
+            "listener {port} 127.0.0.1\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n\
+             tls_version tlsv1.3\nrequire_certificate true\nuse_subject_as_username true\n\
+             user {user}\nlog_dest file {log}\nlog_type all\nconnection_messages true\n",
+            ca = ca.certificate().display(),
+            cert = ca.file("server.pem").display(),
+            key = ca.file("server.key").display(),
+            user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+            log = log.display(),
+        );
+        let file = ca.file("mosquitto.conf");
+        std::fs::write(&file, config).unwrap();
+        // Debian has it in /usr/sbin, which is not in everybody's PATH.
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut child = Command::new("mosquitto")
+            .env("PATH", path)
+            .arg("-c")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed");
+        await_port(port, &mut child);
+        Self { child, port, log }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `openssl s_server` that asks for a certificate of the CA, and sends every line back
+/// reversed.
+pub struct SServer {
+    child: Child,
+    pub port: u16,
+}
+
+impl SServer {
+    pub fn start(ca: &Ca, args: &[&str]) -> Self {
+        let port = free_port();
+        let mut child = ca
+            .openssl()
+            .args([
+                "s_server",
+                "-accept",
+                &format!("127.0.0.1:{port}"),
+                "-cert",
+                "server.pem",
+            ])
+            .args(["-key", "server.key", "-CAfile", "ca.pem", "-Verify", "2"])
+            .args(["-verify_return_error", "-rev", "-naccept", "100"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It says ACCEPT once it listens; what follows is read away so that it never blocks.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(
+            lines.any(|line| line.is_ok_and(|line| line.starts_with("ACCEPT"))),
+            "s_server did not start"
+        );
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, port }
+    }
+}
+
+impl Drop for SServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago; the servers here can't be asked to choose one.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// mosquitto tells nobody when it listens: connecting is the only way to learn it.
+fn await_port(port: u16, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "the broker ended");
+        assert!(Instant::now() < deadline, "the broker does not listen");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,70 @@
+//! What the tests are made of: real tokens, the signer, openssl and a broker. A helper that fails
+//! panics with what the program said.
+
+pub mod broker;
+pub mod hsm;
+pub mod openssl;
+pub mod signer;
+pub mod wire;
+
+pub use broker::Broker;
+pub use hsm::{Hsm, Kind};
+pub use openssl::Ca;
+pub use signer::Signer;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// The folder of the repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A program of this workspace, built with the same profile as the test.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: cargo build --workspace",
+        path.display()
+    );
+    path
+}
+
+/// Runs to the end; panics unless it succeeds. Returns standard output.
+pub fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs to the end; panics unless it fails with exit code 1 and one line on standard error, which is
+/// returned.
+pub fn fail(command: &mut Command) -> String {
+    let output = run(command);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{command:?}: {}",
+        text(&output)
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "not one line: {error}");
+    error
+}
+
+fn run(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}

@@ -1,0 +1,191 @@
+//! The outsider: openssl verifies what our code signed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tedge_p11_client::{PrivateKey, PublicKey, SignatureScheme};
+use tempfile::TempDir;
+
+use crate::succeed;
+
+/// Panics unless openssl finds that `signature` is one of `message` by `scheme`.
+pub fn verify(key: &PublicKey, scheme: SignatureScheme, message: &[u8], signature: &[u8]) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let key = file("key.der", key.spki());
+    let message = file("message", message);
+    let signature = file("signature", signature);
+    let mut command = Command::new("openssl");
+    let name = scheme.to_string();
+    if scheme == SignatureScheme::ED25519 {
+        command.args([
+            "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey",
+        ]);
+        command.arg(&key).arg("-sigfile").arg(&signature).arg("-in");
+    } else {
+        let digest = name.rsplit('_').next().unwrap();
+        command.args(["dgst", &format!("-{digest}"), "-keyform", "DER", "-verify"]);
+        command.arg(&key).arg("-signature").arg(&signature);
+        if name.starts_with("rsa_pss") {
+            // RFC 8446, section 4.2.3: the salt is as long as the digest.
+            for option in ["rsa_padding_mode:pss", "rsa_pss_saltlen:digest"] {
+                command.args(["-sigopt", option]);
+            }
+        }
+    }
+    command.arg(&message);
+    let said = succeed(&mut command);
+    assert!(said.to_lowercase().contains("verified"), "{scheme}: {said}");
+}
+
+/// Signs with every scheme of the key and has openssl verify.
+pub fn verify_all_schemes(key: &dyn PrivateKey) -> Vec<String> {
+    let message = b"what a TLS client signs";
+    key.schemes()
+        .iter()
+        .map(|scheme| {
+            let signature = key.sign(*scheme, message).unwrap();
+            verify(key.public_key(), *scheme, message, &signature);
+            scheme.to_string()
+        })
+        .collect()
+}
+
+/// A certificate authority for one test.
+pub struct Ca {
+    dir: TempDir,
+}
+
+impl Ca {
+    pub fn new() -> Self {
+        let ca = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        succeed(ca.openssl().args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-subj",
+            "/CN=test CA",
+            "-days",
+            "2",
+        ]));
+        ca.write(
+            "server.ext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
+        );
+        ca.write("client.ext", "extendedKeyUsage=clientAuth\n");
+        succeed(ca.openssl().args([
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+            "-subj",
+            "/CN=localhost",
+        ]));
+        ca.sign("server", "server.ext");
+        ca
+    }
+
+    /// The CA's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Signs a certificate signing request with the CA, and returns the certificate's file.
+    pub fn issue(&self, name: &str, csr: &str) -> PathBuf {
+        self.write(&format!("{name}.csr"), csr);
+        self.sign(name, "client.ext")
+    }
+
+    /// A key in a file, with a certificate.
+    pub fn file_key(&self, name: &str) -> PathBuf {
+        succeed(self.openssl().args([
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            &format!("{name}.key"),
+            "-out",
+            &format!("{name}.csr"),
+            "-subj",
+            &format!("/CN={name}"),
+        ]));
+        self.sign(name, "client.ext")
+    }
+
+    pub fn openssl(&self) -> Command {
+        let mut command = Command::new("openssl");
+        command.current_dir(&self.dir);
+        command
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let mut file = std::fs::File::create(self.file(name)).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+    }
+
+    fn sign(&self, name: &str, extensions: &str) -> PathBuf {
+        succeed(self.openssl().args([
+            "x509",
+            "-req",
+            "-in",
+            &format!("{name}.csr"),
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            extensions,
+            "-out",
+            &format!("{name}.pem"),
+        ]));
+        self.file(&format!("{name}.pem"))
+    }
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What openssl makes of a public key in DER, as text.
+pub fn describe_public_key(der: &[u8], dir: &Path) -> String {
+    let path = dir.join("described.der");
+    std::fs::write(&path, der).unwrap();
+    succeed(
+        Command::new("openssl")
+            .args(["pkey", "-pubin", "-inform", "DER", "-noout", "-text", "-in"])
+            .arg(&path),
+    )
+}

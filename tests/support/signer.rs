@@ -1,0 +1,137 @@
+//! A running tedge-p11-server.
+
+use std::io::Read as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tedge_p11_client::{Client, Pin, SocketKey};
+
+use crate::hsm::{Hsm, PIN};
+use crate::program;
+
+/// A signer that said READY=1. It is ended when dropped.
+pub struct Signer {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Signer {
+    /// With the PIN, confined to nothing.
+    pub fn start(hsm: &Hsm) -> Self {
+        Self::start_with(hsm, &["--pin", PIN])
+    }
+
+    pub fn start_with(hsm: &Hsm, args: &[&str]) -> Self {
+        let mut command = Self::command(hsm, "signer.sock");
+        command.args(args);
+        Self::spawn(hsm, &mut command)
+    }
+
+    /// The command, as thin-edge.io's is called; no configuration of this machine gets in.
+    pub fn command(hsm: &Hsm, socket: &str) -> Command {
+        let mut command = hsm.command(program("tedge-p11-server"));
+        command
+            .arg("--module-path")
+            .arg(hsm.module())
+            .arg("--socket-path")
+            .arg(hsm.file(socket))
+            .arg("--config-dir")
+            .arg(hsm.dir.path());
+        command
+    }
+
+    /// Starts `command` and waits until it says that it is ready.
+    pub fn spawn(hsm: &Hsm, command: &mut Command) -> Self {
+        let log = hsm.file("signer.log");
+        let file = std::fs::File::create(&log).unwrap();
+        let notify_path = hsm.file("notify.sock");
+        let _ = std::fs::remove_file(&notify_path);
+        let notify = UnixDatagram::bind(&notify_path).unwrap();
+        notify
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let child = command
+            .env("NOTIFY_SOCKET", &notify_path)
+            .stderr(Stdio::from(file))
+            .spawn()
+            .unwrap();
+        let mut signer = Self {
+            child,
+            socket: hsm.file("signer.sock"),
+            log,
+        };
+        let mut message = [0; 256];
+        let len = notify.recv(&mut message).unwrap_or_else(|error| {
+            let status = signer.child.try_wait();
+            panic!("not ready: {error}, {status:?}: {}", signer.log())
+        });
+        assert_eq!(&message[..len], b"READY=1\n", "{}", signer.log());
+        signer
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.socket)
+    }
+
+    pub fn key(&self, uri: &str) -> SocketKey {
+        SocketKey::open(self.client(), Some(uri.to_owned()), None).unwrap()
+    }
+
+    pub fn key_with_pin(&self, uri: &str, pin: &str) -> Result<SocketKey, tedge_p11_client::Error> {
+        let pin = Pin::new(pin.to_owned()).unwrap();
+        SocketKey::open(self.client(), Some(uri.to_owned()), Some(pin))
+    }
+
+    /// tedge-hsm through the socket.
+    pub fn tedge_hsm(&self) -> Command {
+        let mut command = Command::new(program("tedge-hsm"));
+        command.arg("--socket-path").arg(&self.socket);
+        command
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        let mut log = String::new();
+        let mut file = std::fs::File::open(&self.log).unwrap();
+        file.read_to_string(&mut log).unwrap();
+        log
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Signer {
+    fn drop(&mut self) {
+        if self.is_running() {
+            self.signal(Signal::TERM);
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- signer's log\n{}", self.log());
+        }
+    }
+}
