@@ -1,1 +1,360 @@
+//! What can't be done is refused in one line that names what is wrong.
 
+use std::process::Command;
+
+use support::hsm::PIN;
+use support::wire::ask;
+use support::{Hsm, Kind, Signer, fail, openssl, program, succeed};
+use tedge_p11_client::{Pin, PrivateKey as _, SocketKey};
+use tedge_p11_protocol::{InitToken, ListKeys, Request, Response};
+
+#[test]
+fn a_module_that_is_missing_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = |module: &str| {
+        let mut command = Command::new(program("tedge-p11-server"));
+        command.args(["--module-path", module, "--socket-path"]);
+        command.arg(dir.path().join("signer.sock"));
+        command.arg("--config-dir").arg(dir.path());
+        command.env_remove("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH");
+        fail(&mut command)
+    };
+    let error = server("/nowhere/module.so");
+    assert!(
+        error.contains("/nowhere/module.so: cannot open shared object file"),
+        "{error}"
+    );
+    let error = server("/bin/true");
+    assert!(
+        error.contains("cannot load the PKCS#11 module /bin/true"),
+        "{error}"
+    );
+    let error = server("");
+    assert!(
+        error.contains("no PKCS#11 module is configured; set it with --module-path"),
+        "{error}"
+    );
+}
+
+#[test]
+fn settings_that_are_wrong() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let server = |args: &[&str]| fail(Signer::command(&hsm, &hsm.module()).args(args));
+    let error = server(&["--uri", "pkcs11:tokn=x"]);
+    assert!(error.contains("unknown attribute \"tokn\""), "{error}");
+    let error = server(&["--uri", "pkcs11:?pin-source=/nowhere/pin"]);
+    assert!(
+        error.contains("cannot read the PIN from /nowhere/pin"),
+        "{error}"
+    );
+    std::fs::write(hsm.file("tedge.toml"), "[device.cryptoki]\npin = 123456\n").unwrap();
+    let error = server(&[]);
+    assert!(
+        error.contains("tedge.toml, line 2: ") && !error.contains("123456"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tokens_and_keys_that_are_not_there_or_not_clear() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.create_key("twin", "p256");
+    hsm.create_key("rsa", "rsa2048");
+    let signer = Signer::start(&hsm);
+    let open = |uri: &str| {
+        SocketKey::open(signer.client(), Some(uri.to_owned()), None)
+            .unwrap_err()
+            .to_string()
+    };
+    let error = open("pkcs11:token=absent;object=twin");
+    assert!(
+        error.contains("no token matches pkcs11:token=absent"),
+        "{error}"
+    );
+    assert!(
+        error.contains("token=device"),
+        "it says what is there: {error}"
+    );
+
+    let error = open("pkcs11:token=device;object=absent");
+    assert!(error.contains("no private key matches"), "{error}");
+    assert!(
+        error.contains("object=twin") && error.contains("object=rsa"),
+        "{error}"
+    );
+
+    let error = open("pkcs11:token=device");
+    assert!(error.contains("matches several keys"), "{error}");
+    assert!(
+        error.contains("object=twin") && error.contains("object=rsa"),
+        "{error}"
+    );
+
+    // Every attribute that is given must match.
+    for attribute in [
+        "serial=0",
+        "model=x",
+        "manufacturer=x",
+        "slot-id=7",
+        "id=%00",
+    ] {
+        let error = open(&format!("pkcs11:object=twin;{attribute}"));
+        assert!(error.contains("matches pkcs11:"), "{attribute}: {error}");
+    }
+    let error = open("pkcs11:object=twin;type=cert");
+    assert!(
+        error.contains("names an object of type cert; this needs type=private"),
+        "{error}"
+    );
+    let error = open("pkcs11:object=twin;objekt=x");
+    assert!(error.contains("unknown attribute \"objekt\""), "{error}");
+
+    drop(signer);
+    hsm.add_token("second");
+    let signer = Signer::start(&hsm);
+    let open = |uri: &str| {
+        SocketKey::open(signer.client(), Some(uri.to_owned()), None)
+            .unwrap_err()
+            .to_string()
+    };
+    let error = open("pkcs11:object=twin");
+    assert!(error.contains("matches several tokens"), "{error}");
+    openssl::verify_all_schemes(&signer.key("pkcs11:token=device;object=twin"));
+}
+
+/// Only a request without a URI, to a signer without one, takes what it finds, and says so.
+#[test]
+fn without_any_uri_the_first_key_is_taken_with_a_warning() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.create_key("one", "p256");
+    hsm.create_key("two", "p256");
+    let signer = Signer::start(&hsm);
+    let key = SocketKey::open(signer.client(), None, None).unwrap();
+    openssl::verify_all_schemes(&key);
+    assert!(
+        signer
+            .log()
+            .contains("warn: no URI configured or sent: taking the first key")
+    );
+    let error = SocketKey::open(signer.client(), Some("pkcs11:".into()), None).unwrap_err();
+    assert!(
+        error.to_string().contains("matches several keys"),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_pin_and_wrong_pins() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start_with(&hsm, &[]);
+    let without = || SocketKey::open(signer.client(), Some(uri.clone()), None).unwrap_err();
+    let error = without().to_string();
+    assert!(
+        error.contains("needs its user PIN and none is configured or sent"),
+        "{error}"
+    );
+    assert!(
+        error.contains("--pin") && error.contains("device.cryptoki.pin"),
+        "{error}"
+    );
+
+    let error = signer.key_with_pin(&uri, "654321").unwrap_err().to_string();
+    assert!(
+        error.contains("wrong PIN") && error.contains("CKR_PIN_INCORRECT"),
+        "{error}"
+    );
+    // The same again costs no further try.
+    let error = signer.key_with_pin(&uri, "654321").unwrap_err().to_string();
+    assert!(error.contains("refused this PIN before"), "{error}");
+
+    let key = signer.key_with_pin(&uri, PIN).unwrap();
+    openssl::verify_all_schemes(&key);
+    // That the token is open now helps nobody who doesn't know the PIN.
+    let error = without().to_string();
+    assert!(error.contains("needs its user PIN"), "{error}");
+    let error = signer.key_with_pin(&uri, "654321").unwrap_err().to_string();
+    assert!(error.contains("is not the one that token"), "{error}");
+    openssl::verify_all_schemes(&key);
+}
+
+/// A wrong PIN, again and again, must not lock a TPM, which gives three tries.
+#[test]
+fn a_wrong_pin_does_not_lock_the_tpm() {
+    let hsm = Hsm::start(Kind::Tpm2);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start_with(&hsm, &[]);
+    for _ in 0..10 {
+        signer.key_with_pin(&uri, "654321").unwrap_err();
+    }
+    openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
+}
+
+/// An operator's URI confines clients to one token.
+#[test]
+fn clients_are_confined_by_the_configured_uri() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.create_key("ours", "p256");
+    hsm.add_token("private");
+    hsm.create_key_on("private", "theirs", "p256");
+    let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=device", "--pin", PIN]);
+    openssl::verify_all_schemes(&signer.key("pkcs11:object=ours"));
+    let uri = Some("pkcs11:token=private;object=theirs".to_owned());
+    let error = SocketKey::open(signer.client(), uri, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no private key matches pkcs11:token=device;object=theirs"),
+        "{error}"
+    );
+
+    let Response::Keys(keys) = ask(
+        signer.socket(),
+        &Request::ListKeys(ListKeys {
+            uri: Some("pkcs11:token=private".into()),
+            pin: None,
+        }),
+    ) else {
+        panic!("no list")
+    };
+    assert!(
+        keys.iter().all(|key| key.uri.contains("token=device")),
+        "{keys:?}"
+    );
+
+    let pin = |text: &str| Pin::new(text.into()).ok();
+    let Response::Error(error) = ask(
+        signer.socket(),
+        &Request::InitToken(InitToken {
+            label: "more".into(),
+            so_pin: pin("11111111"),
+            pin: pin("2222"),
+            uri: None,
+        }),
+    ) else {
+        panic!("initialised")
+    };
+    assert!(
+        error.contains("confined to the token labelled \"device\""),
+        "{error}"
+    );
+}
+
+/// A token with keys on it is not to be erased by a slip.
+#[test]
+fn a_used_token_is_not_initialised_again() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start(&hsm);
+    let pin = |text: &str| Pin::new(text.into()).unwrap();
+    let init = |uri: Option<&str>, label: &str, so: Option<&Pin>| {
+        let user = pin("2222");
+        signer.client().init_token(uri, label, so, Some(&user))
+    };
+    let error = init(None, "device", Some(&pin("11111111")))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is initialised already"), "{error}");
+    let serial = "pkcs11:serial=".to_owned()
+        + uri
+            .split("serial=")
+            .nth(1)
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap();
+    let error = init(Some(&serial), "new", Some(&pin("11111111")))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no uninitialised token matches"), "{error}");
+    // PINs are not made up out of one another.
+    let error = init(None, "new", None).unwrap_err().to_string();
+    assert!(
+        error.contains("a PIN for the security officer is needed"),
+        "{error}"
+    );
+    openssl::verify_all_schemes(&signer.key(&uri));
+}
+
+/// A URI that names a token and no key does not empty the token, nor does one that leaves two keys.
+#[test]
+fn delete_key_deletes_one_key() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    for id in ["01", "02"] {
+        let args = [
+            "create-key",
+            "--uri",
+            "pkcs11:token=device",
+            "--label",
+            id,
+            "--id",
+            id,
+        ];
+        succeed(hsm.tedge_hsm().args(args));
+    }
+    let signer = Signer::start(&hsm);
+    let delete = |uri: &str| signer.client().delete_key(uri, None);
+    let error = delete("pkcs11:token=device").unwrap_err().to_string();
+    assert!(error.contains("matches several keys"), "{error}");
+    assert_eq!(delete("pkcs11:token=device;id=%01").unwrap().len(), 2);
+    let error = delete("pkcs11:token=device").unwrap_err().to_string();
+    assert!(
+        error.contains("matches several keys"),
+        "the last one, unnamed: {error}"
+    );
+    let key = signer.key("pkcs11:token=device;id=%02");
+    // Gone is gone, also for who had it open.
+    assert_eq!(delete("pkcs11:token=device;object=02").unwrap().len(), 2);
+    let error = key.sign(key.schemes()[0], b"x").unwrap_err().to_string();
+    assert!(error.contains("no private key matches"), "{error}");
+}
+
+/// A file named by a client would be read with the signer's rights.
+#[test]
+fn a_client_cannot_name_a_pin_file() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start_with(&hsm, &[]);
+    let open = |query: &str| SocketKey::open(signer.client(), Some(format!("{uri}?{query}")), None);
+    let error = open(&format!("pin-source={}", hsm.file("pin").display())).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("pin-source is not taken from clients"),
+        "{error}"
+    );
+    openssl::verify_all_schemes(&open(&format!("pin-value={PIN}")).unwrap());
+}
+
+/// The curve of such a key must not be taken for P-256.
+#[test]
+fn a_key_on_an_unknown_curve_is_refused() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    succeed(
+        hsm.command("pkcs11-tool")
+            .arg("--module")
+            .arg(hsm.module())
+            .args([
+                "--token-label",
+                "device",
+                "--login",
+                "--pin",
+                PIN,
+                "--keypairgen",
+            ])
+            .args(["--key-type", "EC:secp256k1", "--id", "07", "--label", "odd"]),
+    );
+    let signer = Signer::start(&hsm);
+    let error = SocketKey::open(signer.client(), Some("pkcs11:object=odd".into()), None);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("unknown curve (CKA_EC_PARAMS 06052b8104000a)"),
+        "{error}"
+    );
+    // Nor is it what a request without a URI gets.
+    let uri = hsm.create_key("good", "p256");
+    assert_eq!(
+        SocketKey::open(signer.client(), None, None).unwrap().uri(),
+        uri
+    );
+}

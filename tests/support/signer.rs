@@ -17,6 +17,7 @@ pub struct Signer {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
+    _notify: UnixDatagram,
 }
 
 impl Signer {
@@ -26,19 +27,19 @@ impl Signer {
     }
 
     pub fn start_with(hsm: &Hsm, args: &[&str]) -> Self {
-        let mut command = Self::command(hsm, "signer.sock");
+        let mut command = Self::command(hsm, &hsm.module());
         command.args(args);
         Self::spawn(hsm, &mut command)
     }
 
     /// The command, as thin-edge.io's is called; no configuration of this machine gets in.
-    pub fn command(hsm: &Hsm, socket: &str) -> Command {
+    pub fn command(hsm: &Hsm, module: &Path) -> Command {
         let mut command = hsm.command(program("tedge-p11-server"));
         command
             .arg("--module-path")
-            .arg(hsm.module())
+            .arg(module)
             .arg("--socket-path")
-            .arg(hsm.file(socket))
+            .arg(hsm.file("signer.sock"))
             .arg("--config-dir")
             .arg(hsm.dir.path());
         command
@@ -63,9 +64,10 @@ impl Signer {
             child,
             socket: hsm.file("signer.sock"),
             log,
+            _notify: notify,
         };
         let mut message = [0; 256];
-        let len = notify.recv(&mut message).unwrap_or_else(|error| {
+        let len = signer._notify.recv(&mut message).unwrap_or_else(|error| {
             let status = signer.child.try_wait();
             panic!("not ready: {error}, {status:?}: {}", signer.log())
         });

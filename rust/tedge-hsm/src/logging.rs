@@ -1,5 +1,7 @@
 //! Warnings of the libraries go to stderr, one line each.
 
+use std::io::Write as _;
+
 use log::{LevelFilter, Log, Metadata, Record};
 
 pub(crate) fn init() {
@@ -18,7 +20,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("tedge-hsm: {}", record.args());
+            let _ = writeln!(std::io::stderr(), "tedge-hsm: {}", record.args());
         }
     }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tedge_p11_protocol::{
-    ChangePin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey, ExtensionRequest, InitToken,
-    KeyEntry, KeyPairParams, KeyParams, KeySpec, ListKeys, MAX_REQUEST_LEN, Pin, Request, Response,
-    TokenEntry,
+    ChangePin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey, ExtensionRequest,
+    ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec, ListKeys,
+    MAX_REQUEST_LEN, Pin, Request, Response, TokenEntry,
 };
 
 use crate::error::Error;
@@ -126,7 +126,6 @@ impl Client {
         label: &str,
         id: Option<&[u8]>,
     ) -> Result<String, Error> {
-        use tedge_p11_protocol::ExtensionResponse::KeyInfo;
         let id = id.map(|id| id.to_vec().into());
         let label = label.to_owned();
         let request = match v1_params(spec) {
@@ -135,6 +134,7 @@ impl Client {
                 params: KeyPairParams { key, label, id },
                 pin: pin.cloned(),
             }),
+            None if !self.knows_extension()? => return Err(Error::NeedsExtension),
             None => Request::Extension(ExtensionRequest::CreateKey(ExtensionCreateKey {
                 uri: Some(uri.to_owned()),
                 key: spec,
@@ -145,7 +145,7 @@ impl Client {
         };
         match self.request(&request)? {
             Response::CreatedKey(key) => Ok(key.uri),
-            Response::Extension(KeyInfo(key)) => Ok(key.uri),
+            Response::Extension(ExtensionResponse::KeyInfo(key)) => Ok(key.uri),
             _ => Err(Error::Unexpected),
         }
     }
@@ -177,6 +177,17 @@ impl Client {
         }
     }
 
+    /// Whether the signer knows this project's own frames. thin-edge.io's answers the question with
+    /// an Error frame, and is sent no more of them.
+    pub(crate) fn knows_extension(&self) -> Result<bool, Error> {
+        match self.request(&Request::Extension(ExtensionRequest::Hello)) {
+            Ok(Response::Extension(ExtensionResponse::Hello)) => Ok(true),
+            Ok(_) => Err(Error::Unexpected),
+            Err(Error::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends one request and reads its answer. An Error frame comes as [`Error::Refused`].
     pub(crate) fn request(&self, request: &Request) -> Result<Response, Error> {
         let frame = request.encode();
@@ -186,15 +197,15 @@ impl Client {
                 max: MAX_REQUEST_LEN,
             });
         }
-        let mut stream = self.connect().map_err(|source| Error::Connect {
+        let mut stream = self.connect().map_err(|error| Error::Connect {
             path: self.path.clone(),
-            source,
+            error,
         })?;
         stream
             .set_write_timeout(Some(self.limits.write))
             .and_then(|()| stream.write_all(&frame))
             .and_then(|()| stream.shutdown(Shutdown::Write))
-            .map_err(|source| self.broken(source, self.limits.write))?;
+            .map_err(|error| self.broken(error, self.limits.write))?;
         match self.read(&mut stream)? {
             Response::Error(message) => Err(Error::Refused(message)),
             response => Ok(response),
@@ -250,18 +261,18 @@ impl Client {
         }
     }
 
-    fn broken(&self, source: io::Error, limit: Duration) -> Error {
+    fn broken(&self, error: io::Error, limit: Duration) -> Error {
         let path = self.path.clone();
-        match source.kind() {
+        match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::Timeout { path, limit },
             ErrorKind::UnexpectedEof => Error::Lost {
                 path,
-                source: io::Error::new(
+                error: io::Error::new(
                     ErrorKind::UnexpectedEof,
                     "it closed the connection without an answer",
                 ),
             },
-            _ => Error::Lost { path, source },
+            _ => Error::Lost { path, error },
         }
     }
 }

@@ -9,20 +9,20 @@ use tedge_p11_protocol::DecodeError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no signer at the socket, or this user may not open it.
-    #[error("cannot connect to the signer at {}: {source}{}", path.display(), connect_hint(source))]
+    #[error("cannot connect to the signer at {}: {error}{}", path.display(), connect_hint(error))]
     Connect {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The connection broke.
-    #[error("lost the signer at {}: {source}", path.display())]
+    #[error("lost the signer at {}: {error}", path.display())]
     Lost {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The signer did not answer in time.
     #[error("the signer at {} did not answer within {} s", path.display(), limit.as_secs())]
@@ -55,13 +55,16 @@ pub enum Error {
     /// The key can't sign with the scheme.
     #[error("the key cannot sign with {0}")]
     UnsupportedScheme(tedge_p11_protocol::SignatureScheme),
+    /// The signer is thin-edge.io's, which can't make such a key.
+    #[error("the signer cannot make a key of this type; it knows EC and RSA only")]
+    NeedsExtension,
     /// The certificate can't be used with the key.
     #[error("{0}")]
     Certificate(String),
 }
 
-fn connect_hint(source: &std::io::Error) -> &'static str {
-    match source.kind() {
+fn connect_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
             "; is tedge-p11-server running?"
         }

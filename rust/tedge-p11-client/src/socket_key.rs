@@ -27,32 +27,27 @@ pub struct SocketKey {
 
 impl SocketKey {
     /// Finds the key that `uri` leaves, together with the URI configured at the signer.
-    ///
-    /// One frame of this project's own is tried. thin-edge.io's signer answers it with an Error
-    /// frame, and is then spoken to in version 1 only.
     pub fn open(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
-        let probe = Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
+        if !client.knows_extension()? {
+            return Self::open_v1(client, uri, pin);
+        }
+        let request = Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
             uri: uri.clone(),
             pin: pin.clone(),
         }));
-        match client.request(&probe) {
-            Ok(Response::Extension(ExtensionResponse::KeyInfo(info))) => Ok(Self {
-                client,
-                request_uri: uri,
-                uri: info.uri,
-                pin,
-                public_key: PublicKey::from_spki(&info.spki.0).ok_or(Error::UnknownKey)?,
-                schemes: info.schemes,
-                extended: true,
-            }),
-            Ok(_) => Err(Error::Unexpected),
-            // Is it that the frame is not known, or that there is no such key? Version 1 tells.
-            Err(Error::Refused(refused)) => match Self::open_v1(client, uri, pin) {
-                Err(Error::Refused(_)) => Err(Error::Refused(refused)),
-                opened => opened,
-            },
-            Err(error) => Err(error),
-        }
+        let Response::Extension(ExtensionResponse::KeyInfo(info)) = client.request(&request)?
+        else {
+            return Err(Error::Unexpected);
+        };
+        Ok(Self {
+            client,
+            request_uri: uri,
+            uri: info.uri,
+            pin,
+            public_key: PublicKey::from_spki(&info.spki.0).ok_or(Error::UnknownKey)?,
+            schemes: info.schemes,
+            extended: true,
+        })
     }
 
     fn open_v1(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {

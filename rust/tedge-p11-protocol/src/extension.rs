@@ -10,6 +10,8 @@ use crate::scheme::SignatureScheme;
 /// A request of this project's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtensionRequest {
+    /// Does the signer know these frames at all? Answered by [`ExtensionResponse::Hello`].
+    Hello,
     /// All that a TLS client needs to know of a key, answered by [`ExtensionResponse::KeyInfo`].
     KeyInfo(KeyInfoRequest),
     /// Sign with any scheme, answered by `Response::Signature`.
@@ -21,6 +23,8 @@ pub enum ExtensionRequest {
 /// An answer of this project's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExtensionResponse {
+    /// It does.
+    Hello,
     /// A key, described.
     KeyInfo(KeyInfo),
 }
@@ -95,16 +99,17 @@ impl Wire for ExtensionRequest {
 
     fn encode(&self, out: &mut Writer) {
         match self {
+            Self::Hello => out.put_varint(0),
             Self::KeyInfo(request) => {
-                out.put_varint(0);
-                request.encode(out);
-            }
-            Self::Sign(request) => {
                 out.put_varint(1);
                 request.encode(out);
             }
-            Self::CreateKey(request) => {
+            Self::Sign(request) => {
                 out.put_varint(2);
+                request.encode(out);
+            }
+            Self::CreateKey(request) => {
+                out.put_varint(3);
                 request.encode(out);
             }
         }
@@ -112,9 +117,10 @@ impl Wire for ExtensionRequest {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.take_discriminant()? {
-            0 => Wire::decode(input).map(Self::KeyInfo),
-            1 => Wire::decode(input).map(Self::Sign),
-            2 => Wire::decode(input).map(Self::CreateKey),
+            0 => Ok(Self::Hello),
+            1 => Wire::decode(input).map(Self::KeyInfo),
+            2 => Wire::decode(input).map(Self::Sign),
+            3 => Wire::decode(input).map(Self::CreateKey),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -124,14 +130,19 @@ impl Wire for ExtensionResponse {
     const MIN_LEN: usize = 1;
 
     fn encode(&self, out: &mut Writer) {
-        let Self::KeyInfo(info) = self;
-        out.put_varint(0);
-        info.encode(out);
+        match self {
+            Self::Hello => out.put_varint(0),
+            Self::KeyInfo(info) => {
+                out.put_varint(1);
+                info.encode(out);
+            }
+        }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.take_discriminant()? {
-            0 => Wire::decode(input).map(Self::KeyInfo),
+            0 => Ok(Self::Hello),
+            1 => Wire::decode(input).map(Self::KeyInfo),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }

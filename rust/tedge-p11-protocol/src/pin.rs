@@ -19,12 +19,12 @@ pub enum PinError {
     #[error("the PIN is empty")]
     Empty,
     /// The file that should hold the PIN can't be read.
-    #[error("cannot read the PIN from {path}: {source}")]
+    #[error("cannot read the PIN from {path}: {error}")]
     Unreadable {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file holds more than a PIN.
     #[error("{path} holds more than {max} bytes: not a PIN")]
@@ -48,9 +48,9 @@ impl Pin {
 
     /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
-        let unreadable = |source| PinError::Unreadable {
+        let unreadable = |error| PinError::Unreadable {
             path: path.display().to_string(),
-            source,
+            error,
         };
         // Reserved at once, so that no copy stays behind when the vector grows.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));

@@ -76,25 +76,27 @@ pub enum PinSource {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
     /// Another scheme, or none.
-    #[error("it does not begin with \"pkcs11:\"")]
+    #[error("invalid PKCS#11 URI: it does not begin with \"pkcs11:\"")]
     Scheme,
     /// A path attribute that RFC 7512 does not define; what it would mean can't be guessed.
-    #[error("unknown attribute \"{0}\"")]
+    #[error("invalid PKCS#11 URI: unknown attribute \"{0}\"")]
     Unknown(String),
     /// The attribute stands there twice.
-    #[error("attribute \"{0}\" is given twice")]
+    #[error("invalid PKCS#11 URI: attribute \"{0}\" is given twice")]
     Duplicate(String),
     /// No `=` in an attribute.
-    #[error("attribute \"{0}\" has no value")]
+    #[error("invalid PKCS#11 URI: attribute \"{0}\" has no value")]
     NoValue(String),
     /// `%` without two hexadecimal digits.
-    #[error("attribute \"{0}\" has a % that is not followed by two hexadecimal digits")]
+    #[error(
+        "invalid PKCS#11 URI: attribute \"{0}\" has a % that is not followed by two hexadecimal digits"
+    )]
     Escape(String),
     /// Not UTF-8 where text is expected.
-    #[error("attribute \"{0}\" is not UTF-8")]
+    #[error("invalid PKCS#11 URI: attribute \"{0}\" is not UTF-8")]
     NotUtf8(String),
     /// The value is not one that the attribute can have.
-    #[error("attribute \"{name}\" must be {expected}")]
+    #[error("invalid PKCS#11 URI: attribute \"{name}\" must be {expected}")]
     Value {
         /// The attribute.
         name: &'static str,
@@ -102,7 +104,7 @@ pub enum UriError {
         expected: &'static str,
     },
     /// `pin-value` and `pin-source` together.
-    #[error("\"pin-value\" and \"pin-source\" are both given")]
+    #[error("invalid PKCS#11 URI: \"pin-value\" and \"pin-source\" are both given")]
     TwoPins,
 }
 

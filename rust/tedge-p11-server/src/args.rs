@@ -1,6 +1,6 @@
 //! The command line, as thin-edge.io's tedge-p11-server has it.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use log::LevelFilter;
 
@@ -15,11 +15,11 @@ pub(crate) struct Args {
     /// [env: TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH]
     /// [default: /run/tedge-p11-server/tedge-p11-server.sock]
     #[arg(long, value_name = "PATH", verbatim_doc_comment)]
-    pub(crate) socket_path: Option<PathBuf>,
+    pub(crate) socket_path: Option<OsString>,
 
     /// PKCS#11 module to load [env: TEDGE_DEVICE_CRYPTOKI_MODULE_PATH]
     #[arg(long, value_name = "PATH")]
-    pub(crate) module_path: Option<PathBuf>,
+    pub(crate) module_path: Option<OsString>,
 
     /// User PIN of the token [env: TEDGE_DEVICE_CRYPTOKI_PIN]. Other users of this machine can see a
     /// PIN given this way; pin-source= in --uri reads it from a file instead
@@ -37,5 +37,5 @@ pub(crate) struct Args {
 
     /// Folder of tedge.toml [env: TEDGE_CONFIG_DIR] [default: /etc/tedge]
     #[arg(long, value_name = "DIR")]
-    pub(crate) config_dir: Option<PathBuf>,
+    pub(crate) config_dir: Option<OsString>,
 }

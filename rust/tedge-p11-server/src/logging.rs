@@ -1,5 +1,7 @@
 //! Logs to the journal when connected to it, to stderr otherwise.
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -24,7 +26,12 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         let level = record.level().as_str().to_ascii_lowercase();
-        eprintln!("tedge-p11-server: {level}: {}", record.args());
+        // Not eprintln!, which panics when stderr is closed.
+        let _ = writeln!(
+            std::io::stderr(),
+            "tedge-p11-server: {level}: {}",
+            record.args()
+        );
     }
 
     fn flush(&self) {}

@@ -1,5 +1,7 @@
 //! What concerns the process as a whole.
 
+use std::io::Write as _;
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Keeps PINs out of core dumps, and debuggers of the same user out of this process.
@@ -19,7 +21,10 @@ pub(crate) fn protect_secrets() {
 pub(crate) fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         log::error!("internal error, ending: {panic}");
-        eprintln!("tedge-p11-server: internal error, ending: {panic}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "tedge-p11-server: internal error, ending: {panic}"
+        );
         std::process::abort();
     }));
 }

@@ -105,7 +105,7 @@ impl Service {
             | Request::SignWithScheme(_)
             | Request::Extension(ExtensionRequest::Sign(_)) => "sign",
             Request::PublicKeyPem(_) => "public-key",
-            Request::Ping => "ping",
+            Request::Ping | Request::Extension(ExtensionRequest::Hello) => "ping",
             Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
                 "create-key"
             }
@@ -126,6 +126,7 @@ impl Service {
 
     fn answer_extension(&self, request: ExtensionRequest) -> Answer {
         match request {
+            ExtensionRequest::Hello => Ok(Response::Extension(ExtensionResponse::Hello)),
             ExtensionRequest::KeyInfo(r) => {
                 let target = self.target(r.uri, r.pin)?;
                 let key = self

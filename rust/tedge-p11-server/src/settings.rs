@@ -1,5 +1,6 @@
 //! What the signer is told: flags, then environment, then tedge.toml.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
@@ -26,10 +27,10 @@ pub(crate) enum SettingsError {
          TEDGE_DEVICE_CRYPTOKI_MODULE_PATH or device.cryptoki.module_path in {0}"
     )]
     NoModule(PathBuf),
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {error}")]
     Unreadable {
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
     #[error("{path}, line {line}: {message}")]
     Malformed {
@@ -71,7 +72,7 @@ impl Settings {
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let env = |name: &str| set(env(name));
-        let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        let path = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
         let config_file = path(args.config_dir)
             .or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from))
             .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into())
@@ -122,21 +123,28 @@ fn read(path: &Path) -> Result<TedgeToml, SettingsError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(TedgeToml::default());
         }
-        Err(source) => {
+        Err(error) => {
             return Err(SettingsError::Unreadable {
                 path: path.to_owned(),
-                source,
+                error,
             });
         }
     };
-    // The error's own text would quote the line, and with it, perhaps, the PIN.
     toml::from_str(&text).map_err(|error| SettingsError::Malformed {
         path: path.to_owned(),
         line: error
             .span()
             .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
-        message: error.message().to_owned(),
+        message: without_values(error.message()),
     })
+}
+
+/// What was expected, without what was found: that could be the PIN.
+fn without_values(message: &str) -> String {
+    let expected = message.find("expected").map(|at| &message[at..]);
+    expected
+        .unwrap_or("this is not TOML, or not what it should be")
+        .to_owned()
 }
 
 impl std::fmt::Debug for Cryptoki {
@@ -159,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tedge.toml"), file).unwrap();
         let args = Args {
-            config_dir: Some(dir.path().to_owned()),
+            config_dir: Some(dir.path().into()),
             ..args
         };
         Settings::load(args, |name| {
@@ -204,7 +212,7 @@ mod tests {
         ];
         let args = Args {
             uri: Some(String::new()),
-            socket_path: Some(PathBuf::new()),
+            socket_path: Some(OsString::new()),
             ..Args::default()
         };
         let settings = load(FILE, &env, args).unwrap();
@@ -234,10 +242,8 @@ mod tests {
             Args::default(),
         );
         let text = error.unwrap_err().to_string();
-        assert!(
-            text.contains("tedge.toml, line 2") && !text.contains("1234"),
-            "{text}"
-        );
+        assert!(text.contains("tedge.toml, line 2: "), "{text}");
+        assert!(!text.contains("1234"), "{text}");
     }
 
     #[test]

@@ -91,12 +91,10 @@ impl Module {
         })
     }
 
-    /// The selected key's URI, public key and schemes.
+    /// The selected key's URI, public key and schemes. Looks the key up anew, and so sees whether the
+    /// selector still leaves one key only.
     pub fn key_info(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<KeyInfo> {
-        self.with_key(key, pin, |key| {
-            key.token.with_session(pin, |_| Ok(()))?;
-            key.info(pin)
-        })
+        self.retry_stale(key.uri(), || self.find_key(key, pin)?.info(pin))
     }
 
     /// The public key that `uri` names, of a public key object if there is one (that takes no login
@@ -193,14 +191,7 @@ impl Module {
         let cache_key = selector.cache_key();
         let attempt = || {
             let known = self.keys().get(&cache_key).cloned();
-            let key = match known {
-                Some(key) => key,
-                None => {
-                    let key = Arc::new(find::private_key(self, selector, pin)?);
-                    self.keep_key(&cache_key, &key);
-                    key
-                }
-            };
+            let key = known.map_or_else(|| self.find_key(selector, pin), Ok)?;
             operation(&key)
         };
         self.retry_stale(selector.uri(), attempt)
@@ -287,13 +278,15 @@ impl Module {
         Some(token)
     }
 
-    fn keep_key(&self, cache_key: &str, key: &Arc<Key>) {
+    fn find_key(&self, selector: &KeySelector, pin: Option<&Pin>) -> Result<Arc<Key>> {
+        let key = Arc::new(find::private_key(self, selector, pin)?);
         let mut keys = self.keys();
         // Clients choose the selectors: what they can fill is bounded.
         if keys.len() >= MAX_KEPT_KEYS {
             keys.clear();
         }
-        keys.insert(cache_key.to_owned(), key.clone());
+        keys.insert(selector.cache_key(), key.clone());
+        Ok(key)
     }
 
     fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
