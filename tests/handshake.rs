@@ -161,7 +161,7 @@ fn mosquitto_knows_the_device_by_its_certificate() {
             "42",
         ]));
         for expected in [
-            "TLS version       TLSv1_3",
+            "TLS version       1.3",
             "signature scheme  ecdsa_secp256r1_sha256",
             "CONNACK           accepted, client id device-1",
             "published         test/topic 42",

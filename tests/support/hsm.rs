@@ -31,7 +31,7 @@ pub struct Hsm {
     env: Vec<(String, String)>,
     rig: Child,
     /// The rig ends when this is closed.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Hsm {
@@ -65,7 +65,7 @@ impl Hsm {
             kind,
             dir,
             env,
-            _stdin: rig.stdin.take(),
+            stdin: rig.stdin.take(),
             rig,
         };
         hsm.add_token(LABEL);
@@ -129,7 +129,7 @@ impl Hsm {
 
 impl Drop for Hsm {
     fn drop(&mut self) {
-        self._stdin = None;
+        self.stdin = None;
         let _ = self.rig.wait();
     }
 }

@@ -17,7 +17,7 @@ pub struct Signer {
     child: Child,
     socket: PathBuf,
     log: PathBuf,
-    _notify: UnixDatagram,
+    notify: UnixDatagram,
 }
 
 impl Signer {
@@ -64,10 +64,10 @@ impl Signer {
             child,
             socket: hsm.file("signer.sock"),
             log,
-            _notify: notify,
+            notify,
         };
         let mut message = [0; 256];
-        let len = signer._notify.recv(&mut message).unwrap_or_else(|error| {
+        let len = signer.notify.recv(&mut message).unwrap_or_else(|error| {
             let status = signer.child.try_wait();
             panic!("not ready: {error}, {status:?}: {}", signer.log())
         });

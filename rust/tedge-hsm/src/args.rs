@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
-use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, Uri};
+use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, PinSource, Uri, UriError};
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -62,7 +65,7 @@ pub(crate) struct Init {
     pub(crate) label: String,
 
     /// URI of the blank token, if there are blank tokens of several kinds
-    #[arg(long)]
+    #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
     /// File with the PIN for the security officer
@@ -77,7 +80,7 @@ pub(crate) struct CreateKey {
     pub(crate) label: String,
 
     /// URI of the token
-    #[arg(long)]
+    #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
     /// Type of the key
@@ -107,14 +110,14 @@ pub(crate) enum KeyType {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListKeys {
     /// URI of the token, or of the keys
-    #[arg(long)]
+    #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Csr {
     /// URI of the key; the one configured at the signer without
-    #[arg(long)]
+    #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
     /// Common name of the subject: the device's id
@@ -133,7 +136,7 @@ pub(crate) struct Csr {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
     /// URI of the key; the one configured at the signer without
-    #[arg(long)]
+    #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
     /// Host name or address of the broker, as its certificate has it
@@ -180,6 +183,35 @@ impl From<KeyType> for KeySpec {
             KeyType::Rsa4096 => Self::Rsa4096,
             KeyType::Ed25519 => Self::Ed25519,
         }
+    }
+}
+
+/// Parses `--uri`. Unlike clap's own error, this one does not repeat the value, which may hold a PIN.
+#[derive(Clone)]
+struct UriParser;
+
+impl TypedValueParser for UriParser {
+    type Value = Uri;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Uri, clap::Error> {
+        let failed = |what: String| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{what}\n")).with_cmd(command)
+        };
+        let uri: Uri = value
+            .to_string_lossy()
+            .parse()
+            .map_err(|error: UriError| failed(error.to_string()))?;
+        if let Some(PinSource::Value(_)) = uri.pin {
+            return Err(failed(
+                "a PIN in an argument can be seen by others: use pin-source= or --pin-file".into(),
+            ));
+        }
+        Ok(uri)
     }
 }
 

@@ -20,8 +20,14 @@ fn main() -> ExitCode {
     match command::run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let hint = match error.downcast_ref() {
+                Some(tedge_p11_token::Error::PinNeeded(_)) => {
+                    "; give --pin-file or TEDGE_DEVICE_CRYPTOKI_PIN"
+                }
+                _ => "",
+            };
             // Not eprintln!, which panics when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "tedge-hsm: {error:#}");
+            let _ = writeln!(std::io::stderr(), "tedge-hsm: {error:#}{hint}");
             ExitCode::FAILURE
         }
     }

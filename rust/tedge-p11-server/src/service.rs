@@ -5,7 +5,9 @@ use tedge_p11_protocol::{
     ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, KeyEntry, KeyParams, KeySpec,
     Pin, PinSource, PublicKey, Request, Response, SignatureAlgorithm, TokenEntry, Uri, hex,
 };
-use tedge_p11_token::{KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange};
+use tedge_p11_token::{
+    Error, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange,
+};
 
 /// Answers requests with the keys of one module, within what the operator configured.
 #[derive(Debug)]
@@ -335,6 +337,14 @@ fn strings(uris: &[Uri]) -> Vec<String> {
     uris.iter().map(ToString::to_string).collect()
 }
 
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+#[allow(clippy::needless_pass_by_value)] // it is what map_err gives
+fn text(error: Error) -> String {
+    match error {
+        Error::PinNeeded(token) => format!(
+            "token {token} needs its user PIN and none is configured or sent; configure it with \
+             --pin, TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or pin-source= \
+             in the URI"
+        ),
+        error => error.to_string(),
+    }
 }

@@ -118,10 +118,7 @@ pub enum Error {
         needed: &'static str,
     },
     /// The token wants a login and there is no PIN.
-    #[error(
-        "token {0} needs its user PIN and none is configured or sent; set it with --pin, \
-         TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or pin-source= in the URI"
-    )]
+    #[error("token {0} needs its user PIN and none was given")]
     PinNeeded(Uri),
     /// The token refused the PIN.
     #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(*flags))]

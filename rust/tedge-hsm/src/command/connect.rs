@@ -33,20 +33,20 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Connect) -> anyhow::Res
         limit,
     )?;
     let connection = &handshake.stream.conn;
-    let version = connection
-        .protocol_version()
-        .and_then(|v| v.as_str().map(str::to_owned));
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "unknown",
+    };
+    // rustls tells the suites of TLS 1.3 apart by a prefix that IANA's names do not have.
     let suite = connection
         .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str().map(str::to_owned));
+        .and_then(|suite| Some(suite.suite().as_str()?.replace("TLS13_", "TLS_")));
     say(format_args!(
         "connected         {}:{}",
         args.host, args.port
     ))?;
-    say(format_args!(
-        "TLS version       {}",
-        version.unwrap_or_default()
-    ))?;
+    say(format_args!("TLS version       {version}"))?;
     say(format_args!(
         "cipher suite      {}",
         suite.unwrap_or_default()
