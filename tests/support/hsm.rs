@@ -36,7 +36,12 @@ pub struct Hsm {
 
 impl Hsm {
     pub fn start(kind: Kind) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(kind, &std::env::temp_dir())
+    }
+
+    /// With its files in a new folder in `parent`.
+    pub fn start_in(kind: Kind, parent: &Path) -> Self {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         let name = match kind {
             Kind::SoftHsm => "softhsm",
             Kind::Tpm2 => "tpm2",
