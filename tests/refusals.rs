@@ -5,8 +5,8 @@ use std::process::Command;
 use support::hsm::PIN;
 use support::wire::ask;
 use support::{Hsm, Kind, Signer, fail, openssl, program, succeed};
-use tedge_p11_client::{Pin, PrivateKey as _, SocketKey};
-use tedge_p11_protocol::{InitToken, ListKeys, Request, Response};
+use tedge_p11_client::{KeySpec, Pin, PrivateKey as _, SocketKey};
+use tedge_p11_protocol::{ChangePin, InitToken, ListKeys, Request, Response};
 
 #[test]
 fn a_module_that_is_missing_or_none() {
@@ -188,6 +188,199 @@ fn a_wrong_pin_does_not_lock_the_tpm() {
         signer.key_with_pin(&uri, "654321").unwrap_err();
     }
     openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
+}
+
+/// Nor does the security officer's, which any client may send.
+#[test]
+fn wrong_security_officer_pins_are_spared_too() {
+    for kind in [Kind::SoftHsm, Kind::Tpm2] {
+        let hsm = Hsm::start(kind);
+        let uri = hsm.create_key("device", "p256");
+        let signer = Signer::start_with(&hsm, &[]);
+        let reset = |so_pin: &str, new_pin: &str| {
+            ask(
+                signer.socket(),
+                &Request::ChangePin(ChangePin {
+                    uri: Some("pkcs11:token=device".into()),
+                    new_pin: Pin::new(new_pin.into()).unwrap(),
+                    old_pin: None,
+                    so_pin: Pin::new(so_pin.into()).ok(),
+                    reset: true,
+                }),
+            )
+        };
+        for number in 0..10 {
+            let Response::Error(error) = reset(&format!("wrong{number}"), "7777") else {
+                panic!("reset")
+            };
+            let expected = if number < 2 {
+                "CKR_PIN_INCORRECT"
+            } else {
+                "wrong PINs were given"
+            };
+            // SoftHSM warns of the last try before that.
+            assert!(
+                error.contains(expected) || error.contains("one try left"),
+                "{error}"
+            );
+        }
+        openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
+    }
+}
+
+/// What an operator does whose PIN is lost: the one that was refused before is right afterwards.
+#[test]
+fn a_pin_that_was_refused_is_right_after_the_reset() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start_with(&hsm, &[]);
+    signer.key_with_pin(&uri, "7777").unwrap_err();
+    let changed = ask(
+        signer.socket(),
+        &Request::ChangePin(ChangePin {
+            uri: Some("pkcs11:token=device".into()),
+            new_pin: Pin::new("7777".into()).unwrap(),
+            old_pin: None,
+            so_pin: Pin::new(support::hsm::SO_PIN.into()).ok(),
+            reset: true,
+        }),
+    );
+    assert!(matches!(changed, Response::ChangePin(_)), "{changed:?}");
+    openssl::verify_all_schemes(&signer.key_with_pin(&uri, "7777").unwrap());
+    signer.key_with_pin(&uri, PIN).unwrap_err();
+}
+
+/// The PIN is changed by another program while the signer is running: who has the new one is served.
+#[test]
+fn a_pin_changed_elsewhere_is_learnt() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let mut signer = Signer::start_with(&hsm, &[]);
+    signer.key_with_pin(&uri, PIN).unwrap();
+    succeed(
+        hsm.command("pkcs11-tool")
+            .arg("--module")
+            .arg(hsm.module())
+            .args(["--token-label", "device", "--login", "--pin", PIN])
+            .args(["--change-pin", "--new-pin", "8888"]),
+    );
+    // The login of before lasts; the signer finds out with the next one.
+    signer.key_with_pin(&uri, "8888").unwrap_err();
+    openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
+    signer.signal(rustix::process::Signal::TERM);
+    signer.wait();
+    let signer = Signer::start_with(&hsm, &[]);
+    openssl::verify_all_schemes(&signer.key_with_pin(&uri, "8888").unwrap());
+}
+
+/// `token=device` must stay unambiguous, whatever clients do.
+#[test]
+fn a_token_cannot_be_given_a_label_that_looks_the_same() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start(&hsm);
+    let pin = |text: &str| Pin::new(text.into()).unwrap();
+    for label in ["device ", "device\0", " ", ""] {
+        let so_pin = pin("11111111");
+        let error = signer
+            .client()
+            .init_token(None, label, Some(&so_pin), Some(&pin("2222")));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("no blank at its end"), "{error}");
+    }
+    openssl::verify_all_schemes(&signer.key(&uri));
+}
+
+/// Keys that share an id, as other tools let one make: each has its own public key.
+#[test]
+fn keys_that_share_an_id_are_told_apart_by_label() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    for label in ["a", "b", "c"] {
+        succeed(
+            hsm.command("pkcs11-tool")
+                .arg("--module")
+                .arg(hsm.module())
+                .args([
+                    "--token-label",
+                    "device",
+                    "--login",
+                    "--pin",
+                    PIN,
+                    "--keypairgen",
+                ])
+                .args([
+                    "--key-type",
+                    "EC:prime256v1",
+                    "--id",
+                    "01",
+                    "--label",
+                    label,
+                ]),
+        );
+    }
+    let signer = Signer::start(&hsm);
+    for label in ["a", "b", "c"] {
+        let key = signer.key(&format!("pkcs11:token=device;object={label}"));
+        openssl::verify_all_schemes(&key);
+    }
+    let error = SocketKey::open(signer.client(), Some("pkcs11:id=%01".into()), None).unwrap_err();
+    assert!(
+        error.to_string().contains("matches several keys"),
+        "{error}"
+    );
+}
+
+/// libtpm2_pkcs11 1.9 gives a new key the handle of another one after a key was deleted.
+#[test]
+fn a_key_made_after_one_was_deleted_is_the_right_one() {
+    for kind in [Kind::SoftHsm, Kind::Tpm2] {
+        let hsm = Hsm::start(kind);
+        let signer = Signer::start(&hsm);
+        let create = |label: &str| {
+            signer
+                .client()
+                .create_key("pkcs11:token=device", None, KeySpec::EcP256, label, None)
+                .unwrap()
+        };
+        let [a, b, c] = ["a", "b", "c"].map(create);
+        assert_eq!(signer.client().delete_key(&a, None).unwrap().len(), 2);
+        let d = create("d");
+        assert!(d.contains("object=d"), "{d}");
+        let keys = signer.client().keys(None, None).unwrap();
+        let mut labels: Vec<_> = keys
+            .iter()
+            .filter(|key| key.class == "private")
+            .map(|key| key.label.as_str())
+            .collect();
+        labels.sort_unstable();
+        assert_eq!(labels, ["b", "c", "d"]);
+        let mut public_keys = Vec::new();
+        for uri in [&b, &c, &d] {
+            let key = signer.key(uri);
+            openssl::verify_all_schemes(&key);
+            public_keys.push(key.public_key().clone());
+        }
+        public_keys.dedup();
+        assert_eq!(public_keys.len(), 3);
+        assert_eq!(signer.client().delete_key(&d, None).unwrap().len(), 2);
+        openssl::verify_all_schemes(&signer.key(&c));
+    }
+}
+
+/// Nothing of a PIN ends up in an error because it was written the wrong way.
+#[test]
+fn an_unescaped_pin_is_not_repeated() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start_with(&hsm, &[]);
+    let uri = Some("pkcs11:token=device?pin-value=12&34secret".to_owned());
+    let error = SocketKey::open(signer.client(), uri, None)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("a query attribute has no value"), "{error}");
+    assert!(
+        !error.contains("secret") && !signer.log().contains("secret"),
+        "{error}"
+    );
 }
 
 /// An operator's URI confines clients to one token.

@@ -80,9 +80,9 @@ end() {
     rm -f -- "$dir/env" "$dir/env.new"
     # Last started, first stopped.
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-        kill "${pids[i]}" 2>/dev/null
         for ((n = 0; n < 250; n++)); do
-            kill -0 "${pids[i]}" 2>/dev/null || continue 2
+            # Again and again: bash loses a signal that comes between fork and exec.
+            kill "${pids[i]}" 2>/dev/null || continue 2
             sleep 0.02
         done
         kill -KILL "${pids[i]}"

@@ -37,12 +37,12 @@ pub(crate) fn connect(
         key,
         signature: Mutex::default(),
     });
-    let resolver = ClientCertResolver::new(timed.clone(), cert)?;
+    let resolver = Arc::new(ClientCertResolver::new(timed.clone(), cert)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?)
-        .with_client_cert_resolver(Arc::new(resolver));
+        .with_client_cert_resolver(resolver.clone());
     let name = ServerName::try_from(host.to_owned())
         .with_context(|| format!("{host} is no host name or address"))?;
     let tcp = connect_tcp(host, port, limit)
@@ -56,6 +56,9 @@ pub(crate) fn connect(
             .complete_io(&mut stream.sock)
             .map_err(|error| explain(&error))
             .with_context(|| format!("the TLS handshake with {host} port {port} failed"))?;
+    }
+    if let Some(error) = resolver.last_error() {
+        return Err(anyhow!("no certificate was sent: {error}"));
     }
     let signature = *timed.signature();
     Ok(Handshake {

@@ -111,7 +111,7 @@ impl Client {
             pin: pin.cloned(),
             uri: uri.map(str::to_owned),
         });
-        match self.request(&request)? {
+        match self.slow_request(&request)? {
             Response::InitToken(uri) => Ok(uri),
             _ => Err(Error::Unexpected),
         }
@@ -143,7 +143,7 @@ impl Client {
                 pin: pin.cloned(),
             })),
         };
-        match self.request(&request)? {
+        match self.slow_request(&request)? {
             Response::CreatedKey(key) => Ok(key.uri),
             Response::Extension(ExtensionResponse::KeyInfo(key)) => Ok(key.uri),
             _ => Err(Error::Unexpected),
@@ -175,6 +175,15 @@ impl Client {
             Response::ChangePin(_) => Ok(()),
             _ => Err(Error::Unexpected),
         }
+    }
+
+    /// Like [`request`](Self::request), with time for a token to make a key.
+    fn slow_request(&self, request: &Request) -> Result<Response, Error> {
+        let limits = TimeLimits {
+            read: self.limits.read.max(SLOW_READ),
+            ..self.limits
+        };
+        self.clone().with_limits(limits).request(request)
     }
 
     /// Whether the signer knows this project's own frames. thin-edge.io's answers the question with
@@ -289,3 +298,6 @@ fn v1_params(spec: KeySpec) -> Option<KeyParams> {
         KeySpec::Ed25519 => return None,
     })
 }
+
+/// RSA-4096 takes a slow token a minute; the signer itself gives up after two.
+const SLOW_READ: Duration = Duration::from_secs(150);

@@ -104,12 +104,21 @@ impl ResolvesClientCert for ClientCertResolver {
     fn resolve(
         &self,
         _root_hint_subjects: &[&[u8]],
-        _sigschemes: &[rustls::SignatureScheme],
+        offered: &[rustls::SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        let certified = self.certified_key();
+        let certified = self.certified_key().and_then(|certified| {
+            let known = self.key.schemes();
+            if known.iter().any(|s| offered.contains(&rustls_scheme(*s))) {
+                return Ok(certified);
+            }
+            Err(Error::Certificate(format!(
+                "the server takes none of the signature schemes of key {}",
+                self.key.uri()
+            )))
+        });
         let error = certified.as_ref().err().map(ToString::to_string);
         if let Some(error) = &error {
-            log::error!("connecting without a certificate: {error}");
+            log::warn!("connecting without a certificate: {error}");
         }
         *self
             .last_error

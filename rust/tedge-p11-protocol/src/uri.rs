@@ -87,6 +87,9 @@ pub enum UriError {
     /// No `=` in an attribute.
     #[error("invalid PKCS#11 URI: attribute \"{0}\" has no value")]
     NoValue(String),
+    /// No `=` in a query attribute.
+    #[error("invalid PKCS#11 URI: a query attribute has no value; a & in a PIN is written %26")]
+    Query,
     /// `%` without two hexadecimal digits.
     #[error(
         "invalid PKCS#11 URI: attribute \"{0}\" has a % that is not followed by two hexadecimal digits"
@@ -182,6 +185,10 @@ impl FromStr for Uri {
             uri.set_path_attribute(attribute)?;
         }
         for attribute in query.split('&').filter(|a| !a.is_empty()) {
+            // Nothing of it is repeated in an error: it may be the rest of a PIN with an & in it.
+            if !attribute.contains('=') {
+                return Err(UriError::Query);
+            }
             uri.set_query_attribute(attribute)?;
         }
         Ok(uri)
@@ -251,7 +258,7 @@ impl Uri {
             "object" => set(&mut self.object, name, text(name, value)?),
             "id" => set(&mut self.id, name, bytes(name, value)?),
             "type" => set(&mut self.object_type, name, ObjectType::parse(value)?),
-            _ => Err(UriError::Unknown(name.to_owned())),
+            _ => Err(UriError::Unknown(shown(name))),
         }
     }
 
@@ -324,7 +331,13 @@ impl ObjectType {
 fn split(attribute: &str) -> Result<(&str, &str), UriError> {
     attribute
         .split_once('=')
-        .ok_or_else(|| UriError::NoValue(attribute.to_owned()))
+        .ok_or_else(|| UriError::NoValue(shown(attribute)))
+}
+
+/// What an error may repeat of an attribute's name: what is too long or strange for a name could be
+/// meant to forge a line of a log.
+fn shown(name: &str) -> String {
+    name.chars().take(40).flat_map(char::escape_debug).collect()
 }
 
 fn set<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), UriError> {
@@ -445,6 +458,8 @@ mod tests {
             ("pkcs11:tokn=a", "unknown attribute \"tokn\""),
             ("pkcs11:x-vendor=a", "unknown attribute \"x-vendor\""),
             ("pkcs11:id=%01;id=%01", "attribute \"id\" is given twice"),
+            ("pkcs11:tok\nn=a", "unknown attribute \"tok\\nn\""),
+            ("pkcs11:?pin-value=1&2", "a query attribute has no value"),
             ("pkcs11:object", "attribute \"object\" has no value"),
             (
                 "pkcs11:id=%1",

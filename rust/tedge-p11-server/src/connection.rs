@@ -85,15 +85,23 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, ReadError> {
 /// thread, but not its client.
 async fn answer(service: Arc<Service>, request: Request, peer: &Peer) -> Response {
     let name = Service::name(&request);
-    let call = tokio::task::spawn_blocking(move || service.answer(request));
-    let answer = match timeout(ANSWER_LIMIT, call).await {
+    // That the signer is there must show even when every thread waits for a token.
+    if let Some(response) = Service::answer_at_once(&request) {
+        return response;
+    }
+    let mut call = tokio::task::spawn_blocking(move || service.answer(request));
+    let answer = match timeout(ANSWER_LIMIT, &mut call).await {
         Ok(Ok(answer)) => answer,
         // A panic ends the process before it gets here.
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!(
-            "the token did not answer within {} s",
-            ANSWER_LIMIT.as_secs()
-        )),
+        Err(_) => {
+            // If no thread has taken it up yet, none must do so for a client that is gone.
+            call.abort();
+            Err(format!(
+                "the token did not answer within {} s",
+                ANSWER_LIMIT.as_secs()
+            ))
+        }
     };
     match answer {
         Ok(response) => {
@@ -132,7 +140,7 @@ fn zeroizing_chunk() -> zeroize::Zeroizing<[u8; 4096]> {
 }
 
 /// For a request to arrive. Clients send it at once; this frees what a silent one holds.
-const READ_LIMIT: Duration = Duration::from_secs(30);
+const READ_LIMIT: Duration = Duration::from_secs(10);
 /// For the token. RSA-4096 key generation takes a TPM half a minute at worst.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// For the client to take its answer and close.

@@ -1,13 +1,15 @@
 //! The UNIX socket, made here or passed by systemd.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::umask;
 
 /// A listening socket.
@@ -67,12 +69,9 @@ impl Drop for OwnSocketFile {
 fn lock(socket: &Path) -> io::Result<File> {
     let mut path = socket.as_os_str().to_owned();
     path.push(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    // No link is followed to somebody else's file, and nobody else can hold the lock.
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(open(&path, flags, Mode::RUSR | Mode::WUSR)?);
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => in_use(),
         _ => error.into(),
@@ -93,14 +92,17 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => {}
     }
     // A signer that does not lock, thin-edge.io's for one, shows by answering.
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&client, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => {
             log::info!("replacing the socket of a signer that is gone");
             std::fs::remove_file(path)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Ok(_) => Err(in_use()),
-        Err(error) => Err(error),
+        Err(Errno::NOENT) => Ok(()),
+        // AGAIN: it is there, with more clients than it accepts.
+        Ok(()) | Err(Errno::AGAIN) => Err(in_use()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -110,6 +112,8 @@ fn in_use() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn run(listener: Listener, service: Service) -> anyhow::Result<()> {
     // Calls that still run are those that did not return in time: nobody waits for them.
     runtime.shutdown_background();
     if let Some(service) = Arc::into_inner(service) {
-        service.finalize();
+        finalize(service);
     }
     result
 }
@@ -80,6 +80,18 @@ async fn accept(listener: Listener, service: &Arc<Service>) -> anyhow::Result<()
     Ok(())
 }
 
+/// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.
+fn finalize(service: Service) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        service.finalize();
+        let _ = sender.send(());
+    });
+    if receiver.recv_timeout(FINALIZE_LIMIT).is_err() {
+        log::warn!("the module did not finish in time");
+    }
+}
+
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         log::warn!("cannot notify systemd: {error}");
@@ -93,5 +105,7 @@ const MAX_CALLS: usize = 32;
 const MAX_CLIENTS: usize = 512;
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For C_Finalize.
+const FINALIZE_LIMIT: Duration = Duration::from_millis(100);
 /// For the requests that run when the signer is told to stop.
 const STOP_LIMIT: Duration = Duration::from_millis(800);

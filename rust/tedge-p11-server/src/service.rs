@@ -1,5 +1,7 @@
 //! From a request to a call on the module, and back to a response.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
     ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, KeyEntry, KeyParams, KeySpec,
@@ -14,7 +16,7 @@ use tedge_p11_token::{
 pub(crate) struct Service {
     module: Module,
     uri: Option<Uri>,
-    pin: Option<Pin>,
+    pin: Mutex<Option<Pin>>,
 }
 
 /// An answer, or what went wrong in words for a person.
@@ -23,7 +25,22 @@ pub(crate) type Answer = Result<Response, String>;
 impl Service {
     /// `uri` confines every request, `pin` serves those that bring none.
     pub(crate) fn new(module: Module, uri: Option<Uri>, pin: Option<Pin>) -> Self {
-        Self { module, uri, pin }
+        Self {
+            module,
+            uri,
+            pin: Mutex::new(pin),
+        }
+    }
+
+    /// The answer to a request that concerns no token.
+    pub(crate) fn answer_at_once(request: &Request) -> Option<Response> {
+        match request {
+            Request::Ping => Some(Response::Pong),
+            Request::Extension(ExtensionRequest::Hello) => {
+                Some(Response::Extension(ExtensionResponse::Hello))
+            }
+            _ => None,
+        }
     }
 
     /// Answers one request. Blocks for as long as the token takes.
@@ -188,8 +205,7 @@ impl Service {
             if *only != r.label {
                 return Err(format!(
                     "this signer is confined to the token labelled \"{only}\"; \
-                     it initialises no token labelled \"{}\"",
-                    r.label
+                     it initialises no other"
                 ));
             }
         }
@@ -214,6 +230,7 @@ impl Service {
 
     fn change_pin(&self, r: tedge_p11_protocol::ChangePin) -> Answer {
         let target = self.target(r.uri, r.old_pin)?;
+        let old = target.pin.clone();
         let change = if r.reset {
             let so_pin = r
                 .so_pin
@@ -232,14 +249,27 @@ impl Service {
             .change_pin(&token, &change, &r.new_pin)
             .map_err(text)?;
         log::info!("changed the PIN of token {uri}");
+        let mut configured = self.configured_pin();
+        if configured.is_some() && *configured == old {
+            log::warn!("the configured PIN is out of date now; configure the new one");
+            *configured = Some(r.new_pin);
+        }
+        drop(configured);
         Ok(Response::ChangePin(uri.to_string()))
+    }
+
+    fn configured_pin(&self) -> MutexGuard<'_, Option<Pin>> {
+        self.pin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a request speaks of: its own URI confined to the configured one, and the PIN from the
     /// request, else from its URI, else from the configuration.
     fn target(&self, uri: Option<String>, pin: Option<Pin>) -> Result<Target, String> {
+        let uri = uri.filter(|uri| !uri.is_empty());
+        if uri.as_ref().is_some_and(|uri| uri.len() > MAX_URI_LEN) {
+            return Err(format!("a PKCS#11 URI of more than {MAX_URI_LEN} bytes"));
+        }
         let mut uri = uri
-            .filter(|uri| !uri.is_empty())
             .map(|uri| uri.parse::<Uri>())
             .transpose()
             .map_err(|error| error.to_string())?;
@@ -255,10 +285,13 @@ impl Service {
             (Some(uri), Some(configured)) => Some(uri.confined_to(configured)),
             (uri, configured) => uri.or_else(|| configured.clone()),
         };
-        let pin = pin.or(uri_pin).or_else(|| self.pin.clone());
+        let pin = pin.or(uri_pin).or_else(|| self.configured_pin().clone());
         Ok(Target { uri, pin })
     }
 }
+
+/// Longer than any that means something; errors repeat URIs.
+const MAX_URI_LEN: usize = 2048;
 
 /// What a request speaks of.
 struct Target {

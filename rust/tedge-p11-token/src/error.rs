@@ -11,6 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an operation on a module, token or key failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(clippy::large_enum_variant)] // made on cold paths only
 pub enum Error {
     /// The module can't be loaded.
     #[error("cannot load the PKCS#11 module {}: {reason}", path.display())]
@@ -66,7 +67,7 @@ pub enum Error {
         tokens: Vec<Uri>,
     },
     /// A token of that label is there already.
-    #[error("a token labelled \"{label}\" is initialised already ({uri}); it is left as it is")]
+    #[error("a token labelled {label:?} is initialised already ({uri}); it is left as it is")]
     LabelTaken {
         /// The label.
         label: String,
@@ -126,7 +127,7 @@ pub enum Error {
         /// The token.
         token: Uri,
         /// What the token says of the tries that are left.
-        flags: PinTries,
+        flags: TriesLeft,
     },
     /// The token refused this very PIN before; it was not tried again, to spare the tries left.
     #[error(
@@ -134,6 +135,44 @@ pub enum Error {
          give another PIN"
     )]
     PinRefusedBefore(Uri),
+    /// Wrong PINs were given; what is left of the tries is spared.
+    #[error(
+        "several wrong PINs were given for token {0}; other ones are not tried for an hour, since \
+         that could lock the token"
+    )]
+    PinTriesSpared(Uri),
+    /// The token has one try left.
+    #[error(
+        "the PIN of token {0} has one try left (CKF_USER_PIN_FINAL_TRY or CKF_SO_PIN_FINAL_TRY); it \
+         is not risked here: log in with the right PIN by another tool, which resets the counter"
+    )]
+    PinFinalTry(Uri),
+    /// The token was reset while the operation was on its way; it can be tried again at once.
+    #[error("the token was reset meanwhile")]
+    Outdated,
+    /// A search returned an object that is not what was searched for.
+    #[error(
+        "token {token} returned object {found} when asked for {wanted}; its handles are mixed up"
+    )]
+    WrongObject {
+        /// The token.
+        token: Uri,
+        /// What was asked for.
+        wanted: Uri,
+        /// What came.
+        found: Uri,
+    },
+    /// Objects that should hold the same public key hold different ones.
+    #[error("several public keys belong to {0}; delete those that do not")]
+    SeveralPublicKeys(Uri),
+    /// A label or an id that no token takes.
+    #[error("the {what} has {len} bytes, more than 255")]
+    TooLong {
+        /// `label` or `id`.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+    },
     /// The token is open with another PIN.
     #[error(
         "the PIN is not the one that token {0} was opened with; it is not tried, since that could \
@@ -149,7 +188,7 @@ pub enum Error {
     #[error("{0}")]
     PinMissing(&'static str),
     /// The token's label is too long or empty.
-    #[error("a token label has 1 to 32 bytes, \"{0}\" has {len}", len = .0.len())]
+    #[error("a token label has 1 to 32 bytes and no blank at its end; {0:?} has {len}", len = .0.len())]
     BadLabel(String),
     /// The curve of an EC key is none of those that TLS signs with here.
     #[error("key {key} is on an unknown curve (CKA_EC_PARAMS {params})")]
@@ -202,7 +241,7 @@ pub enum Error {
 
 /// What a token says of the tries that its user PIN has left.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PinTries {
+pub struct TriesLeft {
     /// `CKF_USER_PIN_COUNT_LOW`.
     pub count_low: bool,
     /// `CKF_USER_PIN_FINAL_TRY`.
@@ -286,13 +325,13 @@ fn hint(code: &str) -> &'static str {
     }
 }
 
-fn tries(tries: PinTries) -> &'static str {
+fn tries(tries: TriesLeft) -> &'static str {
     match tries {
-        PinTries { locked: true, .. } => "; the PIN is locked now",
-        PinTries {
+        TriesLeft { locked: true, .. } => "; the PIN is locked now",
+        TriesLeft {
             final_try: true, ..
         } => "; one try is left",
-        PinTries {
+        TriesLeft {
             count_low: true, ..
         } => "; few tries are left",
         _ => "",

@@ -11,7 +11,7 @@ use crate::key::{Key, KeyKind};
 use crate::mechanism;
 use crate::module::Module;
 use crate::public_key;
-use crate::token::Token;
+use crate::token::{Token, unpadded};
 
 /// Which private key is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +56,14 @@ impl Module {
     /// The key objects that `uri` leaves on the token that it names. Private ones are listed when
     /// the token shows them without a login or `pin` opens it.
     pub fn keys_on_token(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<KeyObject>> {
-        self.retry_stale(Some(uri), || {
+        self.attempt(|| {
             let token = self.token(uri)?;
             let mut keys = Vec::new();
             for (object_type, class) in CLASSES {
                 if uri.object_type.is_some_and(|wanted| wanted != object_type) {
                     continue;
                 }
-                let found = token.search(pin, |session| {
+                let found = token.search(pin, |session, _| {
                     let handles = find(&token, session, class, uri)?;
                     handles
                         .into_iter()
@@ -87,11 +87,23 @@ pub(crate) fn private_key(
         KeySelector::Uri(uri) => {
             check_type(uri, &[ObjectType::Private], "type=private")?;
             let token = module.token(uri)?;
-            token.search(pin, |session| named(&token, session, uri))
+            token.search(pin, |session, generation| {
+                named(&token, session, generation, uri)
+            })
         }
         KeySelector::First => {
-            for token in module.matching_tokens(&Uri::default())? {
-                let found = token.search(pin, |session| first(&token, session))?;
+            let tokens = module.matching_tokens(&Uri::default())?;
+            // Which of them the PIN belongs to can't be guessed without spending tries.
+            if tokens.len() > 1 && tokens.iter().any(|token| token.info().login_required) {
+                return Err(Error::SeveralTokens {
+                    uri: Uri::default(),
+                    tokens: tokens.iter().map(|token| token.uri()).collect(),
+                });
+            }
+            for token in tokens {
+                let found = token.search(pin, |session, generation| {
+                    first(&token, session, generation)
+                })?;
                 if let Some(key) = found {
                     log::warn!(
                         "no URI configured or sent: taking the first key, {}",
@@ -105,26 +117,38 @@ pub(crate) fn private_key(
     }
 }
 
-/// The public key that belongs to a private one: of the public key object with the same id, or
-/// with the same label where there are no ids, or of the private key object itself.
+/// The public key that belongs to a private one: of the private key object itself where the module
+/// allows, otherwise of the public key objects with the same id and label, or else the same id. They
+/// must agree.
 pub(crate) fn public_key(session: &Session, key: &Key) -> Result<PublicKey> {
-    let wanted = match &key.uri.id {
-        Some(id) => Uri {
-            id: Some(id.clone()),
-            ..Uri::default()
-        },
-        None => Uri {
-            object: key.uri.object.clone(),
-            ..Uri::default()
-        },
+    let read = |object| {
+        public_key::read(session, object, key.kind).map_err(|error| key.token.error(&error))
     };
-    let mut candidates = find(&key.token, session, ObjectClass::PUBLIC_KEY, &wanted)?;
-    candidates.push(key.handle);
-    for object in candidates {
-        let found =
-            public_key::read(session, object, key.kind).map_err(|error| key.token.error(&error))?;
-        if let Some(found) = found {
-            return Ok(found);
+    if let Some(own) = read(key.handle)? {
+        return Ok(own);
+    }
+    let same_name = Uri {
+        id: key.uri.id.clone(),
+        object: key.uri.object.clone(),
+        ..Uri::default()
+    };
+    let same_id = Uri {
+        object: None,
+        ..same_name.clone()
+    };
+    for wanted in [same_name, same_id] {
+        if !wanted.names_object() {
+            continue;
+        }
+        let mut found = Vec::new();
+        for object in find(&key.token, session, ObjectClass::PUBLIC_KEY, &wanted)? {
+            found.extend(read(object)?);
+        }
+        found.dedup();
+        match found.len() {
+            0 => {}
+            1 => return Ok(found.remove(0)),
+            _ => return Err(Error::SeveralPublicKeys(key.uri.clone())),
         }
     }
     Err(Error::NoPublicKey(key.uri.clone()))
@@ -226,7 +250,7 @@ pub(crate) fn describe(
         id: (!id.is_empty()).then(|| id.clone()),
         object: (!label.is_empty()).then(|| label.clone()),
         object_type: Some(object_type),
-        ..token.uri().clone()
+        ..token.uri()
     };
     let key_type_name = key_type.map_or_else(
         || "unknown".to_owned(),
@@ -247,7 +271,13 @@ pub(crate) fn describe(
     })
 }
 
-fn named(token: &Arc<Token>, session: &Session, uri: &Uri) -> Result<Key> {
+/// The one private key of the token that `uri` leaves.
+pub(crate) fn named(
+    token: &Arc<Token>,
+    session: &Session,
+    generation: u64,
+    uri: &Uri,
+) -> Result<Key> {
     let private = |uri: &Uri| -> Result<Vec<Object>> {
         find(token, session, ObjectClass::PRIVATE_KEY, uri)?
             .into_iter()
@@ -257,11 +287,14 @@ fn named(token: &Arc<Token>, session: &Session, uri: &Uri) -> Result<Key> {
     let uris = |objects: Vec<Object>| objects.into_iter().map(|o| o.listed.uri).collect();
     let mut found = private(uri)?;
     match (found.pop(), found.is_empty()) {
-        (Some(object), true) => usable(token, session, object),
+        (Some(object), true) => {
+            is_what_was_asked_for(token, &object, uri)?;
+            usable(token, session, generation, object)
+        }
         (None, _) => Err(Error::NoKey {
             what: "private key",
             uri: uri.clone(),
-            token: token.uri().clone(),
+            token: token.uri(),
             keys: uris(private(&Uri::default())?),
         }),
         (Some(last), false) => {
@@ -274,13 +307,13 @@ fn named(token: &Arc<Token>, session: &Session, uri: &Uri) -> Result<Key> {
     }
 }
 
-fn first(token: &Arc<Token>, session: &Session) -> Result<Option<Key>> {
+fn first(token: &Arc<Token>, session: &Session, generation: u64) -> Result<Option<Key>> {
     for handle in find(token, session, ObjectClass::PRIVATE_KEY, &Uri::default())? {
         let object = describe(token, session, handle, ObjectType::Private)?;
         if !object.can_sign {
             continue;
         }
-        match usable(token, session, object) {
+        match usable(token, session, generation, object) {
             Ok(key) => return Ok(Some(key)),
             Err(error @ Error::Pkcs11 { .. }) => return Err(error),
             Err(error) => log::debug!("passed over: {error}"),
@@ -290,22 +323,41 @@ fn first(token: &Arc<Token>, session: &Session) -> Result<Option<Key>> {
 }
 
 /// A key out of an object, if it is one that can sign for TLS.
-pub(crate) fn usable(token: &Arc<Token>, session: &Session, object: Object) -> Result<Key> {
+fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object) -> Result<Key> {
     let kind = kind(token, session, &object)?;
     let recipes = mechanism::recipes(token.pkcs11(), token.slot(), kind);
     if recipes.is_empty() {
         return Err(Error::NoMechanism {
-            token: token.uri().clone(),
+            token: token.uri(),
             key: object.listed.uri,
         });
     }
     Ok(Key {
         token: token.clone(),
         handle: object.handle,
+        generation,
         uri: object.listed.uri,
         kind,
         recipes,
         public_key: OnceLock::new(),
+    })
+}
+
+/// A module that mixes up its handles returns the handle of one object and the attributes of another.
+pub(crate) fn is_what_was_asked_for(token: &Token, object: &Object, uri: &Uri) -> Result<()> {
+    let listed = &object.listed;
+    let same_id = uri.id.as_ref().is_none_or(|id| *id == listed.id);
+    let same_label = uri
+        .object
+        .as_ref()
+        .is_none_or(|label| unpadded(label) == unpadded(&listed.label));
+    if same_id && same_label {
+        return Ok(());
+    }
+    Err(Error::WrongObject {
+        token: token.uri(),
+        wanted: uri.clone(),
+        found: listed.uri.clone(),
     })
 }
 

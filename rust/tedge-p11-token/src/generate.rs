@@ -5,12 +5,12 @@ use std::ffi::c_ulong;
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
+use tedge_p11_protocol::{KeySpec, Pin, Uri, curve, hex};
 
 use crate::error::{Error, Result};
-use crate::find::{describe, find, usable};
+use crate::find::{KeySelector, find};
 use crate::key::{Curve, KeyInfo};
 use crate::module::Module;
 use crate::public_key::{ED25519_NAME, oid_der};
@@ -33,16 +33,39 @@ impl Module {
     ///
     /// A label may be used more than once, an id may not: it is what makes the URI unambiguous.
     pub fn create_key(&self, uri: &Uri, pin: Option<&Pin>, new: &NewKey) -> Result<KeyInfo> {
-        self.retry_stale(Some(uri), || self.try_create_key(uri, pin, new))
+        for (what, len) in [
+            ("label", new.label.len()),
+            ("id", new.id.as_ref().map_or(0, Vec::len)),
+        ] {
+            if len > MAX_NAME_LEN {
+                return Err(Error::TooLong { what, len });
+            }
+        }
+        // Made once; what follows can be tried again without making another one.
+        let id = self.attempt(|| self.generate(uri, pin, new))?;
+        self.forget_keys();
+        let made = Uri {
+            id: Some(id),
+            ..uri.token_part()
+        };
+        let info = self.key_info(&KeySelector::Uri(made.clone()), pin);
+        if info.is_err() {
+            // A key that can't be used must not stay behind under this label and id.
+            if let Err(error) = self.delete_key(&made, pin) {
+                log::warn!("cannot delete the key that was made: {error}");
+            }
+        }
+        info
     }
 
-    fn try_create_key(&self, uri: &Uri, pin: Option<&Pin>, new: &NewKey) -> Result<KeyInfo> {
+    /// Makes the key pair and returns its id.
+    fn generate(&self, uri: &Uri, pin: Option<&Pin>, new: &NewKey) -> Result<Vec<u8>> {
         let token = self.token(uri)?;
         let failed = |error| token.error(&error);
-        let id = token.search(pin, |session| {
+        let id = token.search(pin, |session, _| {
             let id = match &new.id {
-                Some(id) => id.clone(),
-                None => session.generate_random_vec(RANDOM_ID_LEN).map_err(failed)?,
+                Some(id) if !id.is_empty() => id.clone(),
+                _ => session.generate_random_vec(RANDOM_ID_LEN).map_err(failed)?,
             };
             let same_id = Uri {
                 id: Some(id.clone()),
@@ -50,7 +73,7 @@ impl Module {
             };
             if !find(&token, session, ObjectClass::PRIVATE_KEY, &same_id)?.is_empty() {
                 return Err(Error::IdTaken {
-                    token: token.uri().clone(),
+                    token: token.uri(),
                     id: hex(&id),
                 });
             }
@@ -59,41 +82,28 @@ impl Module {
         let named = [
             Attribute::Token(true),
             Attribute::Label(new.label.clone().into_bytes()),
-            Attribute::Id(id),
+            Attribute::Id(id.clone()),
         ];
-        let (public, private) = token.with_rw_session(pin, |session| {
+        token.with_rw_session(pin, |session| {
             generate(session, token.pkcs11(), new.spec, &named).map_err(failed)
         })?;
-        self.forget_keys();
-        let found = token.search(pin, |session| {
-            let object = describe(&token, session, private, ObjectType::Private)?;
-            usable(&token, session, object)
-        });
-        let info = found.and_then(|key| key.info(pin));
-        if info.is_err() {
-            // A key that can't be used must not stay behind under this label and id.
-            let _ = token.with_rw_session(pin, |session| {
-                for object in [private, public] {
-                    session.destroy_object(object).map_err(failed)?;
-                }
-                Ok(())
-            });
-        }
-        info
+        Ok(id)
     }
 }
 
-/// Tries one template after the other, as long as it is the template that the token refuses.
-/// Returns the handles of the public and of the private key.
+/// Tries one template after the other, as long as it is the template that the token refuses. The
+/// handles that come back are not used: a module may mix them up with those of other keys.
 fn generate(
     session: &Session,
     pkcs11: &Pkcs11,
     spec: KeySpec,
     named: &[Attribute],
-) -> cryptoki::error::Result<(ObjectHandle, ObjectHandle)> {
+) -> cryptoki::error::Result<()> {
     let types = key_types(spec);
     let sign_only = [true, false];
-    let sign_only = if refuses_sign_only(pkcs11) {
+    // libtpm2_pkcs11 pads RSA signatures itself and has the TPM "decrypt" them, so it insists on
+    // CKA_DECRYPT. It would say so only after the TPM has made the key, which can take half a minute.
+    let sign_only = if is_tpm2_pkcs11(pkcs11) {
         &sign_only[1..]
     } else {
         &sign_only
@@ -108,7 +118,9 @@ fn generate(
             };
             let public = [named, key_type, PUBLIC_USES, limits.0].concat();
             let private = [named, PRIVATE_USES, limits.1].concat();
-            result = session.generate_key_pair(mechanism, &public, &private);
+            result = session
+                .generate_key_pair(mechanism, &public, &private)
+                .map(|_| ());
             match &result {
                 Err(CryptokiError::Pkcs11(code, _)) if is_about_template(*code) => {}
                 _ => return result,
@@ -135,9 +147,7 @@ fn is_about_template(code: RvError) -> bool {
     )
 }
 
-/// libtpm2_pkcs11 pads RSA signatures itself and has the TPM "decrypt" them, so it insists on
-/// CKA_DECRYPT. It would say so only after the TPM has made the key, which can take half a minute.
-fn refuses_sign_only(pkcs11: &Pkcs11) -> bool {
+pub(crate) fn is_tpm2_pkcs11(pkcs11: &Pkcs11) -> bool {
     pkcs11
         .get_library_info()
         .is_ok_and(|info| unpadded(info.manufacturer_id()) == "tpm2-software.github.io")
@@ -198,3 +208,5 @@ const SIGN_ONLY: (&[Attribute], &[Attribute]) =
 
 /// As many bytes as the SHA-1 of a public key, which other tools use for an id.
 const RANDOM_ID_LEN: u32 = 20;
+/// Of labels and ids, in bytes: what any token takes.
+const MAX_NAME_LEN: usize = 255;

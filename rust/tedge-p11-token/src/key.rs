@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
 use der::asn1::ObjectIdentifier;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri, curve};
 
@@ -29,6 +30,8 @@ pub struct KeyInfo {
 pub(crate) struct Key {
     pub(crate) token: Arc<Token>,
     pub(crate) handle: ObjectHandle,
+    /// Of the token, when the handle was found.
+    pub(crate) generation: u64,
     pub(crate) uri: Uri,
     pub(crate) kind: KeyKind,
     pub(crate) recipes: Vec<(SignatureScheme, Recipe)>,
@@ -71,7 +74,7 @@ impl Key {
                 schemes: self.schemes(),
             });
         };
-        let signature = self.token.with_session(pin, |session| {
+        let signature = self.with_session(pin, |session| {
             recipe
                 .sign(session, self.handle, message)
                 .map_err(|error| Error::pkcs11(&error, &self.uri))
@@ -79,12 +82,26 @@ impl Key {
         match self.kind {
             KeyKind::Ec(curve) => {
                 ecdsa_to_der(&signature, curve.field_len()).ok_or_else(|| Error::Malformed {
-                    token: self.token.uri().clone(),
+                    token: self.token.uri(),
                     what: "ECDSA signature",
                 })
             }
             KeyKind::Rsa | KeyKind::Ed25519 => Ok(signature),
         }
+    }
+
+    /// Runs `operation` in a session in which the handle is good.
+    pub(crate) fn with_session<T>(
+        &self,
+        pin: Option<&Pin>,
+        operation: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        self.token.with_session(pin, self.generation, operation)
+    }
+
+    /// Whether the handle is still good.
+    pub(crate) fn is_current(&self) -> bool {
+        self.token.is_current(self.generation)
     }
 
     pub(crate) fn schemes(&self) -> Vec<SignatureScheme> {
@@ -93,12 +110,15 @@ impl Key {
 
     /// The public key is read from the token once.
     pub(crate) fn info(&self, pin: Option<&Pin>) -> Result<KeyInfo> {
+        if !self.is_current() {
+            return Err(Error::Outdated);
+        }
         let public_key = if let Some(known) = self.public_key.get() {
             known.clone()
         } else {
             let read = self
                 .token
-                .search(pin, |session| find::public_key(session, self))?;
+                .search(pin, |session, _| find::public_key(session, self))?;
             self.public_key.get_or_init(|| read).clone()
         };
         Ok(KeyInfo {

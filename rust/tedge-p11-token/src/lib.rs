@@ -12,11 +12,12 @@ mod key;
 mod manage;
 mod mechanism;
 mod module;
+mod pin_tries;
 mod public_key;
 mod signature;
 mod token;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;

@@ -1,12 +1,13 @@
 //! Initialising tokens, changing PINs, deleting keys.
 
+use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
 use crate::error::{Error, Result};
-use crate::find::{CLASSES, check_type, describe, find};
+use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::module::Module;
-use crate::token::{TokenInfo, auth_pin, init_pin};
+use crate::token::{Token, TokenInfo, auth_pin, init_pin, unpadded};
 
 /// A token to initialise.
 #[derive(Clone, Debug)]
@@ -39,10 +40,16 @@ impl Module {
     /// blank tokens are alike. A token that is initialised is never touched, since C_InitToken
     /// would erase its keys.
     pub fn init_token(&self, uri: &Uri, new: &NewToken) -> Result<Uri> {
-        if new.label.is_empty() || new.label.len() > MAX_LABEL_LEN {
-            return Err(Error::BadLabel(new.label.clone()));
+        // Blanks at the end would be taken for padding: "a" and "a " would be one name.
+        let label = &new.label;
+        if label.is_empty() || label.len() > MAX_LABEL_LEN || unpadded(label) != label {
+            return Err(Error::BadLabel(label.clone()));
         }
-        let tokens = self.tokens()?;
+        self.attempt(|| self.try_init_token(uri, new))
+    }
+
+    fn try_init_token(&self, uri: &Uri, new: &NewToken) -> Result<Uri> {
+        let tokens = self.present()?;
         if let Some(taken) = tokens
             .iter()
             .find(|t| t.initialized && t.label == new.label)
@@ -71,7 +78,6 @@ impl Module {
                     .collect(),
             });
         };
-        self.forget_slot(slot);
         let slot_uri = Uri {
             slot_id: Some(slot.id()),
             ..Uri::default()
@@ -86,68 +92,80 @@ impl Module {
 
     /// Changes the user PIN of the token that `uri` names, and returns the token's URI.
     pub fn change_pin(&self, uri: &Uri, change: &PinChange, new: &Pin) -> Result<Uri> {
-        let token = self.token(uri)?;
-        match change {
-            PinChange::User { old } => token.set_pin(old, new)?,
-            PinChange::SecurityOfficer { so_pin } => {
-                self.forget_keys();
-                token.reset_pin(so_pin, new)?;
+        self.attempt(|| {
+            let token = self.token(uri)?;
+            match change {
+                PinChange::User { old } => token.set_pin(old, new)?,
+                PinChange::SecurityOfficer { so_pin } => token.reset_pin(so_pin, new)?,
             }
-        }
-        Ok(token.uri().clone())
+            Ok(token.uri())
+        })
     }
 
-    /// Deletes the one key that `uri` names, its private and its public object, or only the one of
-    /// the URI's type. Returns the URIs of what is gone.
+    /// Deletes the one key that `uri` names, its private and its public object; with `type=public`
+    /// the public one only. Returns the URIs of what is gone.
     pub fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<Uri>> {
         check_type(
             uri,
             &[ObjectType::Private, ObjectType::Public],
             "type=private or type=public",
         )?;
-        let token = self.token(uri)?;
-        let objects = token.search(pin, |session| {
-            let mut objects = Vec::new();
-            for (object_type, class) in CLASSES {
-                if uri.object_type.is_none_or(|wanted| wanted == object_type) {
-                    for handle in find(&token, session, class, uri)? {
-                        objects.push(describe(&token, session, handle, object_type)?);
-                    }
-                }
-            }
-            Ok(objects)
-        })?;
-        // All must be objects of one key. Without a name, the URI of a token would empty it.
-        let one_key = objects.windows(2).all(|pair| {
-            let [a, b] = pair else { return true };
-            a.listed.object_type != b.listed.object_type
-                && (&a.listed.id, &a.listed.label) == (&b.listed.id, &b.listed.label)
-        });
-        if objects.is_empty() {
-            return Err(Error::NoKey {
-                what: "key",
-                uri: uri.clone(),
-                token: token.uri().clone(),
-                keys: Vec::new(),
-            });
-        }
-        if !one_key || !uri.names_object() {
-            return Err(Error::SeveralKeys {
-                uri: uri.clone(),
-                keys: objects.into_iter().map(|o| o.listed.uri).collect(),
-            });
-        }
-        let result = token.with_rw_session(pin, |session| {
-            for object in &objects {
-                session
-                    .destroy_object(object.handle)
-                    .map_err(|error| Error::pkcs11(&error, &object.listed.uri))?;
-            }
-            Ok(())
+        let deleted = self.attempt(|| {
+            let token = self.token(uri)?;
+            token.with_exclusive_session(pin, |session| delete(&token, session, uri))
         });
         self.forget_keys();
-        result.map(|()| objects.into_iter().map(|o| o.listed.uri).collect())
+        if deleted.is_ok() && self.mixes_up_handles() {
+            self.reinitialize();
+        }
+        deleted
     }
+}
+
+fn delete(token: &Token, session: &Session, uri: &Uri) -> Result<Vec<Uri>> {
+    let mut objects = Vec::new();
+    for (object_type, class) in CLASSES {
+        // A public key whose private one is gone would only be in the way.
+        if uri.object_type != Some(ObjectType::Public) || object_type == ObjectType::Public {
+            for handle in find(token, session, class, uri)? {
+                let object = describe(token, session, handle, object_type)?;
+                is_what_was_asked_for(token, &object, uri)?;
+                objects.push(object);
+            }
+        }
+    }
+    // All must be objects of one key. Without a name, the URI of a token would empty it.
+    let one_key = objects.windows(2).all(|pair| {
+        let [a, b] = pair else { return true };
+        a.listed.object_type != b.listed.object_type
+            && (&a.listed.id, &a.listed.label) == (&b.listed.id, &b.listed.label)
+    });
+    if objects.is_empty() {
+        return Err(Error::NoKey {
+            what: "key",
+            uri: uri.clone(),
+            token: token.uri(),
+            keys: Vec::new(),
+        });
+    }
+    if !one_key || !uri.names_object() {
+        return Err(Error::SeveralKeys {
+            uri: uri.clone(),
+            keys: objects.into_iter().map(|o| o.listed.uri).collect(),
+        });
+    }
+    let mut deleted = Vec::new();
+    for object in objects {
+        match session.destroy_object(object.handle) {
+            Ok(()) => deleted.push(object.listed.uri),
+            Err(error) if deleted.is_empty() => {
+                return Err(Error::pkcs11(&error, &object.listed.uri));
+            }
+            // The key is gone; what is left of it is told by its absence from the answer.
+            Err(error) => log::warn!("cannot delete {}: {error}", object.listed.uri),
+        }
+    }
+    Ok(deleted)
 }
 
 /// Of `CK_TOKEN_INFO.label`.

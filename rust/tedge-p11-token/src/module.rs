@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error as CryptokiError;
@@ -11,6 +11,7 @@ use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::error::{Error, Result, code_name};
 use crate::find::{self, KeySelector};
+use crate::generate;
 use crate::key::{Key, KeyInfo};
 use crate::token::{Token, TokenInfo, unpadded};
 
@@ -21,6 +22,8 @@ use crate::token::{Token, TokenInfo, unpadded};
 #[derive(Debug)]
 pub struct Module {
     pkcs11: Pkcs11,
+    /// Held to read by every operation, to write while the module is initialised anew.
+    in_use: RwLock<()>,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
     /// By [`KeySelector::cache_key`].
@@ -38,16 +41,15 @@ impl Module {
             CryptokiError::LibraryLoading(error) => failed(error.to_string()),
             other => failed(other.to_string()),
         })?;
-        pkcs11
-            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-            .map_err(|error| match error {
-                CryptokiError::Pkcs11(rv, _) => {
-                    failed(format!("C_Initialize failed with {}", code_name(rv)))
-                }
-                other => failed(other.to_string()),
-            })?;
+        initialize(&pkcs11).map_err(|error| match error {
+            CryptokiError::Pkcs11(rv, _) => {
+                failed(format!("C_Initialize failed with {}", code_name(rv)))
+            }
+            other => failed(other.to_string()),
+        })?;
         Ok(Self {
             pkcs11,
+            in_use: RwLock::default(),
             tokens: Mutex::default(),
             keys: Mutex::default(),
         })
@@ -55,19 +57,7 @@ impl Module {
 
     /// All tokens that are present, initialised or not.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
-        let failed = |error: CryptokiError| Error::pkcs11(&error, &Uri::default());
-        let slots = self.pkcs11.get_slots_with_token().map_err(failed)?;
-        // A slot that fails is no reason to hide the others: it may have been emptied just now.
-        Ok(slots
-            .into_iter()
-            .filter_map(|slot| match TokenInfo::read(&self.pkcs11, slot) {
-                Ok(info) => Some(info),
-                Err(error) => {
-                    log::debug!("slot {}: {error}", slot.id());
-                    None
-                }
-            })
-            .collect())
+        self.attempt(|| self.present())
     }
 
     /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers.
@@ -86,7 +76,7 @@ impl Module {
     pub fn schemes(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<Vec<SignatureScheme>> {
         self.with_key(key, pin, |key| {
             // Nothing of a key is told to who could not use it.
-            key.token.with_session(pin, |_| Ok(()))?;
+            key.with_session(pin, |_| Ok(()))?;
             Ok(key.schemes())
         })
     }
@@ -94,27 +84,99 @@ impl Module {
     /// The selected key's URI, public key and schemes. Looks the key up anew, and so sees whether the
     /// selector still leaves one key only.
     pub fn key_info(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<KeyInfo> {
-        self.retry_stale(key.uri(), || self.find_key(key, pin)?.info(pin))
+        self.attempt(|| self.find_key(key, pin)?.info(pin))
     }
 
     /// The public key that `uri` names, of a public key object if there is one (that takes no login
     /// on most tokens), otherwise of the private key.
     pub fn public_key(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<PublicKey> {
         if let KeySelector::Uri(uri) = key {
-            let found = self.retry_stale(Some(uri), || find::public_object(self, uri))?;
-            if let Some(found) = found {
-                return Ok(found);
+            // A token's URI may leave a public key that belongs to no private one.
+            if uri.names_object() {
+                let found = self.attempt(|| find::public_object(self, uri))?;
+                if let Some(found) = found {
+                    return Ok(found);
+                }
             }
         }
         self.key_info(key, pin).map(|info| info.public_key)
     }
 
-    /// Ends the use of the module (`C_Finalize`). No other thread may be in a call on it.
+    /// Ends the use of the module (`C_Finalize`).
     pub fn finalize(self) {
-        self.forget_all();
+        for token in self.kept_tokens().values() {
+            token.reset();
+        }
         if let Err(error) = self.pkcs11.finalize() {
             log::debug!("C_Finalize: {error}");
         }
+    }
+
+    /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile, once
+    /// when what was kept of a token proved stale, and once with the module initialised anew when it
+    /// mixed up its handles.
+    pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
+        let guarded = || {
+            let _in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
+            operation()
+        };
+        let (mut stale, mut mixed_up) = (false, false);
+        for _ in 0..MAX_ATTEMPTS {
+            match guarded() {
+                Err(Error::Outdated) => {}
+                Err(error @ Error::WrongObject { .. }) if !mixed_up => {
+                    mixed_up = true;
+                    log::warn!("{error}; initialising the module anew");
+                    self.reinitialize();
+                }
+                Err(error) if error.is_stale() && !stale => {
+                    stale = true;
+                    log::warn!("{error}; trying once more with new sessions");
+                }
+                result => return result,
+            }
+        }
+        guarded()
+    }
+
+    /// `C_Finalize` and `C_Initialize`, when no operation runs.
+    pub(crate) fn reinitialize(&self) {
+        let _alone = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        self.forget_keys();
+        for token in self.kept_tokens().values() {
+            token.reset();
+        }
+        let result = self
+            .pkcs11
+            .clone()
+            .finalize()
+            .and_then(|()| initialize(&self.pkcs11));
+        if let Err(error) = result {
+            log::error!("cannot initialise the module anew: {error}");
+        }
+    }
+
+    /// Whether a module gives the handle of an object that is there to a new one, once an object was
+    /// deleted, as libtpm2_pkcs11 1.9 does.
+    pub(crate) fn mixes_up_handles(&self) -> bool {
+        generate::is_tpm2_pkcs11(&self.pkcs11)
+    }
+
+    /// What [`tokens`](Self::tokens) returns.
+    pub(crate) fn present(&self) -> Result<Vec<TokenInfo>> {
+        let failed = |error: CryptokiError| Error::pkcs11(&error, &Uri::default());
+        let slots = self.pkcs11.get_slots_with_token().map_err(failed)?;
+        // A slot that fails is no reason to hide the others: it may have been emptied just now.
+        Ok(slots
+            .into_iter()
+            .filter_map(|slot| match TokenInfo::read(&self.pkcs11, slot) {
+                Ok(info) => Some(info),
+                Err(error) => {
+                    log::debug!("slot {}: {error}", slot.id());
+                    None
+                }
+            })
+            .collect())
     }
 
     /// The one initialised token that `uri` leaves.
@@ -130,7 +192,7 @@ impl Module {
                 matching.push(last);
                 Err(Error::SeveralTokens {
                     uri: uri.token_part(),
-                    tokens: matching.iter().map(|t| t.uri().clone()).collect(),
+                    tokens: matching.iter().map(|t| t.uri()).collect(),
                 })
             }
         }
@@ -180,8 +242,7 @@ impl Module {
             && (!library_is_given || library_fits() == Some(true))
     }
 
-    /// Finds a key, or takes the one found before, and runs `operation` on it; once more after
-    /// dropping what is kept of its token if that proved stale.
+    /// Finds a key, or takes the one found before, and runs `operation` on it.
     fn with_key<T>(
         &self,
         selector: &KeySelector,
@@ -189,28 +250,13 @@ impl Module {
         operation: impl Fn(&Key) -> Result<T>,
     ) -> Result<T> {
         let cache_key = selector.cache_key();
-        let attempt = || {
+        self.attempt(|| {
             let known = self.keys().get(&cache_key).cloned();
-            let key = known.map_or_else(|| self.find_key(selector, pin), Ok)?;
+            let key = match known.filter(|key| key.is_current()) {
+                Some(key) => key,
+                None => self.find_key(selector, pin)?,
+            };
             operation(&key)
-        };
-        self.retry_stale(selector.uri(), attempt)
-    }
-
-    /// Runs `operation`, and once more if it failed with what is kept of the tokens that `uri`
-    /// leaves.
-    pub(crate) fn retry_stale<T>(
-        &self,
-        uri: Option<&Uri>,
-        operation: impl Fn() -> Result<T>,
-    ) -> Result<T> {
-        operation().or_else(|error| {
-            if !error.is_stale() {
-                return Err(error);
-            }
-            log::warn!("{error}; trying once more with new sessions");
-            self.forget_tokens(uri);
-            operation()
         })
     }
 
@@ -219,61 +265,28 @@ impl Module {
         self.keys().clear();
     }
 
-    pub(crate) fn forget_slot(&self, slot: Slot) {
-        self.forget_keys();
-        let kept = self.kept_tokens().remove(&slot.id());
-        if let Some(token) = kept {
-            token.forget();
-        }
-    }
-
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
         &self.pkcs11
     }
 
-    fn forget_tokens(&self, uri: Option<&Uri>) {
-        self.forget_keys();
-        let stale: Vec<_> = {
-            let mut tokens = self.kept_tokens();
-            let slots: Vec<u64> = tokens
-                .iter()
-                .filter(|(_, token)| uri.is_none_or(|uri| token.info().matches(uri)))
-                .map(|(slot, _)| *slot)
-                .collect();
-            slots
-                .iter()
-                .filter_map(|slot| tokens.remove(slot))
-                .collect()
-        };
-        // Outside the lock, since closing sessions may block.
-        for token in stale {
-            token.forget();
-        }
-    }
-
-    fn forget_all(&self) {
-        self.forget_tokens(None);
-    }
-
     fn initialised(&self) -> Result<Vec<TokenInfo>> {
-        let mut tokens = self.tokens()?;
+        let mut tokens = self.present()?;
         tokens.retain(|token| token.initialized);
         Ok(tokens)
     }
 
-    /// What is kept of a token, unless another one is in its slot now.
+    /// What is kept of the token in a slot.
     fn kept(&self, info: TokenInfo) -> Option<Arc<Token>> {
         let slot = Slot::try_from(info.slot).ok()?;
         let mut tokens = self.kept_tokens();
-        if let Some(token) = tokens.get(&info.slot).filter(|token| *token.info() == info) {
-            return Some(token.clone());
-        }
-        let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info));
-        let replaced = tokens.insert(slot.id(), token.clone());
+        let Some(token) = tokens.get(&info.slot).cloned() else {
+            let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info));
+            tokens.insert(slot.id(), token.clone());
+            return Some(token);
+        };
         drop(tokens);
-        if let Some(replaced) = replaced {
-            self.forget_keys();
-            replaced.forget();
+        if *token.info() != info {
+            token.replace(info);
         }
         Some(token)
     }
@@ -298,4 +311,10 @@ impl Module {
     }
 }
 
+fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {
+    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+}
+
 const MAX_KEPT_KEYS: usize = 256;
+/// A token that is reset again and again must not hold a client for ever.
+const MAX_ATTEMPTS: usize = 8;

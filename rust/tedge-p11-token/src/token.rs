@@ -1,15 +1,16 @@
 //! A token, its login and its sessions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::Slot;
+use cryptoki::slot::{Slot, TokenInfo as TokenFlags};
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::{Pin, Uri};
 
-use crate::error::{Error, PinTries, Result};
+use crate::error::{Error, Result, TriesLeft};
+use crate::pin_tries::PinTries;
 
 /// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,31 +38,36 @@ pub struct TokenInfo {
     pub uri: Uri,
 }
 
-/// A token that is in use.
+/// The token in a slot. There is one of these for a slot as long as the module is loaded; when the token
+/// is replaced, or what is kept of it went stale, it is reset in place, so that there is always one
+/// gate.
 #[derive(Debug)]
 pub(crate) struct Token {
     pkcs11: Pkcs11,
     slot: Slot,
-    info: TokenInfo,
+    info: Mutex<Arc<TokenInfo>>,
     /// Held to read by operations that modules stand at the same time, to write by all others.
     /// Opening and closing sessions and searching are among the latter: libtpm2_pkcs11 1.9 loses
     /// sessions, or crashes, when threads do these at once, whatever CKF_OS_LOCKING_OK says.
-    gate: RwLock<()>,
-    login: Mutex<Login>,
-    idle: Mutex<Vec<Session>>,
-    /// To be closed when the token is next seized.
-    spent: Mutex<Vec<Session>>,
+    gate: RwLock<Open>,
+    user_tries: Mutex<PinTries>,
+    so_tries: Mutex<PinTries>,
 }
 
+/// What is open on a token.
 #[derive(Debug, Default)]
-struct Login {
+struct Open {
     /// Stays open, and with it the login and the handles: a token logs out when its last session
-    /// is closed (PKCS#11 3.0, section 5.6.8).
-    anchor: Option<Session>,
+    /// is closed (PKCS#11 3.0, section 5.6.8). Nobody locks it: a session is not for two threads.
+    anchor: Option<Mutex<Session>>,
     /// The PIN that the token was opened with.
     pin: Option<Pin>,
-    /// A PIN that the token refused.
-    refused: Option<Pin>,
+    /// Sessions that no operation is using.
+    idle: Mutex<Vec<Session>>,
+    /// Sessions to be closed when nobody else uses the token.
+    spent: Mutex<Vec<Session>>,
+    /// Counts resets: a handle is good for the generation that it was found in.
+    generation: u64,
 }
 
 impl TokenInfo {
@@ -112,20 +118,19 @@ impl Token {
         Self {
             pkcs11,
             slot,
-            info,
-            gate: RwLock::new(()),
-            login: Mutex::default(),
-            idle: Mutex::default(),
-            spent: Mutex::default(),
+            info: Mutex::new(Arc::new(info)),
+            gate: RwLock::default(),
+            user_tries: Mutex::default(),
+            so_tries: Mutex::default(),
         }
     }
 
-    pub(crate) fn info(&self) -> &TokenInfo {
-        &self.info
+    pub(crate) fn info(&self) -> Arc<TokenInfo> {
+        lock(&self.info).clone()
     }
 
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.info.uri
+    pub(crate) fn uri(&self) -> Uri {
+        self.info().uri.clone()
     }
 
     pub(crate) fn slot(&self) -> Slot {
@@ -137,48 +142,57 @@ impl Token {
     }
 
     /// Runs `operation`, which signs or reads attributes, in a read-only session, logged in when the
-    /// token asks for it. Others may do the same at once. Sessions are kept for the next operation
-    /// unless a PKCS#11 call failed in them.
+    /// token asks for it. Others may do the same at once. Fails with [`Error::Outdated`] if the token
+    /// was reset since `generation`.
     pub(crate) fn with_session<T>(
         &self,
         pin: Option<&Pin>,
+        generation: u64,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let kept = {
-            let _gate = self.share();
-            self.is_open(pin)?.then(|| self.idle().pop()).flatten()
-        };
-        let session = match kept {
-            Some(session) => session,
-            None => {
-                let _gate = self.seize();
-                self.log_in(pin)?;
-                self.open_ro()?
+        loop {
+            let open = self.share();
+            if open.generation != generation {
+                return Err(Error::Outdated);
             }
-        };
-        let _gate = self.share();
-        let result = operation(&session);
-        self.keep(session, &result);
-        result
+            let idle = if self.is_open(&open, pin)? {
+                lock(&open.idle).pop()
+            } else {
+                None
+            };
+            if let Some(session) = idle {
+                let result = operation(&session);
+                keep(&open, session, &result);
+                drop(open);
+                return self.reset_if_stale(generation, result);
+            }
+            drop(open);
+            let mut open = self.seize();
+            self.log_in(&mut open, pin)?;
+            let session = self.open_ro()?;
+            lock(&open.idle).push(session);
+        }
     }
 
     /// Runs `operation`, which searches for objects, in a read-only session while nobody else uses
-    /// the token, logged in when it asks for it.
+    /// the token, logged in when it asks for it. It is told the generation of what it finds.
     pub(crate) fn search<T>(
         &self,
         pin: Option<&Pin>,
-        operation: impl FnOnce(&Session) -> Result<T>,
+        operation: impl FnOnce(&Session, u64) -> Result<T>,
     ) -> Result<T> {
-        let _gate = self.seize();
-        self.log_in(pin)?;
-        let idle = self.idle().pop();
+        let mut open = self.seize();
+        self.log_in(&mut open, pin)?;
+        let idle = lock(&open.idle).pop();
         let session = match idle {
             Some(session) => session,
             None => self.open_ro()?,
         };
-        let result = operation(&session);
-        self.keep(session, &result);
-        result
+        let generation = open.generation;
+        let result = operation(&session, generation);
+        keep(&open, session, &result);
+        drop(open);
+        self.reset_if_stale(generation, result)
     }
 
     /// Like [`search`](Self::search) without asking for a login: it sees public objects, and must
@@ -187,94 +201,164 @@ impl Token {
         &self,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let _gate = self.seize();
-        operation(&self.open_ro()?)
+        let open = self.seize();
+        let generation = open.generation;
+        let result = self.open_ro().and_then(|session| operation(&session));
+        drop(open);
+        self.reset_if_stale(generation, result)
     }
 
-    /// Runs `operation`, which changes the token, in a read-write session of its own, logged in when
-    /// the token asks for it. Others may sign at once.
+    /// Runs `operation`, which makes a key, in a read-write session of its own, logged in when the
+    /// token asks for it. Others may sign at once: making an RSA key can take a minute.
     pub(crate) fn with_rw_session<T>(
         &self,
         pin: Option<&Pin>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let session = {
-            let _gate = self.seize();
-            self.log_in(pin)?;
-            self.open_rw()?
+        let (session, generation) = {
+            let mut open = self.seize();
+            self.log_in(&mut open, pin)?;
+            (self.open_rw()?, open.generation)
         };
-        let _gate = self.share();
+        let open = self.share();
         let result = operation(&session);
-        self.spent().push(session);
+        lock(&open.spent).push(session);
+        drop(open);
+        self.reset_if_stale(generation, result)
+    }
+
+    /// Runs `operation`, which finds and destroys objects, in a read-write session while nobody else
+    /// uses the token. Everything kept of the token is dropped afterwards, since a module may give
+    /// the handles of what was destroyed to other objects.
+    pub(crate) fn with_exclusive_session<T>(
+        &self,
+        pin: Option<&Pin>,
+        operation: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let mut open = self.seize();
+        self.log_in(&mut open, pin)?;
+        let result = self.open_rw().and_then(|session| operation(&session));
+        reset(&mut open);
         result
     }
 
     /// Changes the user PIN from `old` to `new`.
     pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
-        self.with_rw_session(Some(old), |session| {
-            session
-                .set_pin(&auth_pin(old), &auth_pin(new))
-                .map_err(|error| self.error(&error))
-        })?;
-        let mut login = self.login();
-        login.pin = login.pin.is_some().then(|| new.clone());
-        login.refused = None;
+        let mut open = self.seize();
+        self.log_in(&mut open, Some(old))?;
+        self.open_rw()?
+            .set_pin(&auth_pin(old), &auth_pin(new))
+            .map_err(|error| self.error(&error))?;
+        lock(&self.user_tries).accepted(new);
+        // Some tokens count a change of the PIN as a logout.
+        reset(&mut open);
         Ok(())
     }
 
-    /// Has the security officer set the user PIN to `new`. All other sessions are closed before.
+    /// Has the security officer set the user PIN to `new`. All sessions are closed before.
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
-        let _gate = self.seize();
-        self.close_all();
-        init_pin(&self.pkcs11, self.slot, self.uri(), so_pin, new)
+        let mut open = self.seize();
+        let uri = self.uri();
+        let final_try = self.token_flags(TokenFlags::so_pin_final_try);
+        lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
+        reset(&mut open);
+        let result = init_pin(&self.pkcs11, self.slot, &uri, so_pin, new);
+        match &result {
+            Ok(()) => {
+                lock(&self.so_tries).accepted(so_pin);
+                lock(&self.user_tries).accepted(new);
+            }
+            Err(Error::PinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
+            Err(_) => {}
+        }
+        result
     }
 
-    /// Drops the login and every session that no operation is using, because they went stale.
-    pub(crate) fn forget(&self) {
-        let _gate = self.seize();
-        self.close_all();
+    /// Drops the login and every session; handles found before are outdated from then on.
+    pub(crate) fn reset(&self) {
+        reset(&mut self.seize());
+    }
+
+    /// Another token is in the slot now, or the same with other flags.
+    pub(crate) fn replace(&self, info: TokenInfo) {
+        let mut open = self.seize();
+        let before = std::mem::replace(&mut *lock(&self.info), Arc::new(info));
+        if before.uri != self.info().uri {
+            *lock(&self.user_tries) = PinTries::default();
+            *lock(&self.so_tries) = PinTries::default();
+        }
+        reset(&mut open);
+    }
+
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        self.share().generation == generation
     }
 
     pub(crate) fn error(&self, error: &CryptokiError) -> Error {
-        Error::pkcs11(error, self.uri())
+        Error::pkcs11(error, &self.uri())
+    }
+
+    /// One failure causes one reset, however many operations see it.
+    fn reset_if_stale<T>(&self, generation: u64, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(Error::is_stale) {
+            let mut open = self.seize();
+            if open.generation == generation {
+                reset(&mut open);
+            }
+        }
+        result
     }
 
     /// Whether the token is open for who brings `pin`. Who does not know the PIN that opened it must
     /// not profit from another client's login.
-    fn is_open(&self, pin: Option<&Pin>) -> Result<bool> {
-        let login = self.login();
-        if self.needs_pin() {
-            let pin = pin.ok_or_else(|| Error::PinNeeded(self.uri().clone()))?;
-            match &login.pin {
-                Some(known) if known == pin => {}
-                Some(_) => return Err(Error::PinDiffers(self.uri().clone())),
-                None if login.refused.as_ref() == Some(pin) => {
-                    return Err(Error::PinRefusedBefore(self.uri().clone()));
-                }
-                None => {}
-            }
+    fn is_open(&self, open: &Open, pin: Option<&Pin>) -> Result<bool> {
+        if !self.needs_pin() {
+            return Ok(open.anchor.is_some());
         }
-        Ok(login.anchor.is_some())
+        let pin = pin.ok_or_else(|| Error::PinNeeded(self.uri()))?;
+        match &open.pin {
+            Some(opened_with) if opened_with != pin => Err(Error::PinDiffers(self.uri())),
+            _ => Ok(open.anchor.is_some()),
+        }
     }
 
     /// Logs in if the token asks for it and nobody has.
-    fn log_in(&self, pin: Option<&Pin>) -> Result<()> {
-        if self.is_open(pin)? {
+    fn log_in(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+        if self.is_open(open, pin)? {
             return Ok(());
         }
-        let session = self.open_ro()?;
-        let pin = pin.filter(|_| self.needs_pin());
-        if self.info.login_required {
-            if let Err(error) = self.user_login(&session, pin) {
-                if matches!(error, Error::PinIncorrect { .. }) {
-                    self.login().refused = pin.cloned();
-                }
-                return Err(error);
+        let Some(pin) = pin.filter(|_| self.needs_pin()) else {
+            return self.open_with(open, None);
+        };
+        // A PIN other than the last right one is worth a try only once that one is wrong.
+        let known = lock(&self.user_tries).known().cloned();
+        if let Some(known) = known.filter(|known| known != pin) {
+            match self.open_with(open, Some(&known)) {
+                Ok(()) => return Err(Error::PinDiffers(self.uri())),
+                Err(Error::PinIncorrect { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
-        let mut login = self.login();
-        login.pin = pin.cloned();
-        login.anchor = Some(session);
+        let final_try = self.token_flags(TokenFlags::user_pin_final_try);
+        lock(&self.user_tries).allow(pin, final_try, &self.uri())?;
+        self.open_with(open, Some(pin))
+    }
+
+    fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+        let session = self.open_ro()?;
+        if self.info().login_required {
+            let result = self.user_login(&session, pin);
+            if let Some(pin) = pin {
+                match &result {
+                    Ok(()) => lock(&self.user_tries).accepted(pin),
+                    Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(pin),
+                    Err(_) => {}
+                }
+            }
+            result?;
+        }
+        open.pin = pin.cloned();
+        open.anchor = Some(Mutex::new(session));
         Ok(())
     }
 
@@ -283,27 +367,27 @@ impl Token {
         let attempt = || session.login(UserType::User, auth.as_ref());
         let mut result = attempt();
         if let Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) = result {
-            // Left over from sessions that were given up. Only a login of our own tells whether
-            // this PIN is right.
+            // Left over from sessions that could not be closed. Only a login of our own tells
+            // whether this PIN is right.
             result = session.logout().and_then(|()| attempt());
         }
         let Err(error) = result else { return Ok(()) };
         Err(match error {
             CryptokiError::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid, Function::Login) => {
                 Error::PinIncorrect {
-                    token: self.uri().clone(),
-                    flags: self.pin_tries(),
+                    token: self.uri(),
+                    flags: self.tries_left(),
                 }
             }
-            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked(self.uri().clone()),
+            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked(self.uri()),
             other => self.error(&other),
         })
     }
 
-    fn pin_tries(&self) -> PinTries {
+    fn tries_left(&self) -> TriesLeft {
         self.pkcs11
             .get_token_info(self.slot)
-            .map(|info| PinTries {
+            .map(|info| TriesLeft {
                 count_low: info.user_pin_count_low(),
                 final_try: info.user_pin_final_try(),
                 locked: info.user_pin_locked(),
@@ -311,25 +395,15 @@ impl Token {
             .unwrap_or_default()
     }
 
+    fn token_flags(&self, flag: fn(&TokenFlags) -> bool) -> bool {
+        self.pkcs11
+            .get_token_info(self.slot)
+            .is_ok_and(|info| flag(&info))
+    }
+
     fn needs_pin(&self) -> bool {
-        self.info.login_required && !self.info.protected_authentication_path
-    }
-
-    /// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
-    fn keep<T>(&self, session: Session, result: &Result<T>) {
-        if matches!(result, Err(Error::Pkcs11 { .. })) {
-            self.spent().push(session);
-        } else {
-            self.idle().push(session);
-        }
-    }
-
-    /// The token must be seized.
-    fn close_all(&self) {
-        self.idle().clear();
-        let mut login = self.login();
-        login.anchor = None;
-        login.pin = None;
+        let info = self.info();
+        info.login_required && !info.protected_authentication_path
     }
 
     fn open_ro(&self) -> Result<Session> {
@@ -344,28 +418,36 @@ impl Token {
             .map_err(|error| self.error(&error))
     }
 
-    fn share(&self) -> RwLockReadGuard<'_, ()> {
+    fn share(&self) -> RwLockReadGuard<'_, Open> {
         self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until no operation uses the token, and closes the sessions that are spent.
-    fn seize(&self) -> RwLockWriteGuard<'_, ()> {
-        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        self.spent().clear();
-        gate
+    fn seize(&self) -> RwLockWriteGuard<'_, Open> {
+        let open = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        lock(&open.spent).clear();
+        open
     }
+}
 
-    fn login(&self) -> MutexGuard<'_, Login> {
-        self.login.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
+fn keep<T>(open: &Open, session: Session, result: &Result<T>) {
+    if matches!(result, Err(Error::Pkcs11 { .. })) {
+        lock(&open.spent).push(session);
+    } else {
+        lock(&open.idle).push(session);
     }
+}
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn reset(open: &mut Open) {
+    *open = Open {
+        generation: open.generation + 1,
+        ..Open::default()
+    };
+}
 
-    fn spent(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sets the user PIN of the token in `slot` as its security officer. The token must have no session.
@@ -379,7 +461,7 @@ pub(crate) fn init_pin(
     let named = |error: CryptokiError| match error {
         CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::PinIncorrect {
             token: uri.clone(),
-            flags: PinTries::default(),
+            flags: TriesLeft::default(),
         },
         other => Error::pkcs11(&other, uri),
     };

@@ -39,6 +39,13 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Csr) -> anyhow::Result
 
 /// Writes a file for all to read; who looks meanwhile sees the old one or the new one, whole.
 fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    // A device or a pipe is written to, not replaced.
+    if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+        return std::fs::File::options()
+            .write(true)
+            .open(path)?
+            .write_all(content);
+    }
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
