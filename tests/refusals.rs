@@ -257,13 +257,7 @@ fn a_pin_changed_elsewhere_is_learnt() {
     let uri = hsm.create_key("device", "p256");
     let mut signer = Signer::start_with(&hsm, &[]);
     signer.key_with_pin(&uri, PIN).unwrap();
-    succeed(
-        hsm.command("pkcs11-tool")
-            .arg("--module")
-            .arg(hsm.module())
-            .args(["--token-label", "device", "--login", "--pin", PIN])
-            .args(["--change-pin", "--new-pin", "8888"]),
-    );
+    hsm.pkcs11_tool(&["--change-pin", "--new-pin", "8888"]);
     // The login of before lasts; the signer finds out with the next one.
     signer.key_with_pin(&uri, "8888").unwrap_err();
     openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
@@ -296,27 +290,15 @@ fn a_token_cannot_be_given_a_label_that_looks_the_same() {
 fn keys_that_share_an_id_are_told_apart_by_label() {
     let hsm = Hsm::start(Kind::SoftHsm);
     for label in ["a", "b", "c"] {
-        succeed(
-            hsm.command("pkcs11-tool")
-                .arg("--module")
-                .arg(hsm.module())
-                .args([
-                    "--token-label",
-                    "device",
-                    "--login",
-                    "--pin",
-                    PIN,
-                    "--keypairgen",
-                ])
-                .args([
-                    "--key-type",
-                    "EC:prime256v1",
-                    "--id",
-                    "01",
-                    "--label",
-                    label,
-                ]),
-        );
+        hsm.pkcs11_tool(&[
+            "--keypairgen",
+            "--key-type",
+            "EC:prime256v1",
+            "--id",
+            "01",
+            "--label",
+            label,
+        ]);
     }
     let signer = Signer::start(&hsm);
     for label in ["a", "b", "c"] {
@@ -523,20 +505,15 @@ fn a_client_cannot_name_a_pin_file() {
 #[test]
 fn a_key_on_an_unknown_curve_is_refused() {
     let hsm = Hsm::start(Kind::SoftHsm);
-    succeed(
-        hsm.command("pkcs11-tool")
-            .arg("--module")
-            .arg(hsm.module())
-            .args([
-                "--token-label",
-                "device",
-                "--login",
-                "--pin",
-                PIN,
-                "--keypairgen",
-            ])
-            .args(["--key-type", "EC:secp256k1", "--id", "07", "--label", "odd"]),
-    );
+    hsm.pkcs11_tool(&[
+        "--keypairgen",
+        "--key-type",
+        "EC:secp256k1",
+        "--id",
+        "07",
+        "--label",
+        "odd",
+    ]);
     let signer = Signer::start(&hsm);
     let error = SocketKey::open(signer.client(), Some("pkcs11:object=odd".into()), None);
     let error = error.unwrap_err().to_string();

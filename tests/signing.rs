@@ -1,7 +1,6 @@
 //! Every kind of key on every token here signs with every scheme it has, and openssl verifies.
 
 use der::pem;
-use support::hsm::{LABEL, PIN};
 use support::wire::ask;
 use support::{Hsm, Kind, Signer, openssl, succeed};
 use tedge_p11_client::{PrivateKey, PublicKey, SignatureAlgorithm, SignatureScheme};
@@ -76,20 +75,15 @@ fn keys_made_by_pkcs11_tool_sign() {
         ("02", "EC:secp384r1"),
         ("03", "rsa:2048"),
     ] {
-        succeed(
-            hsm.command("pkcs11-tool")
-                .arg("--module")
-                .arg(hsm.module())
-                .args([
-                    "--token-label",
-                    LABEL,
-                    "--login",
-                    "--pin",
-                    PIN,
-                    "--keypairgen",
-                ])
-                .args(["--key-type", key_type, "--id", id, "--label", key_type]),
-        );
+        hsm.pkcs11_tool(&[
+            "--keypairgen",
+            "--key-type",
+            key_type,
+            "--id",
+            id,
+            "--label",
+            key_type,
+        ]);
     }
     let signer = Signer::start(&hsm);
     for id in ["%01", "%02", "%03"] {
@@ -108,13 +102,7 @@ fn private_keys_are_sensitive_and_never_extractable() {
     let hsm = Hsm::start(Kind::SoftHsm);
     hsm.create_key("ec", "p256");
     hsm.create_key("rsa", "rsa2048");
-    let objects = succeed(
-        hsm.command("pkcs11-tool")
-            .arg("--module")
-            .arg(hsm.module())
-            .args(["--token-label", LABEL, "--login", "--pin", PIN])
-            .args(["--list-objects", "--type", "privkey"]),
-    );
+    let objects = hsm.pkcs11_tool(&["--list-objects", "--type", "privkey"]);
     let access = objects.lines().filter(|line| line.contains("Access:"));
     for line in access.clone() {
         for flag in [

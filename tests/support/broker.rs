@@ -25,8 +25,8 @@ impl Broker {
              tls_version tlsv1.3\nrequire_certificate true\nuse_subject_as_username true\n\
              user {user}\nlog_dest file {log}\nlog_type all\nconnection_messages true\n",
             ca = ca.certificate().display(),
-            cert = ca.file("server.pem").display(),
-            key = ca.file("server.key").display(),
+            cert = ca.file("localhost.pem").display(),
+            key = ca.file("localhost.key").display(),
             user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
             log = log.display(),
         );
@@ -75,9 +75,9 @@ impl SServer {
                 "-accept",
                 &format!("127.0.0.1:{port}"),
                 "-cert",
-                "server.pem",
+                "localhost.pem",
             ])
-            .args(["-key", "server.key", "-CAfile", "ca.pem", "-Verify", "2"])
+            .args(["-key", "localhost.key", "-CAfile", "ca.pem", "-Verify", "2"])
             .args(["-verify_return_error", "-rev", "-naccept", "100"])
             .args(args)
             .stdin(Stdio::null())

@@ -121,6 +121,14 @@ impl Hsm {
         command
     }
 
+    /// OpenSC's pkcs11-tool, logged in to the first token.
+    pub fn pkcs11_tool(&self, args: &[&str]) -> String {
+        let mut command = self.command("pkcs11-tool");
+        command.arg("--module").arg(self.module());
+        command.args(["--token-label", LABEL, "--login", "--pin", PIN]);
+        succeed(command.args(args))
+    }
+
     pub fn module(&self) -> PathBuf {
         let module = self.env.iter().find(|(name, _)| name == "PKCS11_MODULE");
         PathBuf::from(&module.unwrap().1)

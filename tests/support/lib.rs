@@ -23,13 +23,13 @@ pub fn repository() -> PathBuf {
 /// A program of this workspace, built with the same profile as the test.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: cargo build --workspace",
-        path.display()
-    );
-    path
+    // Tests lie in a folder `deps` beside the programs.
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace"))
 }
 
 /// Runs to the end; panics unless it succeeds. Returns standard output.

@@ -66,43 +66,14 @@ impl Ca {
         let ca = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        succeed(ca.openssl().args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem",
-            "-subj",
-            "/CN=test CA",
-            "-days",
-            "2",
-        ]));
+        ca.make_key("ca", &["-x509", "-days", "2", "-out", "ca.pem"]);
         ca.write(
             "server.ext",
             "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n",
         );
         ca.write("client.ext", "extendedKeyUsage=clientAuth\n");
-        succeed(ca.openssl().args([
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            "server.key",
-            "-out",
-            "server.csr",
-            "-subj",
-            "/CN=localhost",
-        ]));
-        ca.sign("server", "server.ext");
+        ca.make_key("localhost", &["-out", "localhost.csr"]);
+        ca.sign("localhost", "server.ext");
         ca
     }
 
@@ -121,29 +92,27 @@ impl Ca {
         self.sign(name, "client.ext")
     }
 
-    /// A key in a file, with a certificate.
-    pub fn file_key(&self, name: &str) -> PathBuf {
-        succeed(self.openssl().args([
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-keyout",
-            &format!("{name}.key"),
-            "-out",
-            &format!("{name}.csr"),
-            "-subj",
-            &format!("/CN={name}"),
-        ]));
-        self.sign(name, "client.ext")
-    }
-
     pub fn openssl(&self) -> Command {
         let mut command = Command::new("openssl");
         command.current_dir(&self.dir);
         command
+    }
+
+    /// A P-256 key in a file, and a request or certificate for it, depending on `args`.
+    fn make_key(&self, name: &str, args: &[&str]) {
+        succeed(
+            self.openssl()
+                .args([
+                    "req",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                ])
+                .args(["-nodes", "-keyout", &format!("{name}.key")])
+                .args(["-subj", &format!("/CN={name}")])
+                .args(args),
+        );
     }
 
     fn write(&self, name: &str, content: &str) {
