@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::signer::{ALL_ALLOWED, POLICY};
 use crate::{program, repository, succeed};
 
 /// The user PIN of every token.
@@ -64,6 +65,7 @@ impl Hsm {
             .map(|line| line.split_once('=').unwrap())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        std::fs::write(dir.path().join(POLICY), ALL_ALLOWED).unwrap();
         std::fs::write(dir.path().join("pin"), PIN).unwrap();
         std::fs::write(dir.path().join("so-pin"), format!("{SO_PIN}\n")).unwrap();
         let hsm = Self {

@@ -12,6 +12,16 @@ use tedge_p11_client::{Client, Pin, SocketKey};
 use crate::hsm::{Hsm, PIN};
 use crate::program;
 
+/// Name of the policy's file.
+pub const POLICY: &str = "tedge-p11-server.toml";
+
+/// Lets everybody sign anything and change everything: most tests are about something else.
+pub const ALL_ALLOWED: &str = r#"
+[[rule]]
+operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin"]
+purposes = ["any"]
+"#;
+
 /// A signer that said READY=1. It is ended when dropped.
 pub struct Signer {
     child: Child,
@@ -30,6 +40,12 @@ impl Signer {
         let mut command = Self::command(hsm, &hsm.module());
         command.args(args);
         Self::spawn(hsm, &mut command)
+    }
+
+    /// With the policy that a signer has without a file.
+    pub fn start_with_default_policy(hsm: &Hsm) -> Self {
+        std::fs::remove_file(hsm.file(POLICY)).unwrap();
+        Self::start(hsm)
     }
 
     /// The command, as thin-edge.io's is called; no configuration of this machine gets in.

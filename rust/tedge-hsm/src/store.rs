@@ -119,7 +119,8 @@ impl Store {
             Self::Module(module) => {
                 let label = label.to_owned();
                 let new = NewToken { label, so_pin, pin };
-                let uri = module.init_token(&uri.cloned().unwrap_or_default(), &new)?;
+                let uri =
+                    module.init_token(&uri.cloned().unwrap_or_default(), &new, &|_| Ok(()))?;
                 uri.to_string()
             }
         })
@@ -140,7 +141,7 @@ impl Store {
             }
             Self::Module(module) => {
                 let label = label.to_owned();
-                let key = module.create_key(&uri, pin, &NewKey { spec, label, id })?;
+                let key = module.create_key(&uri, pin, &NewKey { spec, label, id }, &|_| Ok(()))?;
                 key.uri.to_string()
             }
         })
@@ -199,7 +200,13 @@ impl PrivateKey for ModuleKey {
         message: &[u8],
     ) -> Result<Vec<u8>, tedge_p11_client::Error> {
         self.module
-            .sign(&self.selector, self.pin.as_ref(), Some(scheme), message)
+            .sign(
+                &self.selector,
+                self.pin.as_ref(),
+                Some(scheme),
+                message,
+                &|_, _, _| Ok(()),
+            )
             .map_err(|error| tedge_p11_client::Error::Refused(error.to_string()))
     }
 }

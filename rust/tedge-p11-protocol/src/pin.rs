@@ -26,6 +26,9 @@ pub enum PinError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// Others may read the file.
+    #[error("{0} holds a PIN and may be read or written by others than its owner: chmod 600 it")]
+    NotPrivate(String),
     /// The file holds more than a PIN.
     #[error("{path} holds more than {max} bytes: not a PIN")]
     TooLong {
@@ -71,6 +74,17 @@ impl Pin {
         })?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         Self::new(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+
+    /// Like [`read_file`](Self::read_file), but refuses a file that anybody else than its owner may
+    /// read or write.
+    pub fn read_private_file(path: &Path) -> Result<Self, PinError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path).map(|file| file.permissions().mode());
+        if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+            return Err(PinError::NotPrivate(path.display().to_string()));
+        }
+        Self::read_file(path)
     }
 
     /// The PIN itself, for the one call that hands it to a token or writes it into a frame.

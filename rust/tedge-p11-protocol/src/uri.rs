@@ -138,6 +138,23 @@ impl Uri {
         }
     }
 
+    /// Whether `other` has every attribute that this URI has. PINs and modules don't count.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(wanted: Option<&T>, own: Option<&T>) -> bool {
+            wanted.is_none() || wanted == own
+        }
+        macro_rules! all_same {
+            ($($attribute:ident)*) => {
+                true $(&& same(self.$attribute.as_ref(), other.$attribute.as_ref()))*
+            };
+        }
+        all_same! {
+            token manufacturer model serial slot_id slot_description slot_manufacturer
+            library_manufacturer library_description library_version object id object_type
+        }
+    }
+
     /// Only what names a token: no object, no PIN, no module.
     #[must_use]
     pub fn token_part(&self) -> Self {

@@ -26,12 +26,10 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         let level = record.level().as_str().to_ascii_lowercase();
-        // Not eprintln!, which panics when stderr is closed.
-        let _ = writeln!(
-            std::io::stderr(),
-            "tedge-p11-server: {level}: {}",
-            record.args()
-        );
+        // In one piece, since stderr is not buffered; and not by eprintln!, which panics when stderr
+        // is closed.
+        let line = format!("tedge-p11-server: {level}: {}\n", record.args());
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}

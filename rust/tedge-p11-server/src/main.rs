@@ -5,10 +5,17 @@
 //! turns the frame into a call on the module.
 
 mod args;
+mod calls;
 mod connection;
+mod counters;
+mod limits;
 mod listener;
 mod logging;
+mod peer;
+mod policy;
+mod policy_file;
 mod process;
+mod record;
 mod server;
 mod service;
 mod settings;
@@ -22,13 +29,14 @@ use tedge_p11_token::Module;
 
 use crate::args::Args;
 use crate::listener::Listener;
-use crate::service::Service;
+use crate::policy::Policy;
+use crate::service::{Configuration, Service};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
     process::protect_secrets();
     process::abort_on_panic();
-    match run(Args::parse()) {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!, which panics when stderr is closed.
@@ -38,12 +46,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
-    let settings = Settings::load(args, |name| std::env::var(name).ok())?;
+fn run(args: &Args) -> anyhow::Result<()> {
+    let settings = Settings::load(args, env)?;
     logging::init(settings.log_level)?;
+    let policy = policy_file::load(&settings.policy_path)?;
     let module = Module::load(&settings.module_path)?;
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
     log::info!("using {}", settings.module_path.display());
-    server::run(listener, Service::new(module, settings.uri, settings.pin))
+    let service = Service::new(module, configuration(settings, policy));
+    server::run(listener, service, || {
+        let settings = Settings::load(args, env)?;
+        let policy = policy_file::load(&settings.policy_path)?;
+        Ok(configuration(settings, policy))
+    })
+}
+
+fn configuration(settings: Settings, policy: Policy) -> Configuration {
+    Configuration {
+        uri: settings.uri,
+        pin: settings.pin,
+        policy,
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

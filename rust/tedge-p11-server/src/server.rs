@@ -5,25 +5,36 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
+use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::calls::{Calls, MAX_THREADS};
 use crate::connection;
+use crate::limits::{Limits, Place};
 use crate::listener::Listener;
-use crate::service::Service;
+use crate::peer::{Peer, Peers};
+use crate::service::{Configuration, Service};
 
-/// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived.
-pub(crate) fn run(listener: Listener, service: Service) -> anyhow::Result<()> {
+/// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,
+/// `reload` gives a new configuration; if it can't, the old one stays.
+pub(crate) fn run(
+    listener: Listener,
+    service: Service,
+    reload: impl Fn() -> anyhow::Result<Configuration>,
+) -> anyhow::Result<()> {
+    // One thread for all sockets: what takes time is in the threads of the calls. More threads made
+    // it slower, since every request would wake one more of them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(MAX_CALLS)
+        .max_blocking_threads(MAX_THREADS)
         .thread_name("pkcs11")
         .build()
         .context("cannot start the runtime")?;
     let service = Arc::new(service);
-    let result = runtime.block_on(accept(listener, &service));
+    let result = runtime.block_on(accept(listener, &service, reload));
     // Calls that still run are those that did not return in time: nobody waits for them.
     runtime.shutdown_background();
     if let Some(service) = Arc::into_inner(service) {
@@ -32,36 +43,47 @@ pub(crate) fn run(listener: Listener, service: Service) -> anyhow::Result<()> {
     result
 }
 
-async fn accept(listener: Listener, service: &Arc<Service>) -> anyhow::Result<()> {
+async fn accept(
+    listener: Listener,
+    service: &Arc<Service>,
+    reload: impl Fn() -> anyhow::Result<Configuration>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let (listener, _own_socket_file) = listener.into_tokio()?;
     let (stop, stopping) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let calls = Arc::new(Calls::default());
+    let limits = Limits::default();
+    let mut peers = Peers::default();
     let mut clients = JoinSet::new();
+    let mut heartbeat = tokio::time::interval(heartbeat_interval());
     notify(&[NotifyState::Ready]);
     loop {
-        let place = places.clone().acquire_owned();
-        let accepted = tokio::select! {
-            accepted = async { (place.await, listener.accept().await) } => accepted,
-            Some(_) = clients.join_next() => continue,
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if let Some((peer, place)) = admit(&stream, &mut peers, &limits) {
+                        let (service, calls) = (service.clone(), calls.clone());
+                        let stopping = stopping.clone();
+                        clients.spawn(async move {
+                            connection::serve(stream, peer, service, calls, stopping).await;
+                            drop(place);
+                        });
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely. It must not end the service, nor make
+                    // it spin until some client is done.
+                    log::warn!("cannot accept a client: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = clients.join_next() => {}
+            _ = heartbeat.tick() => beat(service, &calls),
+            _ = hangup.recv() => reconfigure(service, &reload),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-        };
-        match accepted {
-            (place, Ok((stream, _))) => {
-                let (service, stopping) = (service.clone(), stopping.clone());
-                clients.spawn(async move {
-                    connection::serve(stream, service, stopping).await;
-                    drop(place);
-                });
-            }
-            (_, Err(error)) => {
-                // Out of file descriptors, most likely. It must not end the service, nor make it
-                // spin until some client is done.
-                log::warn!("cannot accept a client: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
     log::info!("stopping");
@@ -80,6 +102,47 @@ async fn accept(listener: Listener, service: &Arc<Service>) -> anyhow::Result<()
     Ok(())
 }
 
+/// Who it is, and a place for the connection; none closes it.
+fn admit(stream: &UnixStream, peers: &mut Peers, limits: &Limits) -> Option<(Peer, Place)> {
+    let peer = match peers.identify(stream) {
+        Ok(peer) => peer,
+        Err(error) => {
+            log::warn!("a client without credentials: {error}");
+            return None;
+        }
+    };
+    let place = limits.admit(peer.uid);
+    if place.is_none() {
+        log::warn!("{peer}: too many connections");
+    }
+    Some((peer, place?))
+}
+
+/// Tells systemd how it goes, and that it goes on, unless a call hangs for good.
+fn beat(service: &Service, calls: &Calls) {
+    let status = service.status();
+    if calls.longest() > HUNG {
+        log::error!("a call on the module does not return: waiting for the watchdog");
+        notify(&[NotifyState::Status("a call on the module hangs")]);
+    } else {
+        notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
+    }
+}
+
+fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configuration>) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, now]);
+    }
+    match reload() {
+        Ok(configuration) => {
+            service.configure(configuration);
+            log::info!("configuration read again");
+        }
+        Err(error) => log::error!("the old configuration stays: {error:#}"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
 /// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.
 fn finalize(service: Service) {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -92,19 +155,22 @@ fn finalize(service: Service) {
     }
 }
 
+/// Twice as often as the watchdog asks for, and often enough for the status.
+fn heartbeat_interval() -> Duration {
+    sd_notify::watchdog_enabled().map_or(STATUS_INTERVAL, |limit| (limit / 2).min(STATUS_INTERVAL))
+}
+
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        log::warn!("cannot notify systemd: {error}");
+        log::debug!("cannot notify systemd: {error}");
     }
 }
 
-/// Calls on the module at once, each in a thread of its own. More than a token works on at a time,
-/// so that a few that never return do not stop the others.
-const MAX_CALLS: usize = 32;
-/// Clients at once; well below the usual limit of 1,024 file descriptors.
-const MAX_CLIENTS: usize = 512;
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// A call that takes longer than any key generation never returns.
+const HUNG: Duration = Duration::from_secs(180);
 /// For C_Finalize.
 const FINALIZE_LIMIT: Duration = Duration::from_millis(100);
 /// For the requests that run when the signer is told to stop.

@@ -1,34 +1,50 @@
-//! From a request to a call on the module, and back to a response.
+//! From a request to a call on the module, and back to a response, within policy and configuration.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
-    ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, KeyEntry, KeyParams, KeySpec,
-    Pin, PinSource, PublicKey, Request, Response, SignatureAlgorithm, TokenEntry, Uri, hex,
+    ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
+    KeyParams, KeySpec, ObjectType, Pin, PinSource, PublicKey, Request, Response,
+    SignatureAlgorithm, SignatureScheme, TokenEntry, Uri, V1Scheme, hex,
 };
+use tedge_p11_purpose::recognize;
 use tedge_p11_token::{
-    Error, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange,
+    Error, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange, TokenInfo,
 };
+
+use crate::counters::Counters;
+use crate::peer::Peer;
+use crate::policy::{Operation, Policy, Refusal};
+use crate::record::Record;
 
 /// Answers requests with the keys of one module, within what the operator configured.
 #[derive(Debug)]
 pub(crate) struct Service {
     module: Module,
-    uri: Option<Uri>,
-    pin: Mutex<Option<Pin>>,
+    configuration: RwLock<Arc<Configuration>>,
+    counters: Counters,
 }
 
-/// An answer, or what went wrong in words for a person.
-pub(crate) type Answer = Result<Response, String>;
+/// What the operator configured, as far as it can change while the signer runs.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// Confines every request.
+    pub(crate) uri: Option<Uri>,
+    /// Serves the requests that bring none.
+    pub(crate) pin: Option<Pin>,
+    pub(crate) policy: Policy,
+}
 
 impl Service {
-    /// `uri` confines every request, `pin` serves those that bring none.
-    pub(crate) fn new(module: Module, uri: Option<Uri>, pin: Option<Pin>) -> Self {
+    pub(crate) fn new(module: Module, configuration: Configuration) -> Self {
         Self {
             module,
-            uri,
-            pin: Mutex::new(pin),
+            configuration: RwLock::new(Arc::new(configuration)),
+            counters: Counters::default(),
         }
     }
 
@@ -43,99 +59,91 @@ impl Service {
         }
     }
 
-    /// Answers one request. Blocks for as long as the token takes.
-    pub(crate) fn answer(&self, request: Request) -> Answer {
-        match request {
-            Request::Ping => Ok(Response::Pong),
-            Request::ChooseScheme(r) => {
-                let target = self.target(r.uri, r.pin)?;
-                let schemes = self
-                    .module
-                    .schemes(&target.key(), target.pin())
-                    .map_err(text)?;
-                let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
-                Ok(Response::ChosenScheme(ChosenScheme {
-                    scheme: schemes.into_iter().find(|s| r.offered.contains(s)),
-                    // A key has at least one scheme, all of one algorithm.
-                    algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
-                }))
+    /// Answers one request of `peer`, and logs it. Blocks for as long as the token takes.
+    pub(crate) fn answer(&self, peer: &Peer, request: Request) -> Response {
+        let operation = operation(&request);
+        let mut record = Record::new(peer.clone(), operation);
+        let configuration = self.configuration();
+        let handler = Handler {
+            module: &self.module,
+            configuration: &configuration,
+            peer,
+        };
+        let result = handler.handle(request, &mut record);
+        record.log(&result);
+        self.counters.count(operation, result.as_ref().err());
+        match result {
+            Ok((response, changed_pin)) => {
+                if let Some(pin) = changed_pin {
+                    self.set_pin(pin);
+                }
+                response
             }
-            Request::Sign(r) => self.sign(r.uri, r.pin, None, &r.to_sign.0),
-            Request::SignWithScheme(r) => {
-                let scheme = r.scheme.map(tedge_p11_protocol::V1Scheme::get);
-                self.sign(r.uri, r.pin, scheme, &r.to_sign.0)
-            }
-            Request::PublicKeyPem(uri) => {
-                let target = self.target(uri, None)?;
-                let key = self
-                    .module
-                    .public_key(&target.key(), target.pin())
-                    .map_err(text)?;
-                Ok(Response::PublicKeyPem(v1_pem(&key)?))
-            }
-            Request::CreateKey(r) => {
-                let spec = key_spec(r.params.key)?;
-                let id = r.params.id.map(|id| id.0);
-                let key = self.create_key(Some(r.uri), r.pin, spec, r.params.label, id)?;
-                Ok(Response::CreatedKey(CreatedKey {
-                    pem: v1_pem(&key.public_key)?,
-                    uri: key.uri.to_string(),
-                }))
-            }
-            Request::TokensUris => {
-                let tokens = self.module.tokens().map_err(text)?;
-                let initialized = tokens.iter().filter(|token| token.initialized);
-                Ok(Response::TokensUris(
-                    initialized.map(|token| token.uri.to_string()).collect(),
-                ))
-            }
-            Request::ListTokens => {
-                let tokens = self.module.tokens().map_err(text)?;
-                Ok(Response::Tokens(
-                    tokens.into_iter().map(token_entry).collect(),
-                ))
-            }
-            Request::InitToken(r) => self.init_token(r),
-            Request::ChangePin(r) => self.change_pin(r),
-            Request::DeleteKey(r) => {
-                let target = self.target(Some(r.uri), r.pin)?;
-                let uri = target.uri.as_ref().ok_or("a key to delete must be named")?;
-                let deleted = self.module.delete_key(uri, target.pin()).map_err(text)?;
-                Ok(Response::DeletedKeys(strings(&deleted)))
-            }
-            Request::ListKeys(r) => {
-                let target = self.target(r.uri, r.pin)?;
-                let uri = target.uri.clone().unwrap_or_default();
-                let keys = self
-                    .module
-                    .keys_on_token(&uri, target.pin())
-                    .map_err(text)?;
-                Ok(Response::Keys(keys.into_iter().map(key_entry).collect()))
-            }
-            Request::Extension(request) => self.answer_extension(request),
+            Err(failure) => Response::Error(failure.message),
         }
     }
 
-    /// What a request is called in the log.
-    pub(crate) fn name(request: &Request) -> &'static str {
-        match request {
-            Request::ChooseScheme(_) => "choose-scheme",
-            Request::Sign(_)
-            | Request::SignWithScheme(_)
-            | Request::Extension(ExtensionRequest::Sign(_)) => "sign",
-            Request::PublicKeyPem(_) => "public-key",
-            Request::Ping | Request::Extension(ExtensionRequest::Hello) => "ping",
-            Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
-                "create-key"
-            }
-            Request::TokensUris => "tokens-uris",
-            Request::InitToken(_) => "init-token",
-            Request::ListTokens => "list-tokens",
-            Request::ChangePin(_) => "change-pin",
-            Request::DeleteKey(_) => "delete-key",
-            Request::ListKeys(_) => "list-keys",
-            Request::Extension(ExtensionRequest::KeyInfo(_)) => "key-info",
+    /// From now on, this is what the operator configured.
+    pub(crate) fn configure(&self, configuration: Configuration) {
+        *self
+            .configuration
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(configuration);
+    }
+
+    /// Which lane a request waits in: requests that name the same token share one.
+    pub(crate) fn lane(&self, request: &Request) -> String {
+        let uri = match request {
+            Request::ChooseScheme(r) => r.uri.as_deref(),
+            Request::Sign(r) => r.uri.as_deref(),
+            Request::SignWithScheme(r) => r.uri.as_deref(),
+            Request::PublicKeyPem(uri) => uri.as_deref(),
+            Request::CreateKey(r) => Some(r.uri.as_str()),
+            Request::InitToken(r) => r.uri.as_deref(),
+            Request::ChangePin(r) => r.uri.as_deref(),
+            Request::DeleteKey(r) => Some(r.uri.as_str()),
+            Request::ListKeys(r) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::KeyInfo(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::Sign(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::CreateKey(r)) => r.uri.as_deref(),
+            Request::Ping
+            | Request::TokensUris
+            | Request::ListTokens
+            | Request::Extension(ExtensionRequest::Hello) => return String::new(),
+        };
+        let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
+        let configuration = self.configuration();
+        let uri = match (uri, &configuration.uri) {
+            (Some(uri), Some(configured)) => uri.confined_to(configured),
+            (uri, configured) => uri.or_else(|| configured.clone()).unwrap_or_default(),
+        };
+        uri.token_part().to_string()
+    }
+
+    /// How long a request may take: less than clients wait, but for what makes a token work long.
+    pub(crate) fn time_limit(request: &Request) -> Duration {
+        match operation(request) {
+            Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
+            _ => Duration::from_secs(25),
         }
+    }
+
+    /// One line on how it goes.
+    pub(crate) fn status(&self) -> String {
+        let counters = &self.counters;
+        let last = counters.last_error();
+        format!(
+            "{} requests, {} signatures, {} failed, {} refused{}{last}",
+            counters.requests.load(Relaxed),
+            counters.signatures.load(Relaxed),
+            counters.failed.load(Relaxed),
+            counters.refused.load(Relaxed),
+            if last.is_empty() {
+                ""
+            } else {
+                "; last failure: "
+            },
+        )
     }
 
     /// Ends the use of the module.
@@ -143,21 +151,153 @@ impl Service {
         self.module.finalize();
     }
 
-    fn answer_extension(&self, request: ExtensionRequest) -> Answer {
+    fn configuration(&self) -> Arc<Configuration> {
+        self.configuration
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The configured PIN was changed on the token by a client.
+    fn set_pin(&self, pin: Pin) {
+        log::warn!("the configured PIN is out of date now; configure the new one");
+        let before = self.configuration();
+        self.configure(Configuration {
+            uri: before.uri.clone(),
+            pin: Some(pin),
+            policy: before.policy.clone(),
+        });
+    }
+}
+
+/// What went wrong, in words for a person, and the `CKR_` code if it was one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) code: Option<String>,
+    /// Whether the policy said no.
+    pub(crate) refused: bool,
+}
+
+/// The response, and the configured PIN's successor if a client changed it.
+type Answer = Result<(Response, Option<Pin>), Failure>;
+
+/// One request on its way.
+struct Handler<'a> {
+    module: &'a Module,
+    configuration: &'a Configuration,
+    peer: &'a Peer,
+}
+
+impl Handler<'_> {
+    fn handle(&self, request: Request, record: &mut Record) -> Answer {
+        if let Some(operation) = operation(&request) {
+            self.policy().check(self.peer, operation)?;
+        }
+        let response = match request {
+            Request::Ping => Response::Pong,
+            Request::ChooseScheme(r) => {
+                let target = self.target(r.uri, r.pin)?;
+                let (uri, schemes) = self.module.schemes(&target.key(), target.pin())?;
+                record.key = Some(uri.clone());
+                self.policy()
+                    .check_key(self.peer, Operation::Describe, &uri)?;
+                let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
+                Response::ChosenScheme(ChosenScheme {
+                    scheme: schemes.into_iter().find(|s| r.offered.contains(s)),
+                    // A key has at least one scheme, all of one algorithm.
+                    algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
+                })
+            }
+            Request::Sign(r) => self.sign(r.uri, r.pin, None, &r.to_sign.0, record)?,
+            Request::SignWithScheme(r) => {
+                let scheme = r.scheme.map(V1Scheme::get);
+                self.sign(r.uri, r.pin, scheme, &r.to_sign.0, record)?
+            }
+            Request::PublicKeyPem(uri) => {
+                let target = self.target(uri, None)?;
+                let (uri, key) = self.module.public_key(&target.key(), target.pin())?;
+                record.key = Some(uri.clone());
+                let private = Uri {
+                    object_type: Some(ObjectType::Private),
+                    ..uri
+                };
+                self.policy()
+                    .check_key(self.peer, Operation::Describe, &private)?;
+                Response::PublicKeyPem(v1_pem(&key)?)
+            }
+            Request::CreateKey(r) => {
+                let spec = key_spec(r.params.key)?;
+                let id = r.params.id.map(|id| id.0);
+                let key = self.create_key(Some(r.uri), r.pin, spec, r.params.label, id, record)?;
+                Response::CreatedKey(CreatedKey {
+                    pem: v1_pem(&key.public_key)?,
+                    uri: key.uri.to_string(),
+                })
+            }
+            Request::TokensUris => {
+                let tokens = self.module.tokens()?;
+                let initialized = tokens.iter().filter(|token| token.initialized);
+                Response::TokensUris(initialized.map(|token| token.uri.to_string()).collect())
+            }
+            Request::ListTokens => {
+                let tokens = self.module.tokens()?;
+                Response::Tokens(tokens.into_iter().map(token_entry).collect())
+            }
+            Request::InitToken(r) => self.init_token(r, record)?,
+            Request::ChangePin(r) => return self.change_pin(r, record),
+            Request::DeleteKey(r) => {
+                let target = self.target(Some(r.uri), r.pin)?;
+                let uri = target.uri.as_ref();
+                let uri = uri.ok_or_else(|| Failure::new("a key to delete must be named"))?;
+                record.key = Some(uri.clone());
+                let deleted =
+                    self.module
+                        .delete_key(uri, target.pin(), &self.check(Operation::DeleteKey))?;
+                Response::DeletedKeys(deleted.iter().map(ToString::to_string).collect())
+            }
+            Request::ListKeys(r) => {
+                let target = self.target(r.uri, r.pin)?;
+                let uri = target.uri.clone().unwrap_or_default();
+                let keys = self.module.keys_on_token(&uri, target.pin())?;
+                let visible = keys.into_iter().filter(|key| {
+                    let private = Uri {
+                        object_type: Some(ObjectType::Private),
+                        ..key.uri.clone()
+                    };
+                    let decision = self
+                        .policy()
+                        .check_key(self.peer, Operation::List, &private);
+                    decision.is_ok()
+                });
+                Response::Keys(visible.map(key_entry).collect())
+            }
+            Request::Extension(request) => self.handle_extension(request, record)?,
+        };
+        Ok((response, None))
+    }
+
+    fn handle_extension(
+        &self,
+        request: ExtensionRequest,
+        record: &mut Record,
+    ) -> Result<Response, Failure> {
         match request {
             ExtensionRequest::Hello => Ok(Response::Extension(ExtensionResponse::Hello)),
             ExtensionRequest::KeyInfo(r) => {
                 let target = self.target(r.uri, r.pin)?;
-                let key = self
-                    .module
-                    .key_info(&target.key(), target.pin())
-                    .map_err(text)?;
+                let key = self.module.key_info(&target.key(), target.pin())?;
+                record.key = Some(key.uri.clone());
+                self.policy()
+                    .check_key(self.peer, Operation::Describe, &key.uri)?;
                 Ok(key_info(key))
             }
-            ExtensionRequest::Sign(r) => self.sign(r.uri, r.pin, Some(r.scheme), &r.to_sign.0),
+            ExtensionRequest::Sign(r) => {
+                self.sign(r.uri, r.pin, Some(r.scheme), &r.to_sign.0, record)
+            }
             ExtensionRequest::CreateKey(r) => {
                 let id = r.id.map(|id| id.0);
-                let key = self.create_key(r.uri, r.pin, r.key, r.label, id)?;
+                let key = self.create_key(r.uri, r.pin, r.key, r.label, id, record)?;
                 Ok(key_info(key))
             }
         }
@@ -167,15 +307,37 @@ impl Service {
         &self,
         uri: Option<String>,
         pin: Option<Pin>,
-        scheme: Option<tedge_p11_protocol::SignatureScheme>,
+        scheme: Option<SignatureScheme>,
         message: &[u8],
-    ) -> Answer {
+        record: &mut Record,
+    ) -> Result<Response, Failure> {
         let target = self.target(uri, pin)?;
+        let seen = RefCell::new(record);
+        let refused = Cell::new(false);
+        let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
+            let mut record = seen.borrow_mut();
+            record.key = Some(key.clone());
+            record.scheme = Some(scheme);
+            let decision = self.policy().check_signature(self.peer, key, || {
+                let recognized = recognize(message, scheme, public_key);
+                record.purpose = Some(recognized);
+                recognized
+            });
+            decision.map_err(|refusal| {
+                refused.set(true);
+                refusal.to_string()
+            })
+        };
         let signature = self
             .module
-            .sign(&target.key(), target.pin(), scheme, message)
-            .map_err(text)?;
-        Ok(Response::Signature(signature.into()))
+            .sign(&target.key(), target.pin(), scheme, message, &check);
+        match signature {
+            Ok(signature) => Ok(Response::Signature(signature.into())),
+            Err(error) => Err(Failure {
+                refused: refused.get(),
+                ..error.into()
+            }),
+        }
     }
 
     fn create_key(
@@ -185,109 +347,133 @@ impl Service {
         spec: KeySpec,
         label: String,
         id: Option<Vec<u8>>,
-    ) -> Result<KeyInfo, String> {
+        record: &mut Record,
+    ) -> Result<KeyInfo, Failure> {
         let target = self.target(uri, pin)?;
-        let token = target.uri.as_ref().map(Uri::token_part).unwrap_or_default();
+        let token = target.token();
+        record.key = Some(token.clone());
         let new = NewKey { spec, label, id };
-        let key = self
-            .module
-            .create_key(&token, target.pin(), &new)
-            .map_err(text)?;
-        log::info!("created key {}", key.uri);
+        let check = self.check(Operation::CreateKey);
+        let key = self.module.create_key(&token, target.pin(), &new, &check)?;
+        record.key = Some(key.uri.clone());
         Ok(key)
     }
 
-    fn init_token(&self, r: tedge_p11_protocol::InitToken) -> Answer {
+    fn init_token(&self, r: InitToken, record: &mut Record) -> Result<Response, Failure> {
         if let Some(Uri {
             token: Some(only), ..
-        }) = &self.uri
+        }) = &self.configuration.uri
         {
             if *only != r.label {
-                return Err(format!(
+                return Err(Failure::new(format!(
                     "this signer is confined to the token labelled \"{only}\"; \
                      it initialises no other"
-                ));
+                )));
             }
         }
         let target = self.target(r.uri, r.pin)?;
-        let so_pin = r
-            .so_pin
-            .ok_or("a PIN for the security officer is needed to initialise a token")?;
-        let pin = target
-            .pin
-            .clone()
-            .ok_or("a PIN for the user is needed to initialise a token")?;
+        let missing = |who: &str| {
+            Failure::new(format!(
+                "a PIN for the {who} is needed to initialise a token"
+            ))
+        };
         let new = NewToken {
             label: r.label,
-            so_pin,
-            pin,
+            so_pin: r.so_pin.ok_or_else(|| missing("security officer"))?,
+            pin: target.pin.clone().ok_or_else(|| missing("user"))?,
         };
-        let token = target.uri.as_ref().map(Uri::token_part).unwrap_or_default();
-        let uri = self.module.init_token(&token, &new).map_err(text)?;
-        log::info!("initialised token {uri}");
+        let check = self.check(Operation::InitToken);
+        let uri = self.module.init_token(&target.token(), &new, &check)?;
+        record.key = Some(uri.clone());
         Ok(Response::InitToken(uri.to_string()))
     }
 
-    fn change_pin(&self, r: tedge_p11_protocol::ChangePin) -> Answer {
+    fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
         let target = self.target(r.uri, r.old_pin)?;
         let old = target.pin.clone();
         let change = if r.reset {
-            let so_pin = r
-                .so_pin
-                .ok_or("resetting the PIN needs the security officer's PIN")?;
+            let so_pin = r.so_pin.ok_or_else(|| {
+                Failure::new("resetting the PIN needs the security officer's PIN")
+            })?;
             PinChange::SecurityOfficer { so_pin }
         } else {
-            let old = target
-                .pin
+            let old = old
                 .clone()
-                .ok_or("changing the PIN needs the old PIN")?;
+                .ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
             PinChange::User { old }
         };
-        let token = target.uri.as_ref().map(Uri::token_part).unwrap_or_default();
+        let check = self.check(Operation::ChangePin);
         let uri = self
             .module
-            .change_pin(&token, &change, &r.new_pin)
-            .map_err(text)?;
-        log::info!("changed the PIN of token {uri}");
-        let mut configured = self.configured_pin();
-        if configured.is_some() && *configured == old {
-            log::warn!("the configured PIN is out of date now; configure the new one");
-            *configured = Some(r.new_pin);
-        }
-        drop(configured);
-        Ok(Response::ChangePin(uri.to_string()))
-    }
-
-    fn configured_pin(&self) -> MutexGuard<'_, Option<Pin>> {
-        self.pin.lock().unwrap_or_else(PoisonError::into_inner)
+            .change_pin(&target.token(), &change, &r.new_pin, &check)?;
+        record.key = Some(uri.clone());
+        let configured = &self.configuration.pin;
+        let was_configured = configured.is_some() && (r.reset || *configured == old);
+        let successor = was_configured.then_some(r.new_pin);
+        Ok((Response::ChangePin(uri.to_string()), successor))
     }
 
     /// What a request speaks of: its own URI confined to the configured one, and the PIN from the
     /// request, else from its URI, else from the configuration.
-    fn target(&self, uri: Option<String>, pin: Option<Pin>) -> Result<Target, String> {
+    fn target(&self, uri: Option<String>, pin: Option<Pin>) -> Result<Target, Failure> {
         let uri = uri.filter(|uri| !uri.is_empty());
         if uri.as_ref().is_some_and(|uri| uri.len() > MAX_URI_LEN) {
-            return Err(format!("a PKCS#11 URI of more than {MAX_URI_LEN} bytes"));
+            return Err(Failure::new(format!(
+                "a PKCS#11 URI of more than {MAX_URI_LEN} bytes"
+            )));
         }
         let mut uri = uri
             .map(|uri| uri.parse::<Uri>())
             .transpose()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Failure::new(error.to_string()))?;
         let uri_pin = match uri.as_mut().and_then(|uri| uri.pin.take()) {
             Some(PinSource::Value(pin)) => Some(pin),
             // The file would be read with the signer's rights, not with the client's.
             Some(PinSource::File(_)) => {
-                return Err("pin-source is not taken from clients; send the PIN itself".to_owned());
+                return Err(Failure::new(
+                    "pin-source is not taken from clients; send the PIN itself",
+                ));
             }
             None => None,
         };
-        let uri = match (uri, &self.uri) {
+        let uri = match (uri, &self.configuration.uri) {
             (Some(uri), Some(configured)) => Some(uri.confined_to(configured)),
             (uri, configured) => uri.or_else(|| configured.clone()),
         };
-        let pin = pin.or(uri_pin).or_else(|| self.configured_pin().clone());
+        let pin = pin.or(uri_pin).or_else(|| self.configuration.pin.clone());
         Ok(Target { uri, pin })
     }
+
+    fn policy(&self) -> &Policy {
+        &self.configuration.policy
+    }
+
+    fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
+        move |uri| {
+            let decision = self.policy().check_key(self.peer, operation, uri);
+            decision.map_err(|refusal| refusal.to_string())
+        }
+    }
+}
+
+/// What a request does, as the policy sees it; none for what is open to all.
+fn operation(request: &Request) -> Option<Operation> {
+    Some(match request {
+        Request::Ping | Request::Extension(ExtensionRequest::Hello) => return None,
+        Request::Sign(_)
+        | Request::SignWithScheme(_)
+        | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
+        Request::ChooseScheme(_)
+        | Request::PublicKeyPem(_)
+        | Request::Extension(ExtensionRequest::KeyInfo(_)) => Operation::Describe,
+        Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
+        Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
+            Operation::CreateKey
+        }
+        Request::DeleteKey(_) => Operation::DeleteKey,
+        Request::InitToken(_) => Operation::InitToken,
+        Request::ChangePin(_) => Operation::ChangePin,
+    })
 }
 
 /// Longer than any that means something; errors repeat URIs.
@@ -306,18 +492,61 @@ impl Target {
             .map_or(KeySelector::First, KeySelector::Uri)
     }
 
+    fn token(&self) -> Uri {
+        self.uri.as_ref().map(Uri::token_part).unwrap_or_default()
+    }
+
     fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
     }
 }
 
-/// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
-/// `subjectPublicKey`, so it must be the bare key, although the label promises more.
-fn v1_pem(key: &PublicKey) -> Result<String, String> {
-    encode_string("PUBLIC KEY", LineEnding::LF, key.raw()).map_err(|error| error.to_string())
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: None,
+            refused: false,
+        }
+    }
 }
 
-fn key_spec(params: KeyParams) -> Result<KeySpec, String> {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let message = match &error {
+            Error::PinNeeded(token) => format!(
+                "token {token} needs its user PIN and none is configured or sent; configure it with \
+                 --pin, TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or \
+                 pin-source= in the URI"
+            ),
+            error => error.to_string(),
+        };
+        Self {
+            message,
+            code: error.code().map(str::to_owned),
+            refused: matches!(error, Error::Refused(_)),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            message: refusal.to_string(),
+            code: None,
+            refused: true,
+        }
+    }
+}
+
+/// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
+/// `subjectPublicKey`, so it must be the bare key, although the label promises more.
+fn v1_pem(key: &PublicKey) -> Result<String, Failure> {
+    encode_string("PUBLIC KEY", LineEnding::LF, key.raw())
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+fn key_spec(params: KeyParams) -> Result<KeySpec, Failure> {
     Ok(match params {
         KeyParams::Ec { curve: 256 } => KeySpec::EcP256,
         KeyParams::Ec { curve: 384 } => KeySpec::EcP384,
@@ -326,12 +555,14 @@ fn key_spec(params: KeyParams) -> Result<KeySpec, String> {
         KeyParams::Rsa { bits: 3072 } => KeySpec::Rsa3072,
         KeyParams::Rsa { bits: 4096 } => KeySpec::Rsa4096,
         KeyParams::Ec { curve } => {
-            return Err(format!("an EC key has 256, 384 or 521 bits, not {curve}"));
+            return Err(Failure::new(format!(
+                "an EC key has 256, 384 or 521 bits, not {curve}"
+            )));
         }
         KeyParams::Rsa { bits } => {
-            return Err(format!(
+            return Err(Failure::new(format!(
                 "an RSA key has 2048, 3072 or 4096 bits, not {bits}"
-            ));
+            )));
         }
     })
 }
@@ -344,7 +575,7 @@ fn key_info(key: KeyInfo) -> Response {
     }))
 }
 
-fn token_entry(token: tedge_p11_token::TokenInfo) -> TokenEntry {
+fn token_entry(token: TokenInfo) -> TokenEntry {
     TokenEntry {
         slot: token.slot,
         label: token.label,
@@ -363,21 +594,5 @@ fn key_entry(key: KeyObject) -> KeyEntry {
         label: key.label,
         id: hex(&key.id),
         uri: key.uri.to_string(),
-    }
-}
-
-fn strings(uris: &[Uri]) -> Vec<String> {
-    uris.iter().map(ToString::to_string).collect()
-}
-
-#[allow(clippy::needless_pass_by_value)] // it is what map_err gives
-fn text(error: Error) -> String {
-    match error {
-        Error::PinNeeded(token) => format!(
-            "token {token} needs its user PIN and none is configured or sent; configure it with \
-             --pin, TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or pin-source= \
-             in the URI"
-        ),
-        error => error.to_string(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use serde::Deserialize;
-use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, Uri, UriError};
+use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, PinSource, Uri, UriError};
 
 use crate::args::Args;
 
@@ -14,6 +14,7 @@ use crate::args::Args;
 pub(crate) struct Settings {
     pub(crate) socket_path: PathBuf,
     pub(crate) module_path: PathBuf,
+    pub(crate) policy_path: PathBuf,
     /// Without a PIN in it: that is in `pin`.
     pub(crate) uri: Option<Uri>,
     pub(crate) pin: Option<Pin>,
@@ -66,44 +67,57 @@ struct Cryptoki {
 }
 
 impl Settings {
-    /// `env` looks up an environment variable.
+    /// `env` looks up an environment variable. The PIN comes from the flag, the environment, the
+    /// systemd credential `pin`, tedge.toml or the configured URI, the first of these that has one.
     pub(crate) fn load(
-        args: Args,
+        args: &Args,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
         let env = |name: &str| set(env(name));
-        let path = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
-        let config_file = path(args.config_dir)
+        let path = |path: &Option<OsString>| {
+            let path = path.as_ref().filter(|path| !path.is_empty());
+            path.map(PathBuf::from)
+        };
+        let config_dir = path(&args.config_dir)
             .or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from))
-            .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into())
-            .join("tedge.toml");
+            .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into());
+        let config_file = config_dir.join("tedge.toml");
         let file = read(&config_file)?.device.cryptoki;
-        let module_path = path(args.module_path)
+        let module_path = path(&args.module_path)
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").map(PathBuf::from))
             .or_else(|| set(file.module_path).map(PathBuf::from))
             .ok_or(SettingsError::NoModule(config_file))?;
-        let socket_path = path(args.socket_path)
+        let socket_path = path(&args.socket_path)
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH").map(PathBuf::from))
             .or_else(|| set(file.socket_path).map(PathBuf::from))
             .unwrap_or_else(|| DEFAULT_SOCKET_PATH.into());
-        let pin = set(args.pin)
-            .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_PIN"))
-            .or_else(|| set(file.pin))
-            .map(Pin::new)
-            .transpose()?;
-        let mut uri: Option<Uri> = set(args.uri)
+        let mut uri: Option<Uri> = set(args.uri.clone())
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_URI"))
             .or_else(|| set(file.uri))
             .map(|uri| uri.parse())
             .transpose()?;
         let uri_pin = uri.as_mut().and_then(|uri| uri.pin.take());
-        let pin = match (pin, uri_pin) {
-            (None, Some(source)) => Some(source.read()?),
-            (pin, _) => pin,
+        let credential = env("CREDENTIALS_DIRECTORY")
+            .map(|dir| Path::new(&dir).join("pin"))
+            .filter(|path| path.exists());
+        let pin = set(args.pin.clone()).or_else(|| env("TEDGE_DEVICE_CRYPTOKI_PIN"));
+        let pin = if let Some(pin) = pin {
+            Some(Pin::new(pin)?)
+        } else if let Some(credential) = credential {
+            Some(Pin::read_file(&credential)?)
+        } else if let Some(pin) = set(file.pin) {
+            Some(Pin::new(pin)?)
+        } else {
+            match uri_pin {
+                Some(PinSource::File(path)) => Some(Pin::read_private_file(&path)?),
+                Some(PinSource::Value(pin)) => Some(pin),
+                None => None,
+            }
         };
         Ok(Self {
             socket_path,
             module_path,
+            policy_path: config_dir.join("tedge-p11-server.toml"),
             uri,
             pin,
             log_level: args.log_level.unwrap_or(LevelFilter::Info),
@@ -170,7 +184,7 @@ mod tests {
             config_dir: Some(dir.path().into()),
             ..args
         };
-        Settings::load(args, |name| {
+        Settings::load(&args, |name| {
             let found = env.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })

@@ -147,6 +147,9 @@ pub enum Error {
          is not risked here: log in with the right PIN by another tool, which resets the counter"
     )]
     PinFinalTry(Uri),
+    /// The caller's check said no.
+    #[error("{0}")]
+    Refused(String),
     /// The token was reset while the operation was on its way; it can be tried again at once.
     #[error("the token was reset meanwhile")]
     Outdated,
@@ -268,6 +271,17 @@ impl Error {
                 subject.to_string()
             },
             stale,
+        }
+    }
+
+    /// The `CKR_` code behind it, if there is one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Pkcs11 { code, .. } => Some(code),
+            Self::PinIncorrect { .. } => Some("CKR_PIN_INCORRECT"),
+            Self::PinLocked(_) => Some("CKR_PIN_LOCKED"),
+            _ => None,
         }
     }
 

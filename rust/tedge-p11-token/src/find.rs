@@ -155,7 +155,7 @@ pub(crate) fn public_key(session: &Session, key: &Key) -> Result<PublicKey> {
 }
 
 /// The public key of the one public key object that `uri` leaves, if there is any.
-pub(crate) fn public_object(module: &Module, uri: &Uri) -> Result<Option<PublicKey>> {
+pub(crate) fn public_object(module: &Module, uri: &Uri) -> Result<Option<(Uri, PublicKey)>> {
     let keys = [ObjectType::Private, ObjectType::Public];
     check_type(uri, &keys, "type=private or type=public")?;
     let token = module.token(uri)?;
@@ -166,8 +166,13 @@ pub(crate) fn public_object(module: &Module, uri: &Uri) -> Result<Option<PublicK
             .collect::<Result<Vec<_>>>()?;
         match objects.as_slice() {
             [] => Ok(None),
-            [object] => public_key::read(session, object.handle, kind(&token, session, object)?)
-                .map_err(|error| token.error(&error)),
+            [object] => {
+                is_what_was_asked_for(&token, object, uri)?;
+                let kind = kind(&token, session, object)?;
+                let found = public_key::read(session, object.handle, kind)
+                    .map_err(|error| token.error(&error))?;
+                Ok(found.map(|found| (object.listed.uri.clone(), found)))
+            }
             several => Err(Error::SeveralKeys {
                 uri: uri.clone(),
                 keys: several.iter().map(|o| o.listed.uri.clone()).collect(),

@@ -7,12 +7,12 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{KeySpec, Pin, Uri, curve, hex};
+use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
 
 use crate::error::{Error, Result};
 use crate::find::{KeySelector, find};
 use crate::key::{Curve, KeyInfo};
-use crate::module::Module;
+use crate::module::{Check, Module};
 use crate::public_key::{ED25519_NAME, oid_der};
 use crate::token::unpadded;
 
@@ -32,7 +32,14 @@ impl Module {
     /// extracted, and can sign but neither unwrap nor derive, nor decrypt where the token agrees.
     ///
     /// A label may be used more than once, an id may not: it is what makes the URI unambiguous.
-    pub fn create_key(&self, uri: &Uri, pin: Option<&Pin>, new: &NewKey) -> Result<KeyInfo> {
+    /// `check` is told the new key's URI, without the id if that is to be made at random.
+    pub fn create_key(
+        &self,
+        uri: &Uri,
+        pin: Option<&Pin>,
+        new: &NewKey,
+        check: Check<'_>,
+    ) -> Result<KeyInfo> {
         for (what, len) in [
             ("label", new.label.len()),
             ("id", new.id.as_ref().map_or(0, Vec::len)),
@@ -42,7 +49,7 @@ impl Module {
             }
         }
         // Made once; what follows can be tried again without making another one.
-        let id = self.attempt(|| self.generate(uri, pin, new))?;
+        let id = self.attempt(|| self.generate(uri, pin, new, check))?;
         self.forget_keys();
         let made = Uri {
             id: Some(id),
@@ -51,7 +58,7 @@ impl Module {
         let info = self.key_info(&KeySelector::Uri(made.clone()), pin);
         if info.is_err() {
             // A key that can't be used must not stay behind under this label and id.
-            if let Err(error) = self.delete_key(&made, pin) {
+            if let Err(error) = self.delete_key(&made, pin, &|_| Ok(())) {
                 log::warn!("cannot delete the key that was made: {error}");
             }
         }
@@ -59,8 +66,21 @@ impl Module {
     }
 
     /// Makes the key pair and returns its id.
-    fn generate(&self, uri: &Uri, pin: Option<&Pin>, new: &NewKey) -> Result<Vec<u8>> {
+    fn generate(
+        &self,
+        uri: &Uri,
+        pin: Option<&Pin>,
+        new: &NewKey,
+        check: Check<'_>,
+    ) -> Result<Vec<u8>> {
         let token = self.token(uri)?;
+        check(&Uri {
+            object: Some(new.label.clone()),
+            id: new.id.clone(),
+            object_type: Some(ObjectType::Private),
+            ..token.uri()
+        })
+        .map_err(Error::Refused)?;
         let failed = |error| token.error(&error);
         let id = token.search(pin, |session, _| {
             let id = match &new.id {

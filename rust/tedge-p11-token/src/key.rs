@@ -10,6 +10,7 @@ use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri, curve};
 use crate::error::{Error, Result};
 use crate::find;
 use crate::mechanism::Recipe;
+use crate::module::SignatureCheck;
 use crate::signature::ecdsa_to_der;
 use crate::token::Token;
 
@@ -62,18 +63,25 @@ impl Key {
         pin: Option<&Pin>,
         scheme: Option<SignatureScheme>,
         message: &[u8],
+        check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
         let recipe = match scheme {
             None => self.recipes.first(),
             Some(wanted) => self.recipes.iter().find(|(scheme, _)| *scheme == wanted),
         };
-        let Some((_, recipe)) = recipe else {
+        let Some((scheme, recipe)) = recipe else {
             return Err(Error::UnsupportedScheme {
                 key: self.uri.clone(),
                 scheme: scheme.unwrap_or(SignatureScheme(0)),
                 schemes: self.schemes(),
             });
         };
+        let public_key = match self.public_key(pin) {
+            Ok(public_key) => Some(public_key),
+            Err(Error::NoPublicKey(_) | Error::SeveralPublicKeys(_)) => None,
+            Err(error) => return Err(error),
+        };
+        check(&self.uri, *scheme, public_key).map_err(Error::Refused)?;
         let signature = self.with_session(pin, |session| {
             recipe
                 .sign(session, self.handle, message)
@@ -108,24 +116,26 @@ impl Key {
         self.recipes.iter().map(|(scheme, _)| *scheme).collect()
     }
 
-    /// The public key is read from the token once.
     pub(crate) fn info(&self, pin: Option<&Pin>) -> Result<KeyInfo> {
         if !self.is_current() {
             return Err(Error::Outdated);
         }
-        let public_key = if let Some(known) = self.public_key.get() {
-            known.clone()
-        } else {
-            let read = self
-                .token
-                .search(pin, |session, _| find::public_key(session, self))?;
-            self.public_key.get_or_init(|| read).clone()
-        };
         Ok(KeyInfo {
             uri: self.uri.clone(),
-            public_key,
+            public_key: self.public_key(pin)?.clone(),
             schemes: self.schemes(),
         })
+    }
+
+    /// Read from the token once.
+    fn public_key(&self, pin: Option<&Pin>) -> Result<&PublicKey> {
+        if let Some(known) = self.public_key.get() {
+            return Ok(known);
+        }
+        let read = self
+            .token
+            .search(pin, |session, _| find::public_key(session, self))?;
+        Ok(self.public_key.get_or_init(|| read))
     }
 }
 

@@ -22,5 +22,5 @@ pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
-pub use module::Module;
+pub use module::{Check, Module, SignatureCheck};
 pub use token::TokenInfo;

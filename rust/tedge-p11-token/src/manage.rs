@@ -6,7 +6,7 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
 use crate::error::{Error, Result};
 use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
-use crate::module::Module;
+use crate::module::{Check, Module};
 use crate::token::{Token, TokenInfo, auth_pin, init_pin, unpadded};
 
 /// A token to initialise.
@@ -38,13 +38,18 @@ pub enum PinChange {
 impl Module {
     /// Initialises the uninitialised token that `uri` names, the first one if it leaves several:
     /// blank tokens are alike. A token that is initialised is never touched, since C_InitToken
-    /// would erase its keys.
-    pub fn init_token(&self, uri: &Uri, new: &NewToken) -> Result<Uri> {
+    /// would erase its keys. `check` is told the new token's label.
+    pub fn init_token(&self, uri: &Uri, new: &NewToken, check: Check<'_>) -> Result<Uri> {
         // Blanks at the end would be taken for padding: "a" and "a " would be one name.
         let label = &new.label;
         if label.is_empty() || label.len() > MAX_LABEL_LEN || unpadded(label) != label {
             return Err(Error::BadLabel(label.clone()));
         }
+        check(&Uri {
+            token: Some(label.clone()),
+            ..Uri::default()
+        })
+        .map_err(Error::Refused)?;
         self.attempt(|| self.try_init_token(uri, new))
     }
 
@@ -91,9 +96,16 @@ impl Module {
     }
 
     /// Changes the user PIN of the token that `uri` names, and returns the token's URI.
-    pub fn change_pin(&self, uri: &Uri, change: &PinChange, new: &Pin) -> Result<Uri> {
+    pub fn change_pin(
+        &self,
+        uri: &Uri,
+        change: &PinChange,
+        new: &Pin,
+        check: Check<'_>,
+    ) -> Result<Uri> {
         self.attempt(|| {
             let token = self.token(uri)?;
+            check(&token.uri()).map_err(Error::Refused)?;
             match change {
                 PinChange::User { old } => token.set_pin(old, new)?,
                 PinChange::SecurityOfficer { so_pin } => token.reset_pin(so_pin, new)?,
@@ -104,7 +116,7 @@ impl Module {
 
     /// Deletes the one key that `uri` names, its private and its public object; with `type=public`
     /// the public one only. Returns the URIs of what is gone.
-    pub fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<Uri>> {
+    pub fn delete_key(&self, uri: &Uri, pin: Option<&Pin>, check: Check<'_>) -> Result<Vec<Uri>> {
         check_type(
             uri,
             &[ObjectType::Private, ObjectType::Public],
@@ -112,7 +124,7 @@ impl Module {
         )?;
         let deleted = self.attempt(|| {
             let token = self.token(uri)?;
-            token.with_exclusive_session(pin, |session| delete(&token, session, uri))
+            token.with_exclusive_session(pin, |session| delete(&token, session, uri, check))
         });
         self.forget_keys();
         if deleted.is_ok() && self.mixes_up_handles() {
@@ -122,7 +134,7 @@ impl Module {
     }
 }
 
-fn delete(token: &Token, session: &Session, uri: &Uri) -> Result<Vec<Uri>> {
+fn delete(token: &Token, session: &Session, uri: &Uri, check: Check<'_>) -> Result<Vec<Uri>> {
     let mut objects = Vec::new();
     for (object_type, class) in CLASSES {
         // A public key whose private one is gone would only be in the way.
@@ -153,6 +165,13 @@ fn delete(token: &Token, session: &Session, uri: &Uri) -> Result<Vec<Uri>> {
             uri: uri.clone(),
             keys: objects.into_iter().map(|o| o.listed.uri).collect(),
         });
+    }
+    for object in &objects {
+        let key = Uri {
+            object_type: Some(ObjectType::Private),
+            ..object.listed.uri.clone()
+        };
+        check(&key).map_err(Error::Refused)?;
     }
     let mut deleted = Vec::new();
     for object in objects {

@@ -15,6 +15,15 @@ use crate::generate;
 use crate::key::{Key, KeyInfo};
 use crate::token::{Token, TokenInfo, unpadded};
 
+/// Asked before something is done with the key or token of that URI; what it says instead of yes is the
+/// error that the caller gets.
+pub type Check<'a> = &'a dyn Fn(&Uri) -> std::result::Result<(), String>;
+
+/// Asked before something is signed: the key's URI, the scheme, and the public key, which some tokens do
+/// not tell.
+pub type SignatureCheck<'a> =
+    &'a dyn Fn(&Uri, SignatureScheme, Option<&PublicKey>) -> std::result::Result<(), String>;
+
 /// A loaded PKCS#11 module. Any number of threads may use it at once.
 ///
 /// Sessions, logins and key handles are kept between operations. When a call says that one of them
@@ -60,24 +69,29 @@ impl Module {
         self.attempt(|| self.present())
     }
 
-    /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers.
-    /// ECDSA signatures come as DER `ECDSA-Sig-Value`, others raw.
+    /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers,
+    /// if `check` has nothing against it. ECDSA signatures come as DER `ECDSA-Sig-Value`, others raw.
     pub fn sign(
         &self,
         key: &KeySelector,
         pin: Option<&Pin>,
         scheme: Option<SignatureScheme>,
         message: &[u8],
+        check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
-        self.with_key(key, pin, |key| key.sign(pin, scheme, message))
+        self.with_key(key, pin, |key| key.sign(pin, scheme, message, check))
     }
 
-    /// The schemes of the selected key, in the order that a TLS 1.3 client prefers.
-    pub fn schemes(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<Vec<SignatureScheme>> {
+    /// The selected key's URI and its schemes, in the order that a TLS 1.3 client prefers.
+    pub fn schemes(
+        &self,
+        key: &KeySelector,
+        pin: Option<&Pin>,
+    ) -> Result<(Uri, Vec<SignatureScheme>)> {
         self.with_key(key, pin, |key| {
             // Nothing of a key is told to who could not use it.
             key.with_session(pin, |_| Ok(()))?;
-            Ok(key.schemes())
+            Ok((key.uri.clone(), key.schemes()))
         })
     }
 
@@ -87,9 +101,9 @@ impl Module {
         self.attempt(|| self.find_key(key, pin)?.info(pin))
     }
 
-    /// The public key that `uri` names, of a public key object if there is one (that takes no login
-    /// on most tokens), otherwise of the private key.
-    pub fn public_key(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<PublicKey> {
+    /// URI and value of the public key that `key` names, of a public key object if there is one (that
+    /// takes no login on most tokens), otherwise of the private key.
+    pub fn public_key(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<(Uri, PublicKey)> {
         if let KeySelector::Uri(uri) = key {
             // A token's URI may leave a public key that belongs to no private one.
             if uri.names_object() {
@@ -99,7 +113,8 @@ impl Module {
                 }
             }
         }
-        self.key_info(key, pin).map(|info| info.public_key)
+        self.key_info(key, pin)
+            .map(|info| (info.uri, info.public_key))
     }
 
     /// Ends the use of the module (`C_Finalize`).

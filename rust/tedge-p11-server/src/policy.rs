@@ -1,0 +1,332 @@
+//! Who may have what signed or changed. Decides on values only; the file is read in `policy_file`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tedge_p11_protocol::Uri;
+use tedge_p11_purpose::{Purpose, Unrecognized};
+
+use crate::peer::Peer;
+
+/// The rules; what no rule allows is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+}
+
+/// Allows its peers its operations on its keys for its purposes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) who: Who,
+    pub(crate) operations: Vec<Operation>,
+    /// URIs whose attributes a key must have; all keys if there is none.
+    pub(crate) keys: Vec<Uri>,
+    pub(crate) purposes: Purposes,
+}
+
+/// The peers of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Everybody,
+    User(u32),
+    Group(u32),
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Sign,
+    /// Public key and schemes of a key.
+    Describe,
+    /// Tokens and keys.
+    List,
+    CreateKey,
+    DeleteKey,
+    InitToken,
+    ChangePin,
+}
+
+/// What may be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Purposes {
+    /// Anything at all.
+    Any,
+    /// What is recognised as one of these.
+    Only(Vec<Purpose>),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{peer} may not {operation}: no rule of the policy allows it")]
+    Operation { peer: Peer, operation: Operation },
+    #[error("{peer} may not {operation} with {key}: no rule that allows it covers this key")]
+    Key {
+        peer: Peer,
+        operation: Operation,
+        key: Uri,
+    },
+    #[error(
+        "{peer} may not sign this with {key}: {}, and no rule that covers the key allows that",
+        what(recognized)
+    )]
+    Purpose {
+        peer: Peer,
+        key: Uri,
+        recognized: Recognized,
+    },
+}
+
+/// What was found out about a message: its purpose, or why it has none.
+pub(crate) type Recognized = Result<Purpose, Unrecognized>;
+
+impl Policy {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self { rules }
+    }
+
+    /// Without a file: who may open the socket may sign, describe and list; only root and the group
+    /// `tedge-hsm`, if there is one, may change anything on a token.
+    pub(crate) fn without_file(tedge_hsm: Option<u32>) -> Self {
+        let rule = |who, operations: &[Operation]| Rule {
+            who,
+            operations: operations.to_vec(),
+            keys: Vec::new(),
+            purposes: Purposes::default(),
+        };
+        let mut rules = vec![
+            rule(Who::Everybody, &Operation::READING),
+            rule(Who::User(0), &Operation::ALL),
+        ];
+        rules.extend(tedge_hsm.map(|group| rule(Who::Group(group), &Operation::ALL)));
+        Self { rules }
+    }
+
+    /// Whether some rule lets the peer do this at all.
+    pub(crate) fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
+        if self.rules_for(peer, operation).next().is_some() {
+            return Ok(());
+        }
+        Err(Refusal::Operation {
+            peer: peer.clone(),
+            operation,
+        })
+    }
+
+    /// Whether one rule lets the peer do this with this key or token.
+    pub(crate) fn check_key(
+        &self,
+        peer: &Peer,
+        operation: Operation,
+        key: &Uri,
+    ) -> Result<(), Refusal> {
+        self.check(peer, operation)?;
+        if self.rules_for(peer, operation).any(|rule| rule.covers(key)) {
+            return Ok(());
+        }
+        Err(Refusal::Key {
+            peer: peer.clone(),
+            operation,
+            key: key.clone(),
+        })
+    }
+
+    /// Whether one rule lets the peer sign this with this key. `recognize` is asked only where a rule
+    /// depends on it.
+    pub(crate) fn check_signature(
+        &self,
+        peer: &Peer,
+        key: &Uri,
+        recognize: impl FnOnce() -> Recognized,
+    ) -> Result<(), Refusal> {
+        self.check_key(peer, Operation::Sign, key)?;
+        let mut covering = self
+            .rules_for(peer, Operation::Sign)
+            .filter(|rule| rule.covers(key));
+        if covering.clone().any(|rule| rule.purposes == Purposes::Any) {
+            return Ok(());
+        }
+        let recognized = recognize();
+        let allowed = recognized.as_ref().is_ok_and(|purpose| {
+            covering.any(|rule| match &rule.purposes {
+                Purposes::Any => true,
+                Purposes::Only(purposes) => purposes.contains(purpose),
+            })
+        });
+        if allowed {
+            return Ok(());
+        }
+        Err(Refusal::Purpose {
+            peer: peer.clone(),
+            key: key.clone(),
+            recognized,
+        })
+    }
+
+    fn rules_for<'a>(
+        &'a self,
+        peer: &'a Peer,
+        operation: Operation,
+    ) -> impl Iterator<Item = &'a Rule> + Clone {
+        self.rules
+            .iter()
+            .filter(move |rule| rule.who.is(peer) && rule.operations.contains(&operation))
+    }
+}
+
+impl Rule {
+    fn covers(&self, key: &Uri) -> bool {
+        self.keys.is_empty() || self.keys.iter().any(|wanted| wanted.covers(key))
+    }
+}
+
+impl Who {
+    fn is(self, peer: &Peer) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::User(uid) => peer.uid == uid,
+            Self::Group(gid) => peer.groups.contains(&gid),
+        }
+    }
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Sign,
+        Self::Describe,
+        Self::List,
+        Self::CreateKey,
+        Self::DeleteKey,
+        Self::InitToken,
+        Self::ChangePin,
+    ];
+
+    /// Those that change nothing on a token.
+    pub(crate) const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sign => "sign",
+            Self::Describe => "describe",
+            Self::List => "list",
+            Self::CreateKey => "create-key",
+            Self::DeleteKey => "delete-key",
+            Self::InitToken => "init-token",
+            Self::ChangePin => "change-pin",
+        }
+    }
+
+    /// Whether it changes something on a token.
+    pub(crate) fn changes(self) -> bool {
+        !Self::READING.contains(&self)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let found = Self::ALL.into_iter().find(|known| known.name() == name);
+        found.ok_or(())
+    }
+}
+
+impl Default for Purposes {
+    /// Everything that is recognised: enough for TLS clients and for their certificates.
+    fn default() -> Self {
+        Self::Only(Purpose::ALL.to_vec())
+    }
+}
+
+fn what(recognized: &Recognized) -> String {
+    match recognized {
+        Ok(purpose) => format!("it is for {purpose}"),
+        Err(unrecognized) => unrecognized.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPPER: u32 = 900;
+    const ADMINS: u32 = 77;
+    const KEY: &str = "pkcs11:token=device;id=%01;object=tls;type=private";
+
+    fn peer(uid: u32, groups: &[u32]) -> Peer {
+        Peer {
+            pid: 1,
+            uid,
+            groups: groups.into(),
+        }
+    }
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn without_a_file() {
+        let policy = Policy::without_file(Some(ADMINS));
+        for (who, changes) in [
+            (peer(MAPPER, &[900]), false),
+            (peer(MAPPER, &[900, ADMINS]), true),
+            (peer(0, &[0]), true),
+        ] {
+            for operation in Operation::ALL {
+                let allowed = policy.check_key(&who, operation, &uri(KEY)).is_ok();
+                assert_eq!(
+                    allowed,
+                    changes || !operation.changes(),
+                    "{who} {operation}"
+                );
+            }
+            for purpose in Purpose::ALL {
+                let recognize = || Ok(purpose);
+                policy.check_signature(&who, &uri(KEY), recognize).unwrap();
+            }
+            let error = policy
+                .check_signature(&who, &uri(KEY), || Err(Unrecognized::Nothing))
+                .unwrap_err();
+            assert!(matches!(error, Refusal::Purpose { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_rule_must_allow_all_of_it() {
+        let rule = |keys: &[&str], purposes| Rule {
+            who: Who::User(MAPPER),
+            operations: vec![Operation::Sign],
+            keys: keys.iter().map(|key| uri(key)).collect(),
+            purposes,
+        };
+        let policy = Policy::new(vec![
+            rule(
+                &["pkcs11:object=tls"],
+                Purposes::Only(vec![Purpose::Tls13Client]),
+            ),
+            rule(&["pkcs11:object=documents"], Purposes::Any),
+        ]);
+        let documents = uri("pkcs11:token=device;object=documents");
+        let third = uri("pkcs11:token=device;object=third");
+        for (uid, key, recognized, allowed) in [
+            (MAPPER, uri(KEY), Ok(Purpose::Tls13Client), true),
+            (MAPPER, uri(KEY), Ok(Purpose::Csr), false),
+            (MAPPER, uri(KEY), Err(Unrecognized::Nothing), false),
+            (MAPPER, documents.clone(), Err(Unrecognized::Nothing), true),
+            (MAPPER, third, Ok(Purpose::Tls13Client), false),
+            (MAPPER + 1, documents, Err(Unrecognized::Nothing), false),
+        ] {
+            let decision = policy.check_signature(&peer(uid, &[]), &key, || recognized);
+            assert_eq!(decision.is_ok(), allowed, "{uid} {key} {recognized:?}");
+        }
+        let nothing = policy.check(&peer(MAPPER, &[]), Operation::DeleteKey);
+        assert!(matches!(nothing, Err(Refusal::Operation { .. })));
+    }
+}

@@ -1,0 +1,86 @@
+//! One line a request in the log, with fields for the journal. Nothing secret, nothing that is signed.
+
+use std::time::Instant;
+
+use log::Level;
+use tedge_p11_protocol::{SignatureScheme, Uri};
+
+use crate::peer::Peer;
+use crate::policy::{Operation, Recognized};
+use crate::service::Failure;
+
+/// What is known of a request by the time it is answered.
+pub(crate) struct Record {
+    peer: Peer,
+    operation: Option<Operation>,
+    started: Instant,
+    pub(crate) key: Option<Uri>,
+    pub(crate) scheme: Option<SignatureScheme>,
+    pub(crate) purpose: Option<Recognized>,
+}
+
+impl Record {
+    pub(crate) fn new(peer: Peer, operation: Option<Operation>) -> Self {
+        Self {
+            peer,
+            operation,
+            started: Instant::now(),
+            key: None,
+            scheme: None,
+            purpose: None,
+        }
+    }
+
+    /// Logs the request with its outcome: refusals, failures and what changes a token at a level that
+    /// is noticed, the rest at `info`.
+    pub(crate) fn log<T>(&self, result: &Result<T, Failure>) {
+        let changes = self.operation.is_some_and(Operation::changes);
+        let (outcome, level) = match result {
+            Err(failure) if failure.refused => ("refused", Level::Warn),
+            Err(_) => ("failed", Level::Warn),
+            Ok(_) if changes => ("done", Level::Warn),
+            Ok(_) => ("done", Level::Info),
+        };
+        if level > log::max_level() {
+            return;
+        }
+        let failure = result.as_ref().err();
+        let text = |value: Option<String>| value.unwrap_or_default();
+        let operation = self
+            .operation
+            .map_or_else(|| "ping".to_owned(), |operation| operation.to_string());
+        let key = text(self.key.as_ref().map(ToString::to_string));
+        let scheme = text(self.scheme.map(|scheme| scheme.to_string()));
+        let purpose = text(self.purpose.as_ref().map(|recognized| match recognized {
+            Ok(purpose) => purpose.to_string(),
+            Err(_) => "none".to_owned(),
+        }));
+        let code = text(failure.and_then(|failure| failure.code.clone()));
+        let reason = failure.map_or_else(String::new, |failure| format!(": {}", failure.message));
+        let microseconds = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        log::log!(
+            level,
+            OPERATION = operation.as_str(),
+            PEER_UID = self.peer.uid,
+            PEER_PID = self.peer.pid,
+            KEY_URI = key.as_str(),
+            PURPOSE = purpose.as_str(),
+            SIGNATURE_SCHEME = scheme.as_str(),
+            OUTCOME = outcome,
+            CKR_CODE = code.as_str(),
+            DURATION_USEC = microseconds;
+            "{operation} for {} {outcome} in {microseconds} us{}{}{}{reason}",
+            self.peer,
+            prefixed(" key ", &key),
+            prefixed(" scheme ", &scheme),
+            prefixed(" purpose ", &purpose),
+        );
+    }
+}
+
+fn prefixed(prefix: &str, value: &str) -> String {
+    if value.is_empty() {
+        return String::new();
+    }
+    format!("{prefix}{value}")
+}

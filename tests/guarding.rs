@@ -1,0 +1,301 @@
+//! What the signer refuses to whom: policy by user, key and purpose.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use support::broker::SServer;
+use support::signer::POLICY;
+use support::{Ca, Hsm, Kind, Signer, fail, openssl, program, succeed};
+use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
+
+/// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
+#[test]
+fn by_default_what_a_tls_client_needs_is_signed() {
+    for (key_type, server) in [
+        ("p256", &["-tls1_3"][..]),
+        ("rsa2048", &["-tls1_3"]),
+        ("p256", &["-tls1_2"]),
+        ("rsa2048", &["-tls1_2", "-client_sigalgs", "RSA+SHA256"]),
+    ] {
+        let hsm = Hsm::start(Kind::SoftHsm);
+        let uri = hsm.create_key("device", key_type);
+        let signer = Signer::start_with_default_policy(&hsm);
+        let ca = Ca::new();
+        let csr = ["csr", "--common-name", "x", "--uri", &uri];
+        let chain = ca.issue("x", &succeed(signer.tedge_hsm().args(csr)));
+        let server = SServer::start(&ca, server);
+        // s_server is no MQTT broker: what counts is that the handshake is done.
+        let output = signer
+            .tedge_hsm()
+            .args([
+                "connect",
+                "--host",
+                "localhost",
+                "--port",
+                &server.port.to_string(),
+            ])
+            .args(["--uri", &uri, "--timeout", "2", "--cert"])
+            .arg(&chain)
+            .arg("--ca")
+            .arg(ca.certificate())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("signature scheme"), "{key_type}: {output:?}");
+        let log = signer.log();
+        assert!(log.contains("purpose csr"), "{log}");
+        assert!(log.contains("purpose tls1"), "{log}");
+    }
+}
+
+/// Anything else is not: a token, a document, a server's handshake, another key's request.
+#[test]
+fn by_default_nothing_else_is_signed() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let other = hsm.create_key("other", "p256");
+    let signer = Signer::start_with_default_policy(&hsm);
+    let key = signer.key(&uri);
+    let certificate_verify = |context: &str| {
+        let mut message = vec![0x20; 64];
+        message.extend(context.as_bytes());
+        message.push(0);
+        message.extend([7; 32]);
+        message
+    };
+    let scheme = SignatureScheme::ECDSA_SECP256R1_SHA256;
+    key.sign(
+        scheme,
+        &certificate_verify("TLS 1.3, client CertificateVerify"),
+    )
+    .unwrap();
+    for message in [
+        b"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJyb290In0".to_vec(),
+        b"".to_vec(),
+        certificate_verify("TLS 1.3, server CertificateVerify"),
+        [
+            &certificate_verify("TLS 1.3, client CertificateVerify")[..],
+            b"x",
+        ]
+        .concat(),
+    ] {
+        let error = key.sign(scheme, &message).unwrap_err().to_string();
+        assert!(error.contains("may not sign this"), "{error}");
+    }
+    // The other key's request is signed with the other key only.
+    let csr = ["csr", "--common-name", "x", "--uri", &other];
+    let csr = succeed(signer.tedge_hsm().args(csr));
+    let (_, csr) = der::pem::decode_vec(csr.as_bytes()).unwrap();
+    let tbs = first_element(content(&csr));
+    let error = key.sign(scheme, tbs).unwrap_err().to_string();
+    assert!(error.contains("it is about another key"), "{error}");
+    signer.key(&other).sign(scheme, tbs).unwrap();
+    let log = signer.log();
+    assert!(
+        log.contains("warn: sign for uid 0") && log.contains("refused"),
+        "{log}"
+    );
+}
+
+/// Who may open the socket may not therefore change what is on the token.
+#[test]
+fn by_default_only_root_changes_a_token() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let signer = Signer::start_with_default_policy(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    succeed(&mut nobody.tedge_hsm(&["csr", "--common-name", "x", "--uri", &uri]));
+    let error = fail(&mut nobody.tedge_hsm(&["create-key", "--label", "more"]));
+    assert!(
+        error.contains("may not create-key: no rule of the policy allows it"),
+        "{error}"
+    );
+    signer
+        .client()
+        .create_key("pkcs11:token=device", None, KeySpec::EcP256, "more", None)
+        .unwrap();
+}
+
+/// A rule names its users, operations, keys and purposes; SIGHUP has the file read again, and a bad
+/// one keeps the old rules.
+#[test]
+fn rules_confine_a_user_to_a_key_and_a_purpose() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let ours = hsm.create_key("ours", "p256");
+    let theirs = hsm.create_key("theirs", "p256");
+    let rules = |purpose: &str| {
+        format!(
+            "[[rule]]\nuser = \"nobody\"\noperations = [\"sign\", \"describe\", \"list\"]\n\
+             keys = [\"pkcs11:object=ours\"]\npurposes = [\"{purpose}\"]\n"
+        )
+    };
+    std::fs::write(hsm.file(POLICY), rules("csr")).unwrap();
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let csr = |uri: &str| nobody.tedge_hsm(&["csr", "--common-name", "x", "--uri", uri]);
+    succeed(&mut csr(&ours));
+    let error = fail(&mut csr(&theirs));
+    assert!(
+        error.contains("no rule that allows it covers this key"),
+        "{error}"
+    );
+    let listed = succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    assert!(
+        listed.contains("object=ours") && !listed.contains("object=theirs"),
+        "{listed}"
+    );
+    // Root has no rule, so it may nothing.
+    let error = signer.client().keys(None, None).unwrap_err().to_string();
+    assert!(
+        error.contains("uid 0") && error.contains("may not list"),
+        "{error}"
+    );
+
+    let reload = |text: &str, said: &str| {
+        std::fs::write(hsm.file(POLICY), text).unwrap();
+        let before = signer.log().matches(said).count();
+        signer.signal(rustix::process::Signal::HUP);
+        while signer.log().matches(said).count() == before {
+            std::thread::yield_now();
+        }
+    };
+    reload(&rules("tls13-client"), "configuration read again");
+    let output = csr(&ours).output().unwrap();
+    assert!(!output.status.success());
+    assert!(
+        signer.log().contains("it is for csr, and no rule"),
+        "{}",
+        signer.log()
+    );
+    reload("[[rule]]\nusr = 1\n", "the old configuration stays");
+    succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    reload(&rules("csr"), "configuration read again");
+    succeed(&mut csr(&ours));
+}
+
+#[test]
+fn a_bad_policy_is_an_error_with_its_line() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    std::fs::write(hsm.file(POLICY), "[[rule]]\noperations = [\"sing\"]\n").unwrap();
+    let error = fail(&mut Signer::command(&hsm, &hsm.module()));
+    assert!(
+        error.contains("rule 1: \"sing\" is no operation"),
+        "{error}"
+    );
+}
+
+/// A PIN in a file that others may read is no secret.
+#[test]
+fn a_pin_file_that_others_may_read_is_refused() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let pin = hsm.file("pin");
+    let mode = |mode| {
+        std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let configured = format!("pkcs11:token=device?pin-source={}", pin.display());
+    mode(0o640);
+    let error = fail(Signer::command(&hsm, &hsm.module()).args(["--uri", &configured]));
+    assert!(
+        error.contains("may be read or written by others"),
+        "{error}"
+    );
+    mode(0o600);
+    let signer = Signer::start_with(&hsm, &["--uri", &configured]);
+    openssl::verify_all_schemes(&signer.key(&uri));
+}
+
+/// As `LoadCredential=pin:…` passes it.
+#[test]
+fn a_systemd_credential_is_the_pin() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let mut command = Signer::command(&hsm, &hsm.module());
+    command.env("CREDENTIALS_DIRECTORY", hsm.dir.path());
+    let signer = Signer::spawn(&hsm, &mut command);
+    openssl::verify_all_schemes(&signer.key(&uri));
+}
+
+/// One user's silent connections leave room for the others'.
+#[test]
+fn a_user_cannot_take_every_place() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.create_key("device", "p256");
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let silent: Vec<_> = (0..600)
+        .map(|_| support::wire::connect(signer.socket()))
+        .collect();
+    succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    drop(silent);
+}
+
+/// The content of a DER element.
+fn content(der: &[u8]) -> &[u8] {
+    &der[header_len(der)..]
+}
+
+/// The first of several DER elements.
+fn first_element(der: &[u8]) -> &[u8] {
+    let header = header_len(der);
+    let len = match header {
+        2 => usize::from(der[1]),
+        _ => der[2..header]
+            .iter()
+            .fold(0, |len, byte| len << 8 | usize::from(*byte)),
+    };
+    &der[..header + len]
+}
+
+fn header_len(der: &[u8]) -> usize {
+    match der[1] {
+        len if len < 0x80 => 2,
+        len => 2 + usize::from(len & 0x7f),
+    }
+}
+
+/// Programs of an unprivileged user who may open the socket.
+struct Nobody {
+    dir: tempfile::TempDir,
+    socket: std::path::PathBuf,
+}
+
+impl Nobody {
+    fn new(hsm: &Hsm, signer: &Signer) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: becoming another user takes root");
+            return None;
+        }
+        let everybody = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        everybody(hsm.dir.path(), 0o755);
+        everybody(signer.socket(), 0o666);
+        // The build folder may be closed to others.
+        let dir = tempfile::tempdir().unwrap();
+        everybody(dir.path(), 0o755);
+        std::fs::copy(program("tedge-hsm"), dir.path().join("tedge-hsm")).unwrap();
+        Some(Self {
+            dir,
+            socket: signer.socket().to_owned(),
+        })
+    }
+
+    fn tedge_hsm(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+            .arg(self.dir.path().join("tedge-hsm"))
+            .arg("--socket-path")
+            .arg(&self.socket)
+            .args(args);
+        command
+    }
+}
