@@ -198,7 +198,27 @@ impl Client {
     }
 
     /// Sends one request and reads its answer. An Error frame comes as [`Error::Refused`].
+    ///
+    /// If the signer is lost before it answers, because its module crashed perhaps, a request that
+    /// changes nothing is sent again, until the limit for reading is over: systemd starts the signer
+    /// anew. That there is no signer in the first place is told at once.
     pub(crate) fn request(&self, request: &Request) -> Result<Response, Error> {
+        let deadline = Instant::now() + self.limits.read;
+        let mut result = self.request_once(request);
+        if !matches!(result, Err(Error::Lost { .. })) || changes_something(request) {
+            return result;
+        }
+        while let Err(Error::Lost { .. } | Error::Connect { .. }) = result {
+            if Instant::now() + RETRY_PAUSE > deadline {
+                break;
+            }
+            std::thread::sleep(RETRY_PAUSE);
+            result = self.request_once(request);
+        }
+        result
+    }
+
+    fn request_once(&self, request: &Request) -> Result<Response, Error> {
         let frame = request.encode();
         if frame.len() > MAX_REQUEST_LEN {
             return Err(Error::TooLong {
@@ -298,6 +318,21 @@ fn v1_params(spec: KeySpec) -> Option<KeyParams> {
         KeySpec::Ed25519 => return None,
     })
 }
+
+/// Whether doing it twice may differ from doing it once.
+fn changes_something(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::CreateKey(_)
+            | Request::InitToken(_)
+            | Request::ChangePin(_)
+            | Request::DeleteKey(_)
+            | Request::Extension(ExtensionRequest::CreateKey(_))
+    )
+}
+
+/// Between attempts to reach a signer that was lost.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// RSA-4096 takes a slow token a minute; the signer itself gives up after two.
 const SLOW_READ: Duration = Duration::from_secs(150);

@@ -6,6 +6,7 @@
 
 mod args;
 mod calls;
+mod configuration;
 mod connection;
 mod counters;
 mod limits;
@@ -28,9 +29,10 @@ use clap::Parser as _;
 use tedge_p11_token::Module;
 
 use crate::args::Args;
+use crate::configuration::Configuration;
 use crate::listener::Listener;
 use crate::policy::Policy;
-use crate::service::{Configuration, Service};
+use crate::service::Service;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
@@ -63,11 +65,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn configuration(settings: Settings, policy: Policy) -> Configuration {
-    Configuration {
-        uri: settings.uri,
-        pin: settings.pin,
-        policy,
-    }
+    Configuration::new(settings.uri, settings.pin, policy)
 }
 
 fn env(name: &str) -> Option<String> {

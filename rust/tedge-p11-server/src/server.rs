@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::calls::{Calls, MAX_THREADS};
+use crate::configuration::Configuration;
 use crate::connection;
 use crate::limits::{Limits, Place};
 use crate::listener::Listener;
 use crate::peer::{Peer, Peers};
-use crate::service::{Configuration, Service};
+use crate::service::Service;
 
 /// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,
 /// `reload` gives a new configuration; if it can't, the old one stays.

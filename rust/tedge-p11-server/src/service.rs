@@ -8,14 +8,13 @@ use std::time::Duration;
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
     ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
-    KeyParams, KeySpec, ObjectType, Pin, PinSource, PublicKey, Request, Response,
-    SignatureAlgorithm, SignatureScheme, TokenEntry, Uri, V1Scheme, hex,
+    KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
+    SignatureScheme, TokenEntry, Uri, V1Scheme, hex,
 };
 use tedge_p11_purpose::recognize;
-use tedge_p11_token::{
-    Error, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken, PinChange, TokenInfo,
-};
+use tedge_p11_token::{Error, KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, TokenInfo};
 
+use crate::configuration::{Configuration, Target};
 use crate::counters::Counters;
 use crate::peer::Peer;
 use crate::policy::{Operation, Policy, Refusal};
@@ -27,16 +26,6 @@ pub(crate) struct Service {
     module: Module,
     configuration: RwLock<Arc<Configuration>>,
     counters: Counters,
-}
-
-/// What the operator configured, as far as it can change while the signer runs.
-#[derive(Debug)]
-pub(crate) struct Configuration {
-    /// Confines every request.
-    pub(crate) uri: Option<Uri>,
-    /// Serves the requests that bring none.
-    pub(crate) pin: Option<Pin>,
-    pub(crate) policy: Policy,
 }
 
 impl Service {
@@ -111,13 +100,11 @@ impl Service {
             | Request::ListTokens
             | Request::Extension(ExtensionRequest::Hello) => return String::new(),
         };
-        let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
-        let configuration = self.configuration();
-        let uri = match (uri, &configuration.uri) {
-            (Some(uri), Some(configured)) => uri.confined_to(configured),
-            (uri, configured) => uri.or_else(|| configured.clone()).unwrap_or_default(),
-        };
-        uri.token_part().to_string()
+        // A URI that is wrong gets its error behind the others.
+        let target = self.configuration().target(uri, None);
+        target
+            .map(|target| target.named.lane.clone())
+            .unwrap_or_default()
     }
 
     /// How long a request may take: less than clients wait, but for what makes a token work long.
@@ -161,12 +148,8 @@ impl Service {
     /// The configured PIN was changed on the token by a client.
     fn set_pin(&self, pin: Pin) {
         log::warn!("the configured PIN is out of date now; configure the new one");
-        let before = self.configuration();
-        self.configure(Configuration {
-            uri: before.uri.clone(),
-            pin: Some(pin),
-            policy: before.policy.clone(),
-        });
+        let changed = self.configuration().with_pin(pin);
+        self.configure(changed);
     }
 }
 
@@ -197,8 +180,8 @@ impl Handler<'_> {
         let response = match request {
             Request::Ping => Response::Pong,
             Request::ChooseScheme(r) => {
-                let target = self.target(r.uri, r.pin)?;
-                let (uri, schemes) = self.module.schemes(&target.key(), target.pin())?;
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let (uri, schemes) = self.module.schemes(target.key(), target.pin())?;
                 record.key = Some(uri.clone());
                 self.policy()
                     .check_key(self.peer, Operation::Describe, &uri)?;
@@ -215,8 +198,8 @@ impl Handler<'_> {
                 self.sign(r.uri, r.pin, scheme, &r.to_sign.0, record)?
             }
             Request::PublicKeyPem(uri) => {
-                let target = self.target(uri, None)?;
-                let (uri, key) = self.module.public_key(&target.key(), target.pin())?;
+                let target = self.target(uri.as_deref(), None)?;
+                let (uri, key) = self.module.public_key(target.key(), target.pin())?;
                 record.key = Some(uri.clone());
                 let private = Uri {
                     object_type: Some(ObjectType::Private),
@@ -247,18 +230,19 @@ impl Handler<'_> {
             Request::InitToken(r) => self.init_token(r, record)?,
             Request::ChangePin(r) => return self.change_pin(r, record),
             Request::DeleteKey(r) => {
-                let target = self.target(Some(r.uri), r.pin)?;
-                let uri = target.uri.as_ref();
-                let uri = uri.ok_or_else(|| Failure::new("a key to delete must be named"))?;
+                let target = self.target(Some(&r.uri), r.pin)?;
+                let uri = target.uri();
                 record.key = Some(uri.clone());
-                let deleted =
-                    self.module
-                        .delete_key(uri, target.pin(), &self.check(Operation::DeleteKey))?;
+                let deleted = self.module.delete_key(
+                    &uri,
+                    target.pin(),
+                    &self.check(Operation::DeleteKey),
+                )?;
                 Response::DeletedKeys(deleted.iter().map(ToString::to_string).collect())
             }
             Request::ListKeys(r) => {
-                let target = self.target(r.uri, r.pin)?;
-                let uri = target.uri.clone().unwrap_or_default();
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let uri = target.uri();
                 let keys = self.module.keys_on_token(&uri, target.pin())?;
                 let visible = keys.into_iter().filter(|key| {
                     let private = Uri {
@@ -285,8 +269,8 @@ impl Handler<'_> {
         match request {
             ExtensionRequest::Hello => Ok(Response::Extension(ExtensionResponse::Hello)),
             ExtensionRequest::KeyInfo(r) => {
-                let target = self.target(r.uri, r.pin)?;
-                let key = self.module.key_info(&target.key(), target.pin())?;
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let key = self.module.key_info(target.key(), target.pin())?;
                 record.key = Some(key.uri.clone());
                 self.policy()
                     .check_key(self.peer, Operation::Describe, &key.uri)?;
@@ -311,7 +295,7 @@ impl Handler<'_> {
         message: &[u8],
         record: &mut Record,
     ) -> Result<Response, Failure> {
-        let target = self.target(uri, pin)?;
+        let target = self.target(uri.as_deref(), pin)?;
         let seen = RefCell::new(record);
         let refused = Cell::new(false);
         let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
@@ -330,7 +314,7 @@ impl Handler<'_> {
         };
         let signature = self
             .module
-            .sign(&target.key(), target.pin(), scheme, message, &check);
+            .sign(target.key(), target.pin(), scheme, message, &check);
         match signature {
             Ok(signature) => Ok(Response::Signature(signature.into())),
             Err(error) => Err(Failure {
@@ -349,29 +333,27 @@ impl Handler<'_> {
         id: Option<Vec<u8>>,
         record: &mut Record,
     ) -> Result<KeyInfo, Failure> {
-        let target = self.target(uri, pin)?;
-        let token = target.token();
-        record.key = Some(token.clone());
+        let target = self.target(uri.as_deref(), pin)?;
+        record.key = Some(target.token().clone());
         let new = NewKey { spec, label, id };
         let check = self.check(Operation::CreateKey);
-        let key = self.module.create_key(&token, target.pin(), &new, &check)?;
+        let key = self
+            .module
+            .create_key(target.token(), target.pin(), &new, &check)?;
         record.key = Some(key.uri.clone());
         Ok(key)
     }
 
     fn init_token(&self, r: InitToken, record: &mut Record) -> Result<Response, Failure> {
-        if let Some(Uri {
-            token: Some(only), ..
-        }) = &self.configuration.uri
-        {
-            if *only != r.label {
+        if let Some(only) = self.configuration.only_token() {
+            if only != r.label {
                 return Err(Failure::new(format!(
                     "this signer is confined to the token labelled \"{only}\"; \
                      it initialises no other"
                 )));
             }
         }
-        let target = self.target(r.uri, r.pin)?;
+        let target = self.target(r.uri.as_deref(), r.pin)?;
         let missing = |who: &str| {
             Failure::new(format!(
                 "a PIN for the {who} is needed to initialise a token"
@@ -383,13 +365,13 @@ impl Handler<'_> {
             pin: target.pin.clone().ok_or_else(|| missing("user"))?,
         };
         let check = self.check(Operation::InitToken);
-        let uri = self.module.init_token(&target.token(), &new, &check)?;
+        let uri = self.module.init_token(target.token(), &new, &check)?;
         record.key = Some(uri.clone());
         Ok(Response::InitToken(uri.to_string()))
     }
 
     fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
-        let target = self.target(r.uri, r.old_pin)?;
+        let target = self.target(r.uri.as_deref(), r.old_pin)?;
         let old = target.pin.clone();
         let change = if r.reset {
             let so_pin = r.so_pin.ok_or_else(|| {
@@ -405,47 +387,20 @@ impl Handler<'_> {
         let check = self.check(Operation::ChangePin);
         let uri = self
             .module
-            .change_pin(&target.token(), &change, &r.new_pin, &check)?;
+            .change_pin(target.token(), &change, &r.new_pin, &check)?;
         record.key = Some(uri.clone());
-        let configured = &self.configuration.pin;
-        let was_configured = configured.is_some() && (r.reset || *configured == old);
+        let configured = self.configuration.pin();
+        let was_configured = configured.is_some() && (r.reset || configured == old.as_ref());
         let successor = was_configured.then_some(r.new_pin);
         Ok((Response::ChangePin(uri.to_string()), successor))
     }
 
-    /// What a request speaks of: its own URI confined to the configured one, and the PIN from the
-    /// request, else from its URI, else from the configuration.
-    fn target(&self, uri: Option<String>, pin: Option<Pin>) -> Result<Target, Failure> {
-        let uri = uri.filter(|uri| !uri.is_empty());
-        if uri.as_ref().is_some_and(|uri| uri.len() > MAX_URI_LEN) {
-            return Err(Failure::new(format!(
-                "a PKCS#11 URI of more than {MAX_URI_LEN} bytes"
-            )));
-        }
-        let mut uri = uri
-            .map(|uri| uri.parse::<Uri>())
-            .transpose()
-            .map_err(|error| Failure::new(error.to_string()))?;
-        let uri_pin = match uri.as_mut().and_then(|uri| uri.pin.take()) {
-            Some(PinSource::Value(pin)) => Some(pin),
-            // The file would be read with the signer's rights, not with the client's.
-            Some(PinSource::File(_)) => {
-                return Err(Failure::new(
-                    "pin-source is not taken from clients; send the PIN itself",
-                ));
-            }
-            None => None,
-        };
-        let uri = match (uri, &self.configuration.uri) {
-            (Some(uri), Some(configured)) => Some(uri.confined_to(configured)),
-            (uri, configured) => uri.or_else(|| configured.clone()),
-        };
-        let pin = pin.or(uri_pin).or_else(|| self.configuration.pin.clone());
-        Ok(Target { uri, pin })
+    fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
+        self.configuration.target(uri, pin).map_err(Failure::new)
     }
 
     fn policy(&self) -> &Policy {
-        &self.configuration.policy
+        self.configuration.policy()
     }
 
     fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
@@ -474,31 +429,6 @@ fn operation(request: &Request) -> Option<Operation> {
         Request::InitToken(_) => Operation::InitToken,
         Request::ChangePin(_) => Operation::ChangePin,
     })
-}
-
-/// Longer than any that means something; errors repeat URIs.
-const MAX_URI_LEN: usize = 2048;
-
-/// What a request speaks of.
-struct Target {
-    uri: Option<Uri>,
-    pin: Option<Pin>,
-}
-
-impl Target {
-    fn key(&self) -> KeySelector {
-        self.uri
-            .clone()
-            .map_or(KeySelector::First, KeySelector::Uri)
-    }
-
-    fn token(&self) -> Uri {
-        self.uri.as_ref().map(Uri::token_part).unwrap_or_default()
-    }
-
-    fn pin(&self) -> Option<&Pin> {
-        self.pin.as_ref()
-    }
 }
 
 impl Failure {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cryptoki::error::{Error as CryptokiError, RvError};
 use tedge_p11_protocol::{SignatureScheme, Uri};
@@ -147,6 +148,14 @@ pub enum Error {
          is not risked here: log in with the right PIN by another tool, which resets the counter"
     )]
     PinFinalTry(Uri),
+    /// The token keeps failing; it gets a pause.
+    #[error("{error}; it keeps failing and is not asked again for {} ms", left.as_millis())]
+    Failing {
+        /// What it failed with.
+        error: String,
+        /// Until it is tried again.
+        left: Duration,
+    },
     /// The caller's check said no.
     #[error("{0}")]
     Refused(String),
@@ -285,6 +294,29 @@ impl Error {
         }
     }
 
+    /// The same, not to be tried again: what failed may have been done all the same.
+    pub(crate) fn final_word(self) -> Self {
+        match self {
+            Self::Pkcs11 {
+                function,
+                code,
+                subject,
+                ..
+            } => Self::Pkcs11 {
+                function,
+                code,
+                subject,
+                stale: false,
+            },
+            other => other,
+        }
+    }
+
+    /// Whether only C_Initialize helps.
+    pub(crate) fn needs_initialization(&self) -> bool {
+        self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
+    }
+
     /// Whether dropping what is kept of the token (sessions, login, key handles) and trying once
     /// more may help.
     pub(crate) fn is_stale(&self) -> bool {
@@ -323,6 +355,11 @@ fn is_stale(rv: RvError) -> bool {
             | RvError::DeviceError
             | RvError::GeneralError
             | RvError::FunctionFailed
+            | RvError::DeviceMemory
+            | RvError::HostMemory
+            | RvError::SessionCount
+            | RvError::OperationActive
+            | RvError::CryptokiNotInitialized
     )
 }
 

@@ -63,7 +63,7 @@ impl Module {
                 if uri.object_type.is_some_and(|wanted| wanted != object_type) {
                     continue;
                 }
-                let found = token.search(pin, |session, _| {
+                let found = token.search(pin, None, |session, _| {
                     let handles = find(&token, session, class, uri)?;
                     handles
                         .into_iter()
@@ -87,7 +87,7 @@ pub(crate) fn private_key(
         KeySelector::Uri(uri) => {
             check_type(uri, &[ObjectType::Private], "type=private")?;
             let token = module.token(uri)?;
-            token.search(pin, |session, generation| {
+            token.search(pin, None, |session, generation| {
                 named(&token, session, generation, uri)
             })
         }
@@ -101,7 +101,7 @@ pub(crate) fn private_key(
                 });
             }
             for token in tokens {
-                let found = token.search(pin, |session, generation| {
+                let found = token.search(pin, None, |session, generation| {
                     first(&token, session, generation)
                 })?;
                 if let Some(key) = found {
@@ -330,7 +330,8 @@ fn first(token: &Arc<Token>, session: &Session, generation: u64) -> Result<Optio
 /// A key out of an object, if it is one that can sign for TLS.
 fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object) -> Result<Key> {
     let kind = kind(token, session, &object)?;
-    let recipes = mechanism::recipes(token.pkcs11(), token.slot(), kind);
+    let recipes = mechanism::recipes(token.pkcs11(), token.slot(), kind)
+        .map_err(|error| token.error(&error))?;
     if recipes.is_empty() {
         return Err(Error::NoMechanism {
             token: token.uri(),

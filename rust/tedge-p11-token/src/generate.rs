@@ -82,7 +82,7 @@ impl Module {
         })
         .map_err(Error::Refused)?;
         let failed = |error| token.error(&error);
-        let id = token.search(pin, |session, _| {
+        let id = token.search(pin, None, |session, _| {
             let id = match &new.id {
                 Some(id) if !id.is_empty() => id.clone(),
                 _ => session.generate_random_vec(RANDOM_ID_LEN).map_err(failed)?,
@@ -104,9 +104,11 @@ impl Module {
             Attribute::Label(new.label.clone().into_bytes()),
             Attribute::Id(id.clone()),
         ];
-        token.with_rw_session(pin, |session| {
-            generate(session, token.pkcs11(), new.spec, &named).map_err(failed)
-        })?;
+        token
+            .with_rw_session(pin, |session| {
+                generate(session, token.pkcs11(), new.spec, &named).map_err(failed)
+            })
+            .map_err(Error::final_word)?;
         Ok(id)
     }
 }

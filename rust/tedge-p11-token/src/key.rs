@@ -87,6 +87,7 @@ impl Key {
                 .sign(session, self.handle, message)
                 .map_err(|error| Error::pkcs11(&error, &self.uri))
         })?;
+        self.token.note_success();
         match self.kind {
             KeyKind::Ec(curve) => {
                 ecdsa_to_der(&signature, curve.field_len()).ok_or_else(|| Error::Malformed {
@@ -134,7 +135,9 @@ impl Key {
         }
         let read = self
             .token
-            .search(pin, |session, _| find::public_key(session, self))?;
+            .search(pin, Some(self.generation), |session, _| {
+                find::public_key(session, self)
+            })?;
         Ok(self.public_key.get_or_init(|| read))
     }
 }

@@ -4,6 +4,7 @@
 //! a broken driver, for ever: callers give them threads of their own. A [`Module`] may be shared by
 //! any number of threads.
 
+mod back_off;
 mod digest;
 mod error;
 mod find;
@@ -16,6 +17,7 @@ mod pin_tries;
 mod public_key;
 mod signature;
 mod token;
+mod usage;
 
 pub use error::{Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};

@@ -128,7 +128,7 @@ impl Module {
         });
         self.forget_keys();
         if deleted.is_ok() && self.mixes_up_handles() {
-            self.reinitialize();
+            self.renew();
         }
         deleted
     }

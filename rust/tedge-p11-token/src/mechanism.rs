@@ -3,6 +3,7 @@
 use std::ffi::c_ulong;
 
 use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -35,23 +36,28 @@ pub(crate) enum Padding {
 
 /// The schemes that a key of this kind can do on the token in `slot`, each with its recipe, in the
 /// order that a TLS 1.3 client prefers: those that it can use in its CertificateVerify come first.
+///
+/// A mechanism that the token can't be asked about is an error, unless it says that it lacks it.
 pub(crate) fn recipes(
     pkcs11: &Pkcs11,
     slot: Slot,
     kind: KeyKind,
-) -> Vec<(SignatureScheme, Recipe)> {
-    let can_sign = |mechanism| {
-        pkcs11
-            .get_mechanism_info(slot, mechanism)
-            .is_ok_and(|info| info.sign())
+) -> cryptoki::error::Result<Vec<(SignatureScheme, Recipe)>> {
+    let can_sign = |mechanism| match pkcs11.get_mechanism_info(slot, mechanism) {
+        Ok(info) => Ok(info.sign()),
+        Err(CryptokiError::Pkcs11(RvError::MechanismInvalid, _)) => Ok(false),
+        Err(error) => Err(error),
     };
-    candidates(kind)
-        .into_iter()
-        .filter_map(|(scheme, recipes)| {
-            let recipe = recipes.into_iter().find(|r| can_sign(r.mechanism_type()))?;
-            Some((scheme, recipe))
-        })
-        .collect()
+    let mut found = Vec::new();
+    for (scheme, recipes) in candidates(kind) {
+        for recipe in recipes {
+            if can_sign(recipe.mechanism_type())? {
+                found.push((scheme, recipe));
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl Recipe {

@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
-use cryptoki::error::Error as CryptokiError;
+use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
+use crate::back_off::BackOff;
 use crate::error::{Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
 use crate::token::{Token, TokenInfo, unpadded};
+use crate::usage::Usage;
 
 /// Asked before something is done with the key or token of that URI; what it says instead of yes is the
 /// error that the caller gets.
@@ -31,8 +34,9 @@ pub type SignatureCheck<'a> =
 #[derive(Debug)]
 pub struct Module {
     pkcs11: Pkcs11,
-    /// Held to read by every operation, to write while the module is initialised anew.
-    in_use: RwLock<()>,
+    usage: Usage,
+    /// Between initialising the module anew and doing so again.
+    reinitialization: Mutex<BackOff>,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
     /// By [`KeySelector::cache_key`].
@@ -58,7 +62,8 @@ impl Module {
         })?;
         Ok(Self {
             pkcs11,
-            in_use: RwLock::default(),
+            usage: Usage::default(),
+            reinitialization: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
             tokens: Mutex::default(),
             keys: Mutex::default(),
         })
@@ -127,47 +132,78 @@ impl Module {
         }
     }
 
-    /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile, once
-    /// when what was kept of a token proved stale, and once with the module initialised anew when it
-    /// mixed up its handles.
+    /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile; when
+    /// what was kept of a token proved stale (the token has been reset by then); and with the module
+    /// initialised anew when that did not help, when no token matches (some modules look for tokens
+    /// only then) or when the module mixed up its handles.
     pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
-        let guarded = || {
-            let _in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
-            operation()
-        };
-        let (mut stale, mut mixed_up) = (false, false);
-        for _ in 0..MAX_ATTEMPTS {
-            match guarded() {
-                Err(Error::Outdated) => {}
-                Err(error @ Error::WrongObject { .. }) if !mixed_up => {
-                    mixed_up = true;
-                    log::warn!("{error}; initialising the module anew");
-                    self.reinitialize();
+        let mut outdated = 0;
+        let mut stale = 0;
+        let mut renewed = false;
+        loop {
+            let result = {
+                let _in_use = self.usage.enter();
+                operation()
+            };
+            let Err(error) = result else {
+                if renewed {
+                    self.back_off().succeeded();
                 }
-                Err(error) if error.is_stale() && !stale => {
-                    stale = true;
-                    log::warn!("{error}; trying once more with new sessions");
+                return result;
+            };
+            let anew = match &error {
+                Error::Outdated if outdated < MAX_OUTDATED => {
+                    outdated += 1;
+                    continue;
                 }
-                result => return result,
+                Error::WrongObject { .. } | Error::NoToken { .. } => true,
+                error if error.needs_initialization() => true,
+                error if error.is_stale() => {
+                    stale += 1;
+                    stale > MAX_STALE
+                }
+                _ => return Err(error),
+            };
+            if !anew {
+                log::debug!("{error}; trying once more with new sessions");
+            } else if renewed || !self.reinitialize(&error) {
+                return Err(error);
+            } else {
+                renewed = true;
             }
         }
-        guarded()
     }
 
-    /// `C_Finalize` and `C_Initialize`, when no operation runs.
-    pub(crate) fn reinitialize(&self) {
-        let _alone = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-        self.forget_keys();
-        for token in self.kept_tokens().values() {
-            token.reset();
+    /// `C_Finalize` and `C_Initialize` because of `error`, unless that was done a short time ago, or
+    /// some operation does not end. Tells whether it was done.
+    fn reinitialize(&self, error: &Error) -> bool {
+        if !self.back_off().left().is_zero() {
+            return false;
         }
-        let result = self
-            .pkcs11
-            .clone()
-            .finalize()
-            .and_then(|()| initialize(&self.pkcs11));
-        if let Err(error) = result {
-            log::error!("cannot initialise the module anew: {error}");
+        self.back_off().failed(); // until it turns out to have helped
+        log::warn!("{error}; initialising the module anew");
+        self.renew()
+    }
+
+    pub(crate) fn renew(&self) -> bool {
+        let Some(_alone) = self.usage.alone(ALONE_LIMIT) else {
+            log::warn!("the module is in use: not initialised anew");
+            return false;
+        };
+        self.forget_keys();
+        let tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
+        for token in tokens {
+            token.start_over();
+        }
+        if let Err(error) = self.pkcs11.clone().finalize() {
+            log::debug!("C_Finalize: {error}");
+        }
+        match initialize(&self.pkcs11) {
+            Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => true,
+            Err(error) => {
+                log::error!("cannot initialise the module anew: {error}");
+                false
+            }
         }
     }
 
@@ -179,29 +215,41 @@ impl Module {
 
     /// What [`tokens`](Self::tokens) returns.
     pub(crate) fn present(&self) -> Result<Vec<TokenInfo>> {
-        let failed = |error: CryptokiError| Error::pkcs11(&error, &Uri::default());
-        let slots = self.pkcs11.get_slots_with_token().map_err(failed)?;
-        // A slot that fails is no reason to hide the others: it may have been emptied just now.
-        Ok(slots
-            .into_iter()
-            .filter_map(|slot| match TokenInfo::read(&self.pkcs11, slot) {
-                Ok(info) => Some(info),
-                Err(error) => {
-                    log::debug!("slot {}: {error}", slot.id());
-                    None
-                }
-            })
-            .collect())
+        let failed = |error: &CryptokiError| Error::pkcs11(error, &Uri::default());
+        let slots = self
+            .pkcs11
+            .get_slots_with_token()
+            .map_err(|error| failed(&error))?;
+        let mut tokens = Vec::new();
+        for slot in slots {
+            match TokenInfo::read(&self.pkcs11, slot) {
+                Ok(info) => tokens.push(info),
+                // Emptied just now; that is no reason to hide the others.
+                Err(CryptokiError::Pkcs11(
+                    RvError::TokenNotPresent
+                    | RvError::TokenNotRecognized
+                    | RvError::SlotIdInvalid
+                    | RvError::DeviceRemoved,
+                    _,
+                )) => {}
+                Err(error) => return Err(failed(&error)),
+            }
+        }
+        Ok(tokens)
     }
 
     /// The one initialised token that `uri` leaves.
     pub(crate) fn token(&self, uri: &Uri) -> Result<Arc<Token>> {
-        let mut matching = self.matching_tokens(uri)?;
+        if let Some(token) = self.token_in_use(uri) {
+            return Ok(token);
+        }
+        let present = self.initialised()?;
+        let mut matching = self.matching(present.clone(), uri);
         match (matching.pop(), matching.is_empty()) {
             (Some(token), true) => Ok(token),
             (None, _) => Err(Error::NoToken {
                 uri: uri.token_part(),
-                tokens: self.initialised()?.into_iter().map(|t| t.uri).collect(),
+                tokens: present.into_iter().map(|token| token.uri).collect(),
             }),
             (Some(last), false) => {
                 matching.push(last);
@@ -215,12 +263,30 @@ impl Module {
 
     /// Every initialised token that `uri` leaves, with what is kept of it.
     pub(crate) fn matching_tokens(&self, uri: &Uri) -> Result<Vec<Arc<Token>>> {
-        Ok(self
-            .initialised()?
+        Ok(self.matching(self.initialised()?, uri))
+    }
+
+    fn matching(&self, present: Vec<TokenInfo>, uri: &Uri) -> Vec<Arc<Token>> {
+        present
             .into_iter()
             .filter(|info| info.matches(uri) && self.slot_matches(info, uri))
             .filter_map(|info| self.kept(info))
-            .collect())
+            .collect()
+    }
+
+    /// The one token that is in use already and that `uri` names by its label, if it is still there.
+    /// The other slots are not asked: one of them may hang.
+    fn token_in_use(&self, uri: &Uri) -> Option<Arc<Token>> {
+        uri.token.as_ref()?;
+        let in_use: Vec<_> = self.kept_tokens().values().cloned().collect();
+        let mut named = in_use
+            .into_iter()
+            .filter(|token| token.info().initialized && token.info().matches(uri));
+        let (token, None) = (named.next()?, named.next()) else {
+            return None;
+        };
+        let info = TokenInfo::read(&self.pkcs11, token.slot()).ok()?;
+        (*token.info() == info && self.slot_matches(&info, uri)).then_some(token)
     }
 
     /// Attributes of the slot and of the module are asked for only when a URI has them.
@@ -317,6 +383,12 @@ impl Module {
         Ok(key)
     }
 
+    fn back_off(&self) -> MutexGuard<'_, BackOff> {
+        self.reinitialization
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -332,4 +404,11 @@ fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {
 
 const MAX_KEPT_KEYS: usize = 256;
 /// A token that is reset again and again must not hold a client for ever.
-const MAX_ATTEMPTS: usize = 8;
+const MAX_OUTDATED: usize = 16;
+/// Failures after which new sessions are tried, before the module is initialised anew.
+const MAX_STALE: usize = 2;
+/// After initialising the module anew in vain.
+const REINIT_PAUSE: Duration = Duration::from_secs(1);
+const MAX_REINIT_PAUSE: Duration = Duration::from_secs(60);
+/// For the operations under way to end before the module is initialised anew.
+const ALONE_LIMIT: Duration = Duration::from_millis(500);

@@ -1,6 +1,10 @@
 //! A token, its login and its sessions.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
@@ -9,6 +13,7 @@ use cryptoki::slot::{Slot, TokenInfo as TokenFlags};
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::{Pin, Uri};
 
+use crate::back_off::BackOff;
 use crate::error::{Error, Result, TriesLeft};
 use crate::pin_tries::PinTries;
 
@@ -52,6 +57,16 @@ pub(crate) struct Token {
     gate: RwLock<Open>,
     user_tries: Mutex<PinTries>,
     so_tries: Mutex<PinTries>,
+    trouble: Mutex<Trouble>,
+    troubled: AtomicBool,
+}
+
+/// How long a token that keeps failing is left alone, so that failing logins come in seconds, not in
+/// thousands a second: a TPM counts some of them.
+#[derive(Debug)]
+struct Trouble {
+    back_off: BackOff,
+    error: String,
 }
 
 /// What is open on a token.
@@ -122,6 +137,11 @@ impl Token {
             gate: RwLock::default(),
             user_tries: Mutex::default(),
             so_tries: Mutex::default(),
+            trouble: Mutex::new(Trouble {
+                back_off: BackOff::new(FREE_FAILURES, FIRST_PAUSE, LONGEST_PAUSE),
+                error: String::new(),
+            }),
+            troubled: AtomicBool::new(false),
         }
     }
 
@@ -175,13 +195,18 @@ impl Token {
     }
 
     /// Runs `operation`, which searches for objects, in a read-only session while nobody else uses
-    /// the token, logged in when it asks for it. It is told the generation of what it finds.
+    /// the token, logged in when it asks for it. It is told the generation of what it finds. With a
+    /// handle that was found before, `since` is the generation of that.
     pub(crate) fn search<T>(
         &self,
         pin: Option<&Pin>,
+        since: Option<u64>,
         operation: impl FnOnce(&Session, u64) -> Result<T>,
     ) -> Result<T> {
         let mut open = self.seize();
+        if since.is_some_and(|since| since != open.generation) {
+            return Err(Error::Outdated);
+        }
         self.log_in(&mut open, pin)?;
         let idle = lock(&open.idle).pop();
         let session = match idle {
@@ -279,6 +304,13 @@ impl Token {
         reset(&mut self.seize());
     }
 
+    /// Like [`reset`](Self::reset), and forgets what it failed with: the module is being initialised
+    /// anew.
+    pub(crate) fn start_over(&self) {
+        self.reset();
+        lock(&self.trouble).back_off.succeeded();
+    }
+
     /// Another token is in the slot now, or the same with other flags.
     pub(crate) fn replace(&self, info: TokenInfo) {
         let mut open = self.seize();
@@ -300,13 +332,29 @@ impl Token {
 
     /// One failure causes one reset, however many operations see it.
     fn reset_if_stale<T>(&self, generation: u64, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(Error::is_stale) {
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_stale()) {
             let mut open = self.seize();
             if open.generation == generation {
                 reset(&mut open);
+                self.note_trouble(error);
             }
         }
         result
+    }
+
+    fn note_trouble(&self, error: &Error) {
+        let mut trouble = lock(&self.trouble);
+        trouble.back_off.failed();
+        trouble.error = error.to_string();
+        self.troubled.store(true, Relaxed);
+    }
+
+    /// A signature was made. That a token answers simpler questions is no proof that it works.
+    pub(crate) fn note_success(&self) {
+        // Nearly always there was no trouble, and nothing to lock.
+        if self.troubled.swap(false, Relaxed) {
+            lock(&self.trouble).back_off.succeeded();
+        }
     }
 
     /// Whether the token is open for who brings `pin`. Who does not know the PIN that opened it must
@@ -327,6 +375,24 @@ impl Token {
         if self.is_open(open, pin)? {
             return Ok(());
         }
+        {
+            let trouble = lock(&self.trouble);
+            let left = trouble.back_off.left();
+            if !left.is_zero() {
+                let error = trouble.error.clone();
+                return Err(Error::Failing { error, left });
+            }
+        }
+        let result = self.log_in_now(open, pin);
+        if let Err(error) = &result {
+            if error.is_stale() {
+                self.note_trouble(error);
+            }
+        }
+        result
+    }
+
+    fn log_in_now(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
         let Some(pin) = pin.filter(|_| self.needs_pin()) else {
             return self.open_with(open, None);
         };
@@ -476,6 +542,11 @@ pub(crate) fn init_pin(
 pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {
     pin.expose().into()
 }
+
+/// Failures in a row that are followed by another try at once.
+const FREE_FAILURES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A text of `CK_TOKEN_INFO` or the like without its padding.
 pub(crate) fn unpadded(text: &str) -> &str {

@@ -1,0 +1,192 @@
+//! What the operator configured, and what a request speaks of within that.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tedge_p11_protocol::{Pin, PinSource, Uri};
+use tedge_p11_token::KeySelector;
+
+use crate::policy::Policy;
+
+/// What the operator configured, as far as it can change while the signer runs.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// Confines every request.
+    uri: Option<Uri>,
+    /// Serves the requests that bring none.
+    pin: Option<Pin>,
+    policy: Policy,
+    /// The URIs of earlier requests, as they were sent, with what they mean here: parsing one takes
+    /// longer than everything else on the way of a request. None of them has a PIN.
+    named: Mutex<HashMap<String, Arc<Named>>>,
+}
+
+/// What a request's URI means.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Confined to the configured one.
+    pub(crate) key: KeySelector,
+    /// Its part that names a token.
+    pub(crate) token: Uri,
+    /// Requests for the same token wait in the same lane.
+    pub(crate) lane: String,
+}
+
+/// What a request speaks of.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) named: Arc<Named>,
+    /// From the request, else from its URI, else from the configuration.
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Configuration {
+    pub(crate) fn new(uri: Option<Uri>, pin: Option<Pin>, policy: Policy) -> Self {
+        Self {
+            uri,
+            pin,
+            policy,
+            named: Mutex::default(),
+        }
+    }
+
+    /// The same with another PIN.
+    pub(crate) fn with_pin(&self, pin: Pin) -> Self {
+        Self::new(self.uri.clone(), Some(pin), self.policy.clone())
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// The label of the token that clients are confined to.
+    pub(crate) fn only_token(&self) -> Option<&str> {
+        self.uri.as_ref()?.token.as_deref()
+    }
+
+    /// What a request with this URI and PIN speaks of, or what is wrong with the URI.
+    pub(crate) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, String> {
+        // An empty one counts as none.
+        let text = uri.unwrap_or_default();
+        let known = self.lock().get(text).cloned();
+        if let Some(named) = known {
+            let pin = pin.or_else(|| self.pin.clone());
+            return Ok(Target { named, pin });
+        }
+        if text.len() > MAX_URI_LEN {
+            return Err(format!("a PKCS#11 URI of more than {MAX_URI_LEN} bytes"));
+        }
+        let mut uri = match text {
+            "" => None,
+            text => Some(text.parse::<Uri>().map_err(|error| error.to_string())?),
+        };
+        let uri_pin = match uri.as_mut().and_then(|uri| uri.pin.take()) {
+            Some(PinSource::Value(pin)) => Some(pin),
+            // The file would be read with the signer's rights, not with the client's.
+            Some(PinSource::File(_)) => {
+                return Err("pin-source is not taken from clients; send the PIN itself".to_owned());
+            }
+            None => None,
+        };
+        let named = Arc::new(self.confine(uri));
+        // What follows a question mark may be a PIN, which must not be kept.
+        if !text.contains('?') {
+            let mut kept = self.lock();
+            // Clients choose the URIs: what they can fill is bounded.
+            if kept.len() >= MAX_KEPT {
+                kept.clear();
+            }
+            kept.insert(text.to_owned(), named.clone());
+        }
+        let pin = pin.or(uri_pin).or_else(|| self.pin.clone());
+        Ok(Target { named, pin })
+    }
+
+    fn confine(&self, uri: Option<Uri>) -> Named {
+        let uri = match (uri, &self.uri) {
+            (Some(uri), Some(configured)) => Some(uri.confined_to(configured)),
+            (uri, configured) => uri.or_else(|| configured.clone()),
+        };
+        let token = uri.as_ref().map(Uri::token_part).unwrap_or_default();
+        Named {
+            lane: token.to_string(),
+            token,
+            key: uri.map_or(KeySelector::First, KeySelector::Uri),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Named>>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Target {
+    pub(crate) fn key(&self) -> &KeySelector {
+        &self.named.key
+    }
+
+    pub(crate) fn token(&self) -> &Uri {
+        &self.named.token
+    }
+
+    pub(crate) fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// The URI that was meant; the empty one if none was sent or configured.
+    pub(crate) fn uri(&self) -> Uri {
+        match &self.named.key {
+            KeySelector::Uri(uri) => uri.clone(),
+            KeySelector::First => Uri::default(),
+        }
+    }
+}
+
+/// Longer than any that means something; errors repeat URIs.
+const MAX_URI_LEN: usize = 2048;
+const MAX_KEPT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(uri: &str) -> Configuration {
+        let pin = Pin::new("configured".into()).ok();
+        Configuration::new(Some(uri.parse().unwrap()), pin, Policy::without_file(None))
+    }
+
+    #[test]
+    fn requests_are_confined_and_share_lanes() {
+        let configuration = configuration("pkcs11:token=ours");
+        let lane = |uri: Option<&str>| configuration.target(uri, None).unwrap().named.lane.clone();
+        assert_eq!(lane(None), "pkcs11:token=ours");
+        for _ in 0..2 {
+            assert_eq!(
+                lane(Some("pkcs11:token=theirs;object=x")),
+                "pkcs11:token=ours"
+            );
+        }
+        let target = configuration.target(Some("pkcs11:object=x"), None).unwrap();
+        assert_eq!(target.uri().to_string(), "pkcs11:token=ours;object=x");
+    }
+
+    #[test]
+    fn the_pin_of_the_request_comes_first_and_is_not_kept() {
+        let configuration = configuration("pkcs11:token=ours");
+        let pin = |uri: &str, sent: Option<&str>| {
+            let sent = sent.map(|pin| Pin::new(pin.into()).unwrap());
+            let target = configuration.target(Some(uri), sent).unwrap();
+            target.pin.unwrap().expose().to_owned()
+        };
+        for _ in 0..2 {
+            assert_eq!(pin("pkcs11:object=x", None), "configured");
+            assert_eq!(pin("pkcs11:object=x", Some("sent")), "sent");
+            assert_eq!(pin("pkcs11:object=x?pin-value=uri", None), "uri");
+        }
+        assert_eq!(configuration.lock().len(), 1);
+    }
+}
