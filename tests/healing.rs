@@ -65,8 +65,8 @@ fn a_token_that_fails_for_a_while_heals_and_disturbs_no_other() {
             }
         }
         faulty.rules("");
-        faulty.heals(&device);
-        faulty.heals(&other);
+        heals(&device);
+        heals(&other);
         let logins = faulty.calls("C_Login") - logins;
         assert!(logins < 30, "{code}: {logins} logins");
     }
@@ -92,7 +92,7 @@ fn failing_logins_are_spaced_out() {
         "{logins} logins, {errors} errors"
     );
     faulty.rules("");
-    faulty.heals(&key);
+    heals(&key);
 }
 
 /// Nothing but C_Initialize helps then, and the signer finds out by itself.
@@ -119,7 +119,7 @@ fn a_token_that_is_taken_out_and_put_back() {
         }
         sign(&other).unwrap();
         faulty.rules("");
-        faulty.heals(&device);
+        heals(&device);
     }
 }
 
@@ -135,7 +135,7 @@ fn a_call_that_hangs_disturbs_no_other_token() {
         read: patience,
         write: patience,
     });
-    let hasty = SocketKey::open(impatient, Some(faulty.uri("device")), None).unwrap();
+    let hasty = SocketKey::open(impatient, Some(uri("device")), None).unwrap();
     faulty.rules("C_Sign slot=device hang");
     std::thread::scope(|scope| {
         for _ in 0..40 {
@@ -152,7 +152,7 @@ fn a_call_that_hangs_disturbs_no_other_token() {
     // Opening a key anew asks for what is there; the token that hangs is not in the way.
     faulty.key("two");
     faulty.rules("");
-    faulty.heals(&device);
+    heals(&device);
 }
 
 /// The module crashes and the signer with it. Who restarts it is systemd; the client that was waiting
@@ -265,11 +265,111 @@ fn a_softhsm_folder_that_is_moved_away_and_back() {
             let _ = sign(&key);
         }
         std::fs::rename(&away, &here).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while let Err(error) = sign(&key) {
-            assert!(Instant::now() < deadline, "{error}");
+        heals(&key);
+    }
+}
+
+/// A TPM that goes away with whatever it was doing, and comes back with its keys. Without a resource
+/// manager in between, as far as that is possible: the module itself loses its TPM.
+#[test]
+fn a_tpm_that_is_killed_and_comes_back() {
+    let mut tpm = Swtpm::start();
+    let signer = tpm.signer();
+    let uri = signer
+        .client()
+        .create_key(
+            "pkcs11:token=device",
+            None,
+            tedge_p11_client::KeySpec::EcP256,
+            "key",
+            None,
+        )
+        .unwrap();
+    let key = signer.key(&uri);
+    openssl::verify_all_schemes(&key);
+    for requests_in_between in [true, false] {
+        tpm.kill();
+        if requests_in_between {
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_secs(2) {
+                sign(&key).unwrap_err();
+            }
         }
-        openssl::verify_all_schemes(&key);
+        tpm.run();
+        heals(&key);
+    }
+    // Had it logged in again and again with what the TPM counts, it would be locked.
+    drop(signer);
+    let signer = tpm.signer();
+    openssl::verify_all_schemes(&signer.key(&uri));
+}
+
+/// A software TPM that the module talks to directly.
+struct Swtpm {
+    hsm: Hsm,
+    dir: tempfile::TempDir,
+    child: Option<std::process::Child>,
+}
+
+impl Swtpm {
+    fn start() -> Self {
+        // Short: the path of a socket has 108 bytes at most.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let tcti = format!("swtpm:path={}", dir.path().join("tpm").display());
+        let mut tpm = Self {
+            hsm: Hsm::with_environment(&[
+                ("TPM2_PKCS11_TCTI", &tcti),
+                ("TPM2_PKCS11_STORE", dir.path().to_str().unwrap()),
+                ("TPM2_PKCS11_BACKEND", "esysdb"),
+                ("TPM2_PKCS11_LOG_LEVEL", "0"),
+                ("TSS2_LOG", "all+none"),
+                (
+                    "PKCS11_MODULE",
+                    support::hsm::tpm2_module().to_str().unwrap(),
+                ),
+            ]),
+            dir,
+            child: None,
+        };
+        tpm.run();
+        tpm.hsm.add_token("device");
+        tpm
+    }
+
+    fn run(&mut self) {
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        for name in ["tpm", "tpm.ctrl"] {
+            let _ = std::fs::remove_file(path(name));
+        }
+        let child = Command::new("swtpm")
+            .args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"])
+            .arg(format!("dir={}", self.dir.path().display()))
+            .args(["--server", &format!("type=unixio,path={}", path("tpm"))])
+            .args(["--ctrl", &format!("type=unixio,path={}", path("tpm.ctrl"))])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        while !self.dir.path().join("tpm").exists() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::start(&self.hsm)
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -318,22 +418,22 @@ impl Faulty {
             .count()
     }
 
-    fn uri(&self, token: &str) -> String {
-        format!("pkcs11:token={token};object=key")
-    }
-
     fn key(&self, token: &str) -> SocketKey {
-        self.signer.key(&self.uri(token))
+        self.signer.key(&uri(token))
     }
+}
 
-    /// Signs until it works, which must be soon.
-    fn heals(&self, key: &SocketKey) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while let Err(error) = sign(key) {
-            assert!(Instant::now() < deadline, "not healed: {error}");
-        }
-        openssl::verify_all_schemes(key);
+fn uri(token: &str) -> String {
+    format!("pkcs11:token={token};object=key")
+}
+
+/// Signs until it works, which must be soon.
+fn heals(key: &SocketKey) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = sign(key) {
+        assert!(Instant::now() < deadline, "not healed: {error}");
     }
+    openssl::verify_all_schemes(key);
 }
 
 fn sign(key: &SocketKey) -> Result<Vec<u8>, Error> {

@@ -30,7 +30,7 @@ pub struct Hsm {
     pub kind: Kind,
     pub dir: TempDir,
     env: Vec<(String, String)>,
-    rig: Child,
+    rig: Option<Child>,
     /// The rig ends when this is closed.
     stdin: Option<ChildStdin>,
 }
@@ -65,18 +65,32 @@ impl Hsm {
             .map(|line| line.split_once('=').unwrap())
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        std::fs::write(dir.path().join(POLICY), ALL_ALLOWED).unwrap();
-        std::fs::write(dir.path().join("pin"), PIN).unwrap();
-        std::fs::write(dir.path().join("so-pin"), format!("{SO_PIN}\n")).unwrap();
+        write_files(dir.path());
         let hsm = Self {
             kind,
             dir,
             env,
             stdin: rig.stdin.take(),
-            rig,
+            rig: Some(rig),
         };
         hsm.add_token(LABEL);
         hsm
+    }
+
+    /// An HSM that somebody else runs, without a token yet, found by these variables.
+    pub fn with_environment(env: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        write_files(dir.path());
+        Self {
+            kind: Kind::Tpm2,
+            dir,
+            env: env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            rig: None,
+            stdin: None,
+        }
     }
 
     /// Initialises one more token.
@@ -145,6 +159,22 @@ impl Hsm {
 impl Drop for Hsm {
     fn drop(&mut self) {
         self.stdin = None;
-        let _ = self.rig.wait();
+        if let Some(rig) = &mut self.rig {
+            let _ = rig.wait();
+        }
     }
+}
+
+fn write_files(dir: &Path) {
+    std::fs::write(dir.join(POLICY), ALL_ALLOWED).unwrap();
+    std::fs::write(dir.join("pin"), PIN).unwrap();
+    std::fs::write(dir.join("so-pin"), format!("{SO_PIN}\n")).unwrap();
+}
+
+/// Where Debian has libtpm2_pkcs11.
+pub fn tpm2_module() -> PathBuf {
+    let arch = std::env::consts::ARCH;
+    PathBuf::from(format!(
+        "/usr/lib/{arch}-linux-gnu/pkcs11/libtpm2_pkcs11.so"
+    ))
 }

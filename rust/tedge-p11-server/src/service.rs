@@ -192,10 +192,10 @@ impl Handler<'_> {
                     algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
                 })
             }
-            Request::Sign(r) => self.sign(r.uri, r.pin, None, &r.to_sign.0, record)?,
+            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record)?,
             Request::SignWithScheme(r) => {
                 let scheme = r.scheme.map(V1Scheme::get);
-                self.sign(r.uri, r.pin, scheme, &r.to_sign.0, record)?
+                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)?
             }
             Request::PublicKeyPem(uri) => {
                 let target = self.target(uri.as_deref(), None)?;
@@ -212,7 +212,7 @@ impl Handler<'_> {
             Request::CreateKey(r) => {
                 let spec = key_spec(r.params.key)?;
                 let id = r.params.id.map(|id| id.0);
-                let key = self.create_key(Some(r.uri), r.pin, spec, r.params.label, id, record)?;
+                let key = self.create_key(Some(&r.uri), r.pin, spec, r.params.label, id, record)?;
                 Response::CreatedKey(CreatedKey {
                     pem: v1_pem(&key.public_key)?,
                     uri: key.uri.to_string(),
@@ -276,12 +276,16 @@ impl Handler<'_> {
                     .check_key(self.peer, Operation::Describe, &key.uri)?;
                 Ok(key_info(key))
             }
-            ExtensionRequest::Sign(r) => {
-                self.sign(r.uri, r.pin, Some(r.scheme), &r.to_sign.0, record)
-            }
+            ExtensionRequest::Sign(r) => self.sign(
+                r.uri.as_deref(),
+                r.pin,
+                Some(r.scheme),
+                &r.to_sign.0,
+                record,
+            ),
             ExtensionRequest::CreateKey(r) => {
                 let id = r.id.map(|id| id.0);
-                let key = self.create_key(r.uri, r.pin, r.key, r.label, id, record)?;
+                let key = self.create_key(r.uri.as_deref(), r.pin, r.key, r.label, id, record)?;
                 Ok(key_info(key))
             }
         }
@@ -289,13 +293,13 @@ impl Handler<'_> {
 
     fn sign(
         &self,
-        uri: Option<String>,
+        uri: Option<&str>,
         pin: Option<Pin>,
         scheme: Option<SignatureScheme>,
         message: &[u8],
         record: &mut Record,
     ) -> Result<Response, Failure> {
-        let target = self.target(uri.as_deref(), pin)?;
+        let target = self.target(uri, pin)?;
         let seen = RefCell::new(record);
         let refused = Cell::new(false);
         let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
@@ -326,14 +330,14 @@ impl Handler<'_> {
 
     fn create_key(
         &self,
-        uri: Option<String>,
+        uri: Option<&str>,
         pin: Option<Pin>,
         spec: KeySpec,
         label: String,
         id: Option<Vec<u8>>,
         record: &mut Record,
     ) -> Result<KeyInfo, Failure> {
-        let target = self.target(uri.as_deref(), pin)?;
+        let target = self.target(uri, pin)?;
         record.key = Some(target.token().clone());
         let new = NewKey { spec, label, id };
         let check = self.check(Operation::CreateKey);
