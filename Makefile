@@ -5,18 +5,27 @@ PREFIX ?= /usr
 BINDIR ?= $(PREFIX)/bin
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+POLKITDIR ?= $(PREFIX)/share/polkit-1/rules.d
+# Drop-ins of the unit, for an operator to link.
+DROPINDIR ?= $(PREFIX)/lib/tedge-p11-server
+SYSCONFDIR ?= /etc
+DIST = rust/tedge-p11-server/dist
+# The files in DIST name these places as they are by default.
+PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-server,$(DROPINDIR),'
 # Where the binaries to install are; built when it is not given.
 BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm
 
-.PHONY: help demo test bench lint build install
+.PHONY: help demo test bench fuzz lint build install
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
 	@echo 'make bench                    signatures a second, against a process that calls C_Sign itself'
+	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
-	@echo 'make install [DESTDIR=...]    programs and units'
+	@echo 'make install [DESTDIR=...]    programs, units and the policy'
 
 demo:
 	@tests/demo
@@ -29,6 +38,10 @@ bench:
 	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-tests
 	@target/release/bench
 
+# SECONDS for each target.
+fuzz:
+	@fuzz/run $(or $(SECONDS),60)
+
 lint:
 	@tests/install-packages lint
 	@tests/lint
@@ -40,7 +53,15 @@ ifeq ($(BUILD),target/release)
 install: build
 endif
 install:
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)'
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	install -m 0644 rust/tedge-p11-server/dist/*.service rust/tedge-p11-server/dist/*.socket '$(DESTDIR)$(UNITDIR)'
-	install -m 0644 rust/tedge-p11-server/dist/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
+	for file in $(DIST)/*.service $(DIST)/*.socket; do \
+		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
+	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
+		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
+	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
+	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
+	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	# The policy that is there is the operator's.
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
+		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'

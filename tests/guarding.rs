@@ -189,6 +189,16 @@ fn a_bad_policy_is_an_error_with_its_line() {
     );
 }
 
+/// Who could write the policy could have anything signed.
+#[test]
+fn a_policy_that_others_may_write_is_refused() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let mode = std::fs::Permissions::from_mode(0o664);
+    std::fs::set_permissions(hsm.file(POLICY), mode).unwrap();
+    let error = fail(&mut Signer::command(&hsm, &hsm.module()));
+    assert!(error.contains("others than root may write it"), "{error}");
+}
+
 /// A PIN in a file that others may read is no secret.
 #[test]
 fn a_pin_file_that_others_may_read_is_refused() {

@@ -25,7 +25,7 @@ pub enum Error {
         error: std::io::Error,
     },
     /// The signer did not answer in time.
-    #[error("the signer at {} did not answer within {} s", path.display(), limit.as_secs())]
+    #[error("the signer at {} did not answer within {} s; its log says why, if it could not start or the token hangs", path.display(), limit.as_secs())]
     Timeout {
         /// The socket.
         path: PathBuf,

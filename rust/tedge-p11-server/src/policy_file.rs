@@ -29,7 +29,7 @@ pub(crate) enum PolicyError {
 
 /// Reads the policy in `path`; a file that is not there means [`Policy::without_file`].
 pub(crate) fn load(path: &Path) -> Result<Policy, PolicyError> {
-    match std::fs::read_to_string(path) {
+    match read(path) {
         Ok(text) => parse(&text, &path.display().to_string(), &UserDatabase),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::without_file(UserDatabase.gid(ADMINISTRATORS)))
@@ -39,6 +39,24 @@ pub(crate) fn load(path: &Path) -> Result<Policy, PolicyError> {
             error,
         }),
     }
+}
+
+/// A policy that others than root, or than who runs the signer, can write would be theirs to make.
+fn read(path: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read as _};
+    use std::os::unix::fs::MetadataExt as _;
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    let owners = [0, nix::unistd::geteuid().as_raw()];
+    if !owners.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "others than root may write it: chown root and chmod 644 it",
+        ));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Turns names into numbers.

@@ -137,11 +137,15 @@ fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configura
     match reload() {
         Ok(configuration) => {
             service.configure(configuration);
+            service.set_reload_error(None);
             log::info!("configuration read again");
         }
-        Err(error) => log::error!("the old configuration stays: {error:#}"),
+        Err(error) => {
+            log::error!("the old configuration stays: {error:#}");
+            service.set_reload_error(Some(format!("{error:#}")));
+        }
     }
-    notify(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&service.status())]);
 }
 
 /// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use der::pem::{LineEnding, encode_string};
@@ -25,6 +25,8 @@ use crate::record::Record;
 pub(crate) struct Service {
     module: Module,
     configuration: RwLock<Arc<Configuration>>,
+    /// Why the last attempt to read the configuration again failed, if it did.
+    reload_error: Mutex<Option<String>>,
     counters: Counters,
 }
 
@@ -33,6 +35,7 @@ impl Service {
         Self {
             module,
             configuration: RwLock::new(Arc::new(configuration)),
+            reload_error: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -119,8 +122,16 @@ impl Service {
     pub(crate) fn status(&self) -> String {
         let counters = &self.counters;
         let last = counters.last_error();
+        let reload_error = self
+            .reload_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let reload = reload_error.map_or_else(String::new, |error| {
+            format!("the old configuration is in force: {error}; ")
+        });
         format!(
-            "{} requests, {} signatures, {} failed, {} refused{}{last}",
+            "{reload}{} requests, {} signatures, {} failed, {} refused{}{last}",
             counters.requests.load(Relaxed),
             counters.signatures.load(Relaxed),
             counters.failed.load(Relaxed),
@@ -131,6 +142,14 @@ impl Service {
                 "; last failure: "
             },
         )
+    }
+
+    /// Remembers how reading the configuration again went, for the status.
+    pub(crate) fn set_reload_error(&self, error: Option<String>) {
+        *self
+            .reload_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = error;
     }
 
     /// Ends the use of the module.
