@@ -426,10 +426,9 @@ fn a_used_token_is_not_initialised_again() {
         let user = pin("2222");
         signer.client().init_token(uri, label, so, Some(&user))
     };
-    let error = init(None, "device", Some(&pin("11111111")))
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("is initialised already"), "{error}");
+    // As thin-edge.io has it: the token that is there is the answer, and is left as it is.
+    let same = init(None, "device", None).unwrap();
+    assert!(uri.starts_with(&same), "{same}");
     let serial = "pkcs11:serial=".to_owned()
         + uri
             .split("serial=")

@@ -376,6 +376,17 @@ impl Handler<'_> {
                 )));
             }
         }
+        // thin-edge.io's clients count on it: what is there already is left as it is, and no error.
+        let mut tokens = self.module.tokens()?.into_iter();
+        let same_label = |token: &TokenInfo| token.initialized && token.label == r.label;
+        if let Some(token) = tokens.find(same_label).filter(|t| t.user_pin_initialized) {
+            self.check(Operation::InitToken)(&token.uri).map_err(|message| Failure {
+                refused: true,
+                ..Failure::new(message)
+            })?;
+            record.key = Some(token.uri.clone());
+            return Ok(Response::InitToken(token.uri.to_string()));
+        }
         let target = self.target(r.uri.as_deref(), r.pin)?;
         let missing = |who: &str| {
             Failure::new(format!(
