@@ -45,11 +45,9 @@ impl Listener {
         })
     }
 
-    /// The socket, for asynchronous use. The second part must live as long as it is listened on.
-    pub(crate) fn into_tokio(self) -> io::Result<(tokio::net::UnixListener, OwnSocketFile)> {
-        self.socket.set_nonblocking(true)?;
-        let socket = tokio::net::UnixListener::from_std(self.socket)?;
-        Ok((socket, OwnSocketFile(self.own)))
+    /// The socket, and its file, which must live as long as it is listened on.
+    pub(crate) fn into_parts(self) -> (UnixListener, OwnSocketFile) {
+        (self.socket, OwnSocketFile(self.own))
     }
 }
 

@@ -4,6 +4,7 @@
 //! The way of a request: [`listener`] accepts it, [`connection`] reads and answers it, [`service`]
 //! turns the frame into a call on the module.
 
+mod acceptors;
 mod args;
 mod calls;
 mod configuration;

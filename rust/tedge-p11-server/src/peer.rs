@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
-use tokio::net::UnixStream;
 
 /// A client by the credentials that it had when it connected (SO_PEERCRED).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +30,10 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn identify(&mut self, stream: &UnixStream) -> std::io::Result<Peer> {
-        let credentials = stream.peer_cred()?;
+        let credentials = getsockopt(stream, PeerCredentials)?;
         let (uid, gid) = (credentials.uid(), credentials.gid());
         Ok(Peer {
-            pid: credentials.pid().unwrap_or_default(),
+            pid: credentials.pid(),
             uid,
             groups: self.groups(uid, gid),
         })

@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
-use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::acceptors::Acceptors;
 use crate::calls::{Calls, MAX_THREADS};
 use crate::configuration::Configuration;
 use crate::connection;
-use crate::limits::{Limits, Place};
 use crate::listener::Listener;
-use crate::peer::{Peer, Peers};
 use crate::service::Service;
 
 /// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,
@@ -26,8 +24,7 @@ pub(crate) fn run(
     service: Service,
     reload: impl Fn() -> anyhow::Result<Configuration>,
 ) -> anyhow::Result<()> {
-    // One thread for all sockets: what takes time is in the threads of the calls. More threads made
-    // it slower, since every request would wake one more of them.
+    // One thread for all that has to wait; what can be done at once is in the accepting threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_THREADS)
@@ -38,9 +35,7 @@ pub(crate) fn run(
     let result = runtime.block_on(accept(listener, &service, reload));
     // Calls that still run are those that did not return in time: nobody waits for them.
     runtime.shutdown_background();
-    if let Some(service) = Arc::into_inner(service) {
-        finalize(service);
-    }
+    finalize(service);
     result
 }
 
@@ -52,34 +47,22 @@ async fn accept(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let (listener, _own_socket_file) = listener.into_tokio()?;
+    let (listener, own_socket_file) = listener.into_parts();
     let (stop, stopping) = watch::channel(false);
     let calls = Arc::new(Calls::default());
-    let limits = Limits::default();
-    let mut peers = Peers::default();
+    let (sender, mut handed_over) = mpsc::unbounded_channel();
+    let acceptors = Acceptors::start(listener, service.clone(), calls.clone(), sender)?;
+    let mut late = tokio::time::interval(LATE_INTERVAL);
     let mut clients = JoinSet::new();
     let mut heartbeat = tokio::time::interval(heartbeat_interval());
     notify(&[NotifyState::Ready]);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    if let Some((peer, place)) = admit(&stream, &mut peers, &limits) {
-                        let (service, calls) = (service.clone(), calls.clone());
-                        let stopping = stopping.clone();
-                        clients.spawn(async move {
-                            connection::serve(stream, peer, service, calls, stopping).await;
-                            drop(place);
-                        });
-                    }
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely. It must not end the service, nor make
-                    // it spin until some client is done.
-                    log::warn!("cannot accept a client: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            Some(client) = handed_over.recv() => {
+                let (service, calls) = (service.clone(), calls.clone());
+                clients.spawn(connection::serve(client, service, calls, stopping.clone()));
+            }
+            _ = late.tick() => calls.tell_late(),
             Some(_) = clients.join_next() => {}
             _ = heartbeat.tick() => beat(service, &calls),
             _ = hangup.recv() => reconfigure(service, &reload),
@@ -89,34 +72,19 @@ async fn accept(
     }
     log::info!("stopping");
     notify(&[NotifyState::Stopping]);
-    drop(listener);
+    drop(own_socket_file);
     stop.send_replace(true);
     let finished = timeout(STOP_LIMIT, async {
         while clients.join_next().await.is_some() {}
+        // Those threads can't be asked to tell: it is they who do without the event loop.
+        while acceptors.are_busy() {
+            sleep(BUSY_PAUSE).await;
+        }
     });
     if finished.await.is_err() {
-        log::warn!(
-            "gave up {} requests that the token did not finish",
-            clients.len()
-        );
+        log::warn!("gave up requests that the token did not finish");
     }
     Ok(())
-}
-
-/// Who it is, and a place for the connection; none closes it.
-fn admit(stream: &UnixStream, peers: &mut Peers, limits: &Limits) -> Option<(Peer, Place)> {
-    let peer = match peers.identify(stream) {
-        Ok(peer) => peer,
-        Err(error) => {
-            log::warn!("a client without credentials: {error}");
-            return None;
-        }
-    };
-    let place = limits.admit(peer.uid);
-    if place.is_none() {
-        log::warn!("{peer}: too many connections");
-    }
-    Some((peer, place?))
 }
 
 /// Tells systemd how it goes, and that it goes on, unless a call hangs for good.
@@ -149,7 +117,7 @@ fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configura
 }
 
 /// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.
-fn finalize(service: Service) {
+fn finalize(service: Arc<Service>) {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         service.finalize();
@@ -171,8 +139,9 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
-/// After a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How exact the time limit of a call is.
+const LATE_INTERVAL: Duration = Duration::from_secs(2);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// A call that takes longer than any key generation never returns.
 const HUNG: Duration = Duration::from_secs(180);

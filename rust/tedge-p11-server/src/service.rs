@@ -153,7 +153,7 @@ impl Service {
     }
 
     /// Ends the use of the module.
-    pub(crate) fn finalize(self) {
+    pub(crate) fn finalize(&self) {
         self.module.finalize();
     }
 

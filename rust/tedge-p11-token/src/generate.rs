@@ -225,8 +225,10 @@ const PRIVATE_USES: &[Attribute] = &[
 ];
 
 /// What a sign-only key can't do besides: the public key and the private key.
-const SIGN_ONLY: (&[Attribute], &[Attribute]) =
-    (&[Attribute::Encrypt(false)], &[Attribute::Decrypt(false)]);
+const SIGN_ONLY: (&[Attribute], &[Attribute]) = (
+    &[Attribute::Encrypt(false), Attribute::VerifyRecover(false)],
+    &[Attribute::Decrypt(false), Attribute::SignRecover(false)],
+);
 
 /// As many bytes as the SHA-1 of a public key, which other tools use for an id.
 const RANDOM_ID_LEN: u32 = 20;

@@ -122,12 +122,17 @@ impl Module {
             .map(|info| (info.uri, info.public_key))
     }
 
-    /// Ends the use of the module (`C_Finalize`).
-    pub fn finalize(self) {
+    /// Ends the use of the module (`C_Finalize`) for good: what begins afterwards never ends. Does nothing
+    /// while some call does not return.
+    pub fn finalize(&self) {
+        let Some(alone) = self.usage.alone(ALONE_LIMIT) else {
+            return;
+        };
+        std::mem::forget(alone);
         for token in self.kept_tokens().values() {
             token.reset();
         }
-        if let Err(error) = self.pkcs11.finalize() {
+        if let Err(error) = self.pkcs11.clone().finalize() {
             log::debug!("C_Finalize: {error}");
         }
     }

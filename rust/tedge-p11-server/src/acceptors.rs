@@ -1,0 +1,267 @@
+//! The threads that accept clients, and answer at once what is there to be answered.
+//!
+//! A signature in software takes 60 us, and waking a thread about as long, so what decides is how many
+//! threads wake for a request. Measured with one client on SoftHSM2 and two cores, as shares of C_Sign
+//! in one process: an event loop that hands each call to another thread reached about 30 %, this about
+//! 50 % (`make bench`). Here the
+//! thread that accepts a client reads its request and calls the module itself. What it can't do at once
+//! goes to the event loop: a client that is slow to send, a token with too many calls, and everything
+//! while it is the last thread that accepts.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tedge_p11_protocol::{Decoder, Request};
+use tokio::sync::mpsc::UnboundedSender;
+use zeroize::Zeroizing;
+
+use crate::calls::{Calls, LANE_WIDTH};
+use crate::connection::{Client, Next};
+use crate::limits::{Limits, Place};
+use crate::peer::{Peer, Peers};
+use crate::service::Service;
+
+/// What the accepting threads share.
+#[derive(Debug)]
+pub(crate) struct Acceptors {
+    listener: UnixListener,
+    service: Arc<Service>,
+    calls: Arc<Calls>,
+    limits: Limits,
+    peers: Mutex<Peers>,
+    event_loop: UnboundedSender<Client>,
+    /// Threads that wait for a client.
+    waiting: AtomicUsize,
+    /// Threads that answer one.
+    busy: AtomicUsize,
+    calls_here: Mutex<CallsHere>,
+    call_ended: Condvar,
+    last_complaint: Mutex<Option<Instant>>,
+}
+
+impl Acceptors {
+    /// Starts the threads. They live as long as the process.
+    pub(crate) fn start(
+        listener: UnixListener,
+        service: Arc<Service>,
+        calls: Arc<Calls>,
+        event_loop: UnboundedSender<Client>,
+    ) -> io::Result<Arc<Self>> {
+        listener.set_nonblocking(false)?;
+        let acceptors = Arc::new(Self {
+            listener,
+            service,
+            calls,
+            limits: Limits::default(),
+            peers: Mutex::default(),
+            event_loop,
+            waiting: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            calls_here: Mutex::new(CallsHere {
+                running: 0,
+                last_end: Instant::now(),
+            }),
+            call_ended: Condvar::new(),
+            last_complaint: Mutex::default(),
+        });
+        for _ in 0..THREADS {
+            let acceptors = acceptors.clone();
+            std::thread::Builder::new()
+                .name("accept".to_owned())
+                .stack_size(STACK_SIZE)
+                .spawn(move || acceptors.run())?;
+        }
+        Ok(acceptors)
+    }
+
+    /// Whether some thread is answering a client.
+    pub(crate) fn are_busy(&self) -> bool {
+        self.busy.load(SeqCst) > 0
+    }
+
+    fn run(&self) {
+        loop {
+            self.waiting.fetch_add(1, SeqCst);
+            self.wait_while_calls_are_quick();
+            let accepted = self.listener.accept();
+            let others = self.waiting.fetch_sub(1, SeqCst) - 1;
+            match accepted {
+                Ok((stream, _)) => {
+                    self.busy.fetch_add(1, SeqCst);
+                    self.welcome(stream, others);
+                    self.busy.fetch_sub(1, SeqCst);
+                }
+                Err(error) => {
+                    self.complain(&error);
+                    std::thread::sleep(ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// `others` is how many other threads wait for clients.
+    fn welcome(&self, stream: UnixStream, others: usize) {
+        let Some((peer, place)) = self.admit(&stream) else {
+            return;
+        };
+        let mut decoder = Decoder::for_request();
+        let next = match read(&stream, &mut decoder) {
+            Read::Request(request) => self.answer(&stream, &peer, request, others),
+            Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
+            Read::Slow => Some(Next::Read(decoder)),
+            Read::Gone => None,
+        };
+        if let Some(next) = next {
+            // Fails only while the process ends.
+            let _ = self.event_loop.send(Client {
+                stream,
+                peer,
+                place,
+                next,
+            });
+        }
+    }
+
+    /// Answers, or tells what is left to do.
+    fn answer(
+        &self,
+        stream: &UnixStream,
+        peer: &Peer,
+        request: Request,
+        others: usize,
+    ) -> Option<Next> {
+        let response = if let Some(response) = Service::answer_at_once(&request) {
+            response
+        } else {
+            let lane = self.service.lane(&request);
+            let limit = Service::time_limit(&request);
+            // Somebody must be left to accept, whatever becomes of this call.
+            let turn = (others > 0).then(|| self.calls.turn(&lane)).flatten();
+            let Some(turn) = turn else {
+                return Some(Next::Answer(request));
+            };
+            let running = self.calls.begin(stream, limit);
+            self.calls_here().running += 1;
+            let response = self.service.answer(peer, request);
+            drop(turn);
+            let mut here = self.calls_here();
+            here.running -= 1;
+            here.last_end = Instant::now();
+            drop(here);
+            self.call_ended.notify_one();
+            if !running.end() {
+                // Too late: the client has been told.
+                return None;
+            }
+            response
+        };
+        let frame = response.encode();
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = send(stream, &frame, flags).unwrap_or(0);
+        if sent < frame.len() {
+            return Some(Next::Send(frame[sent..].to_vec()));
+        }
+        let _ = shutdown(stream, Shutdown::Both);
+        None
+    }
+
+    /// With as many calls running as a token takes, one more client could only be handed over. As long
+    /// as calls end quickly it waits no longer in the socket's queue, and costs less.
+    fn wait_while_calls_are_quick(&self) {
+        let mut here = self.calls_here();
+        while here.running >= LANE_WIDTH && here.last_end.elapsed() < QUICK {
+            here = self
+                .call_ended
+                .wait_timeout(here, QUICK)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn calls_here(&self) -> MutexGuard<'_, CallsHere> {
+        self.calls_here
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who it is, and a place for the connection; none closes it.
+    fn admit(&self, stream: &UnixStream) -> Option<(Peer, Place)> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = match peers.identify(stream) {
+            Ok(peer) => peer,
+            Err(error) => {
+                log::warn!("a client without credentials: {error}");
+                return None;
+            }
+        };
+        drop(peers);
+        let place = self.limits.admit(peer.uid);
+        if place.is_none() {
+            log::warn!("{peer}: too many connections");
+        }
+        Some((peer, place?))
+    }
+
+    /// Out of file descriptors, most likely. It must not end the service, nor fill the journal.
+    fn complain(&self, error: &io::Error) {
+        let mut last = self
+            .last_complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() > COMPLAINT_PAUSE) {
+            *last = Some(Instant::now());
+            log::warn!("cannot accept a client: {error}");
+        }
+    }
+}
+
+/// Calls on the module that these threads make themselves.
+#[derive(Debug)]
+struct CallsHere {
+    running: usize,
+    last_end: Instant,
+}
+
+enum Read {
+    Request(Request),
+    Wrong(tedge_p11_protocol::DecodeError),
+    /// It goes on, or has not begun.
+    Slow,
+    Gone,
+}
+
+/// Waits for a moment: the client has connected and is just about to send.
+fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> Read {
+    if set_socket_timeout(stream, Timeout::Recv, Some(MOMENT)).is_err() {
+        return Read::Slow;
+    }
+    // A request may hold a PIN.
+    let mut chunk = Zeroizing::new([0; 4096]);
+    match recv(stream, &mut chunk[..], RecvFlags::empty()) {
+        Ok((0, _)) => Read::Gone,
+        Ok((len, _)) => match decoder.push(&chunk[..len]) {
+            Ok(Some(request)) => Read::Request(request),
+            Ok(None) => Read::Slow,
+            Err(error) => Read::Wrong(error),
+        },
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Read::Slow,
+        Err(_) => Read::Gone,
+    }
+}
+
+/// Two more than a lane has places, so that a token which hangs leaves one to answer and one to accept.
+const THREADS: usize = LANE_WIDTH + 2;
+/// Between the ends of two calls: longer than a signature in software, shorter than one in a TPM.
+const QUICK: Duration = Duration::from_millis(2);
+const STACK_SIZE: usize = 512 * 1024;
+/// For a client that has just connected to send its request.
+const MOMENT: Duration = Duration::from_millis(5);
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
