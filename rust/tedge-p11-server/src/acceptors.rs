@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -40,8 +40,8 @@ pub(crate) struct Acceptors {
     waiting: AtomicUsize,
     /// Threads that answer one.
     busy: AtomicUsize,
-    calls_here: Mutex<CallsHere>,
-    call_ended: Condvar,
+    /// Of a call that one of the threads has made.
+    last_end: Mutex<Instant>,
     last_complaint: Mutex<Option<Instant>>,
 }
 
@@ -63,19 +63,15 @@ impl Acceptors {
             event_loop,
             waiting: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
-            calls_here: Mutex::new(CallsHere {
-                running: 0,
-                last_end: Instant::now(),
-            }),
-            call_ended: Condvar::new(),
+            last_end: Mutex::new(Instant::now()),
             last_complaint: Mutex::default(),
         });
-        for _ in 0..THREADS {
+        for number in 0..THREADS {
             let acceptors = acceptors.clone();
             std::thread::Builder::new()
                 .name("accept".to_owned())
                 .stack_size(STACK_SIZE)
-                .spawn(move || acceptors.run())?;
+                .spawn(move || acceptors.run(number >= LANE_WIDTH))?;
         }
         Ok(acceptors)
     }
@@ -85,10 +81,13 @@ impl Acceptors {
         self.busy.load(SeqCst) > 0
     }
 
-    fn run(&self) {
+    /// Spare threads are for the clients that the others can't take.
+    fn run(&self, spare: bool) {
         loop {
             self.waiting.fetch_add(1, SeqCst);
-            self.wait_while_calls_are_quick();
+            if spare {
+                self.wait_while_calls_are_quick();
+            }
             let accepted = self.listener.accept();
             let others = self.waiting.fetch_sub(1, SeqCst) - 1;
             match accepted {
@@ -147,14 +146,9 @@ impl Acceptors {
                 return Some(Next::Answer(request));
             };
             let running = self.calls.begin(stream, limit);
-            self.calls_here().running += 1;
             let response = self.service.answer(peer, request);
             drop(turn);
-            let mut here = self.calls_here();
-            here.running -= 1;
-            here.last_end = Instant::now();
-            drop(here);
-            self.call_ended.notify_one();
+            self.note_end();
             if !running.end() {
                 // Too late: the client has been told.
                 return None;
@@ -171,23 +165,21 @@ impl Acceptors {
         None
     }
 
-    /// With as many calls running as a token takes, one more client could only be handed over. As long
-    /// as calls end quickly it waits no longer in the socket's queue, and costs less.
+    /// Notes the end of a call that a thread here has made.
+    fn note_end(&self) {
+        *self.last_end() = Instant::now();
+    }
+
+    /// While calls end quickly, the threads that make them take the next client from the socket's queue
+    /// themselves; one more thread could only hand clients over, which costs more.
     fn wait_while_calls_are_quick(&self) {
-        let mut here = self.calls_here();
-        while here.running >= LANE_WIDTH && here.last_end.elapsed() < QUICK {
-            here = self
-                .call_ended
-                .wait_timeout(here, QUICK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        while self.last_end().elapsed() < QUICK {
+            std::thread::sleep(QUICK);
         }
     }
 
-    fn calls_here(&self) -> MutexGuard<'_, CallsHere> {
-        self.calls_here
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn last_end(&self) -> MutexGuard<'_, Instant> {
+        self.last_end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who it is, and a place for the connection; none closes it.
@@ -219,13 +211,6 @@ impl Acceptors {
             log::warn!("cannot accept a client: {error}");
         }
     }
-}
-
-/// Calls on the module that these threads make themselves.
-#[derive(Debug)]
-struct CallsHere {
-    running: usize,
-    last_end: Instant,
 }
 
 enum Read {
