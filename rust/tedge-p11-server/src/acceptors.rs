@@ -3,10 +3,9 @@
 //! A signature in software takes 60 us, and waking a thread about as long, so what decides is how many
 //! threads wake for a request. Measured with one client on SoftHSM2 and two cores, as shares of C_Sign
 //! in one process: an event loop that hands each call to another thread reached about 30 %, this about
-//! 50 % (`make bench`). Here the
-//! thread that accepts a client reads its request and calls the module itself. What it can't do at once
-//! goes to the event loop: a client that is slow to send, a token with too many calls, and everything
-//! while it is the last thread that accepts.
+//! 50 % (`make bench`). Here the thread that accepts a client reads its request and calls the module
+//! itself. What it can't do at once goes to the event loop: a client that is slow to send, a token with
+//! too many calls, and everything while it is the last thread that accepts.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -148,7 +147,7 @@ impl Acceptors {
             let running = self.calls.begin(stream, limit);
             let response = self.service.answer(peer, request);
             drop(turn);
-            self.note_end();
+            *self.last_end() = Instant::now();
             if !running.end() {
                 // Too late: the client has been told.
                 return None;
@@ -163,11 +162,6 @@ impl Acceptors {
         }
         let _ = shutdown(stream, Shutdown::Both);
         None
-    }
-
-    /// Notes the end of a call that a thread here has made.
-    fn note_end(&self) {
-        *self.last_end() = Instant::now();
     }
 
     /// While calls end quickly, the threads that make them take the next client from the socket's queue

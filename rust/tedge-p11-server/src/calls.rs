@@ -23,14 +23,9 @@ pub(crate) struct Calls {
     running: Arc<Mutex<Running>>,
 }
 
-/// Why a call has no result.
+/// A call did not return in time, or did not get its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The lane is full.
-    Busy,
-    /// It did not return in time, or did not get its turn.
-    Late,
-}
+pub(crate) struct Late;
 
 #[derive(Debug, Default)]
 struct Running {
@@ -53,17 +48,11 @@ impl Calls {
         lane: &str,
         limit: Duration,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, Late> {
         let deadline = tokio::time::Instant::now() + limit;
-        let lane = self.lane(lane);
-        let turn = match lane.clone().try_acquire_owned() {
-            Ok(turn) => turn,
-            Err(_) => match timeout_at(deadline, lane.acquire_owned()).await {
-                Ok(Ok(turn)) => turn,
-                // Lanes are never closed.
-                Ok(Err(_)) => return Err(Refused::Busy),
-                Err(_) => return Err(Refused::Late),
-            },
+        // The inner failure can't be: lanes are never closed.
+        let Ok(Ok(turn)) = timeout_at(deadline, self.lane(lane).acquire_owned()).await else {
+            return Err(Late);
         };
         let running = self.running.clone();
         let mut call = tokio::task::spawn_blocking(move || {
@@ -74,11 +63,11 @@ impl Calls {
         });
         tokio::select! {
             // A panic ends the process before it gets here.
-            result = &mut call => result.map_err(|_| Refused::Late),
+            result = &mut call => result.map_err(|_| Late),
             () = sleep_until(deadline) => {
                 // If no thread has taken it up yet, none must do so for a client that is gone.
                 call.abort();
-                Err(Refused::Late)
+                Err(Late)
             }
         }
     }
@@ -136,7 +125,8 @@ impl Calls {
 #[derive(Debug)]
 pub(crate) struct Mark {
     running: Arc<Mutex<Running>>,
-    number: u64,
+    /// None once it has ended.
+    number: Option<u64>,
 }
 
 impl Mark {
@@ -147,19 +137,27 @@ impl Mark {
         let since = Instant::now();
         list.calls.insert(number, Call { since, client });
         drop(list);
-        Self { running, number }
+        Self {
+            running,
+            number: Some(number),
+        }
     }
 
     /// The call has returned. Tells whether its client still waits for the answer.
-    pub(crate) fn end(self) -> bool {
-        let call = lock(&self.running).calls.remove(&self.number);
-        call.is_some_and(|call| call.client.is_some() || call.since.elapsed() < NO_CLIENT)
+    pub(crate) fn end(mut self) -> bool {
+        self.remove()
+            .is_some_and(|call| call.client.is_some() || call.since.elapsed() < NO_CLIENT)
+    }
+
+    fn remove(&mut self) -> Option<Call> {
+        let number = self.number.take()?;
+        lock(&self.running).calls.remove(&number)
     }
 }
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        lock(&self.running).calls.remove(&self.number);
+        self.remove();
     }
 }
 
@@ -205,7 +203,7 @@ mod tests {
                 })
                 .collect();
             for call in hung {
-                assert_eq!(call.await.unwrap(), Err(Refused::Late));
+                assert_eq!(call.await.unwrap(), Err(Late));
             }
             let other = calls.run("other", Duration::from_secs(60), || 7).await;
             assert_eq!(other, Ok(7));

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::calls::{Calls, Refused};
+use crate::calls::{Calls, Late};
 use crate::limits::Place;
 use crate::peer::Peer;
 use crate::service::Service;
@@ -127,10 +127,7 @@ async fn answer(request: Request, peer: &Peer, service: Arc<Service>, calls: &Ca
     let call = calls.run(&lane, limit, move || service.answer(&client, request));
     match call.await {
         Ok(response) => response,
-        Err(Refused::Busy) => {
-            Response::Error("too many requests are waiting for this token".to_owned())
-        }
-        Err(Refused::Late) => {
+        Err(Late) => {
             let message = late(limit);
             log::warn!("{peer}: {message}");
             Response::Error(message)

@@ -1,4 +1,4 @@
-//! Accepts clients until told to stop.
+//! Serves clients until told to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,14 +32,14 @@ pub(crate) fn run(
         .build()
         .context("cannot start the runtime")?;
     let service = Arc::new(service);
-    let result = runtime.block_on(accept(listener, &service, reload));
+    let result = runtime.block_on(serve(listener, &service, reload));
     // Calls that still run are those that did not return in time: nobody waits for them.
     runtime.shutdown_background();
     finalize(service);
     result
 }
 
-async fn accept(
+async fn serve(
     listener: Listener,
     service: &Arc<Service>,
     reload: impl Fn() -> anyhow::Result<Configuration>,

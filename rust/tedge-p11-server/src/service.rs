@@ -1,6 +1,6 @@
 //! From a request to a call on the module, and back to a response, within policy and configuration.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -320,7 +320,6 @@ impl Handler<'_> {
     ) -> Result<Response, Failure> {
         let target = self.target(uri, pin)?;
         let seen = RefCell::new(record);
-        let refused = Cell::new(false);
         let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
             let mut record = seen.borrow_mut();
             record.key = Some(key.clone());
@@ -330,21 +329,12 @@ impl Handler<'_> {
                 record.purpose = Some(recognized);
                 recognized
             });
-            decision.map_err(|refusal| {
-                refused.set(true);
-                refusal.to_string()
-            })
+            decision.map_err(|refusal| refusal.to_string())
         };
         let signature = self
             .module
-            .sign(target.key(), target.pin(), scheme, message, &check);
-        match signature {
-            Ok(signature) => Ok(Response::Signature(signature.into())),
-            Err(error) => Err(Failure {
-                refused: refused.get(),
-                ..error.into()
-            }),
-        }
+            .sign(target.key(), target.pin(), scheme, message, &check)?;
+        Ok(Response::Signature(signature.into()))
     }
 
     fn create_key(
@@ -380,10 +370,8 @@ impl Handler<'_> {
         let mut tokens = self.module.tokens()?.into_iter();
         let same_label = |token: &TokenInfo| token.initialized && token.label == r.label;
         if let Some(token) = tokens.find(same_label).filter(|t| t.user_pin_initialized) {
-            self.check(Operation::InitToken)(&token.uri).map_err(|message| Failure {
-                refused: true,
-                ..Failure::new(message)
-            })?;
+            self.policy()
+                .check_key(self.peer, Operation::InitToken, &token.uri)?;
             record.key = Some(token.uri.clone());
             return Ok(Response::InitToken(token.uri.to_string()));
         }
