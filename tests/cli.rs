@@ -17,12 +17,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { commissioning connecting mistakes }
+cases! { commissioning connecting mistakes status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 3, "add it to cases! above");
+    assert_eq!(sessions.count(), 4, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -82,6 +82,13 @@ fn run(name: &str) {
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
         ("[SLOT]", r"slot (?<redacted>[0-9]{4,})"),
         ("[TIME]", r"(?<redacted>[0-9]+\.[0-9] ms)"),
+        ("[AGE]", r"(?:up |last error  )(?<redacted>[0-9]+ s)"),
+        ("[US]", r#""(?:p50|p90|p99|max)": (?<redacted>[0-9]+)"#),
+        (
+            "[N]",
+            r#"(?:now         |connections": )(?<redacted>[0-9]+)"#,
+        ),
+        ("[S]", r#"_s": (?<redacted>[0-9]+)"#),
     ] {
         redactions
             .insert(name, regex::Regex::new(pattern).unwrap())

@@ -247,6 +247,67 @@ fn a_user_cannot_take_every_place() {
     drop(silent);
 }
 
+/// A user that floods the signer gets errors; others are served, and the journal is not filled.
+#[test]
+fn a_user_that_sends_too_fast_is_throttled() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let policy = "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\npurposes = [\"any\"]\n\
+                  [limits]\nrequests-per-second = 50\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let key = signer.key(&uri);
+    let started = std::time::Instant::now();
+    let (mut signed, mut throttled) = (0, 0);
+    while throttled < 2000 {
+        match key.sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x") {
+            Ok(_) => signed += 1,
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("may send 50 requests a second"), "{error}");
+                throttled += 1;
+            }
+        }
+    }
+    succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    let seconds = started.elapsed().as_secs() + 2;
+    assert!(signed <= 50 * seconds, "{signed} in {seconds} s");
+    let log = signer.log();
+    let lines = log.lines().filter(|line| line.contains("uid 0"));
+    let lines = u64::try_from(lines.count()).unwrap();
+    assert!(lines <= 110 * seconds, "{lines} lines in {seconds} s");
+    // What has no line of its own is counted.
+    let counted = || -> u64 {
+        let log = signer.log();
+        let counts = log.lines().filter_map(|line| {
+            let (count, _) = line.split_once(" more requests of uid 0")?;
+            count.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        let single = log.lines().filter(|line| {
+            line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
+        });
+        counts.sum::<u64>() + u64::try_from(single.count()).unwrap()
+    };
+    let sent = signed + 2000;
+    while counted() < sent {
+        std::thread::yield_now();
+    }
+    // A second later, all is as before.
+    while key
+        .sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x")
+        .is_err()
+    {
+        std::thread::yield_now();
+    }
+    let status = signer.client().status();
+    if let Ok(status) = status {
+        assert!(status.throttled >= 2000, "{status:?}");
+    }
+}
+
 /// The content of a DER element.
 fn content(der: &[u8]) -> &[u8] {
     &der[header_len(der)..]

@@ -155,6 +155,46 @@ fn a_call_that_hangs_disturbs_no_other_token() {
     heals(&device);
 }
 
+/// How the signer is can be asked while nothing else works.
+#[test]
+fn status_tells_what_is_wrong_while_every_token_hangs() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    for _ in 0..10 {
+        sign(&key).unwrap();
+    }
+    let status = faulty.signer.client().status().unwrap();
+    assert_eq!((status.signatures, status.failed), (10, 0), "{status:?}");
+    assert!(status.latency.p50 > 0 && status.latency.max >= status.latency.p99);
+    assert_eq!(status.calls, 0);
+    let said = support::succeed(faulty.signer.tedge_hsm().arg("status"));
+    assert!(said.contains("10 signatures"), "{said}");
+
+    faulty.rules("C_SignInit slot=device return CKR_DEVICE_ERROR");
+    sign(&key).unwrap_err();
+    let output = faulty.signer.tedge_hsm().arg("status").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("CKR_DEVICE_ERROR"), "{said}");
+
+    faulty.rules("* hang");
+    let impatient = faulty.signer.client().with_limits(TimeLimits {
+        connect: Duration::from_secs(30),
+        read: Duration::from_millis(300),
+        write: Duration::from_secs(30),
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| impatient.tokens().unwrap_err());
+        }
+    });
+    let status = faulty.signer.client().status().unwrap();
+    assert!(status.calls > 0 && status.longest_call > 0, "{status:?}");
+    assert!(status.last_error.contains("CKR_DEVICE_ERROR"), "{status:?}");
+    faulty.rules("");
+    heals(&key);
+}
+
 /// The module crashes and the signer with it. Who restarts it is systemd; the client that was waiting
 /// asks again by itself.
 #[test]

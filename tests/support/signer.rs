@@ -20,6 +20,9 @@ pub const ALL_ALLOWED: &str = r#"
 [[rule]]
 operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin"]
 purposes = ["any"]
+
+[limits]
+requests-per-second = 1000000
 "#;
 
 /// A signer that said READY=1. It is ended when dropped.

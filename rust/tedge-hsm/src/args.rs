@@ -50,6 +50,8 @@ pub(crate) enum Command {
     CreateKey(CreateKey),
     /// List the tokens
     ListTokens,
+    /// Tell how the signer is: tokens, counters, how long signatures take
+    Status(crate::command::status::Args),
     /// List the keys on a token
     ListKeys(ListKeys),
     /// Make a certificate signing request that the key on the token signs

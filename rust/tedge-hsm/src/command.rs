@@ -2,6 +2,7 @@
 
 mod connect;
 mod csr;
+pub(crate) mod status;
 
 use std::io::Write as _;
 
@@ -12,12 +13,16 @@ use crate::store::Store;
 /// Runs the command that was asked for.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let place = &args.place;
+    if let Command::Status(args) = &args.command {
+        return status::run(place, args);
+    }
     let store = Store::open(place)?;
     match args.command {
         Command::Init(init) => init_token(&store, place, &init),
         Command::CreateKey(create) => create_key(&store, place, create),
         Command::ListTokens => list_tokens(&store),
         Command::ListKeys(list) => list_keys(&store, place, list),
+        Command::Status(_) => Ok(()), // has been run without a store
         Command::Csr(args) => csr::run(&store, place, args),
         Command::Connect(args) => connect::run(store, place, args),
     }

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use tedge_p11_protocol::{
     ChangePin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey, ExtensionRequest,
     ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec, ListKeys,
-    MAX_REQUEST_LEN, Pin, Request, Response, TokenEntry,
+    MAX_REQUEST_LEN, Pin, Request, Response, Status, TokenEntry,
 };
 
 use crate::error::Error;
@@ -77,6 +77,17 @@ impl Client {
         }
     }
 
+    /// How the signer is. Answered without a call on its module, so also while a token hangs.
+    pub fn status(&self) -> Result<Status, Error> {
+        if !self.knows_extension()? {
+            return Err(Error::NeedsExtension("tell how it is"));
+        }
+        match self.request(&Request::Extension(ExtensionRequest::Status))? {
+            Response::Extension(ExtensionResponse::Status(status)) => Ok(*status),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     /// All tokens, initialised or not.
     pub fn tokens(&self) -> Result<Vec<TokenEntry>, Error> {
         match self.request(&Request::ListTokens)? {
@@ -134,7 +145,9 @@ impl Client {
                 params: KeyPairParams { key, label, id },
                 pin: pin.cloned(),
             }),
-            None if !self.knows_extension()? => return Err(Error::NeedsExtension),
+            None if !self.knows_extension()? => {
+                return Err(Error::NeedsExtension("make a key of this type"));
+            }
             None => Request::Extension(ExtensionRequest::CreateKey(ExtensionCreateKey {
                 uri: Some(uri.to_owned()),
                 key: spec,

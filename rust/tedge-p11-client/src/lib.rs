@@ -28,7 +28,7 @@ pub use error::Error;
 pub use key::PrivateKey;
 pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
-    DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Pin, PinError, PinSource, PublicKey,
-    SignatureAlgorithm, SignatureScheme, TokenEntry, Uri, UriError,
+    DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, Pin, PinError, PinSource, PublicKey,
+    SignatureAlgorithm, SignatureScheme, Status, TokenEntry, TokenStatus, Uri, UriError,
 };
 pub use tls::{ClientCertResolver, TlsKey};

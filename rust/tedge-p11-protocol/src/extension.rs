@@ -18,6 +18,8 @@ pub enum ExtensionRequest {
     Sign(ExtensionSign),
     /// Make a key pair of any type, answered by [`ExtensionResponse::KeyInfo`].
     CreateKey(ExtensionCreateKey),
+    /// How the signer is, answered by [`ExtensionResponse::Status`] without asking the module.
+    Status,
 }
 
 /// An answer of this project's own.
@@ -27,6 +29,8 @@ pub enum ExtensionResponse {
     Hello,
     /// A key, described.
     KeyInfo(KeyInfo),
+    /// How the signer is.
+    Status(Box<Status>),
 }
 
 wire_struct! {
@@ -73,6 +77,64 @@ wire_struct! {
         /// What the key can sign with, in the order that a TLS 1.3 client prefers.
         schemes: Vec<SignatureScheme>,
     }
+
+    /// How a signer is, and what it has done since it started.
+    Status {
+        /// Version of the signer.
+        version: String,
+        /// Seconds since it started.
+        uptime: u64,
+        /// File of its PKCS#11 module.
+        module: String,
+        /// The tokens that it has used.
+        tokens: Vec<TokenStatus>,
+        /// Requests so far, but for those that no call on the module was needed for.
+        requests: u64,
+        /// Signatures among them.
+        signatures: u64,
+        /// Requests that failed.
+        failed: u64,
+        /// Requests that the policy refused.
+        refused: u64,
+        /// Requests that came too fast.
+        throttled: u64,
+        /// Connections now.
+        connections: u64,
+        /// Calls on the module that have not returned yet.
+        calls: u64,
+        /// Milliseconds since the oldest of them began.
+        longest_call: u64,
+        /// Time that signatures took.
+        latency: Latency,
+        /// What failed last; empty if nothing has.
+        last_error: String,
+        /// Seconds since then.
+        last_error_age: u64,
+        /// Why the configuration on disk is not the one in force; empty if it is.
+        reload_error: String,
+    }
+
+    /// A token that the signer has used.
+    TokenStatus {
+        /// RFC 7512 URI of the token.
+        uri: String,
+        /// What it fails with; empty if it works.
+        trouble: String,
+        /// Milliseconds until it is tried again.
+        pause: u64,
+    }
+
+    /// How the time that signatures took is distributed, in microseconds, each at most a quarter too long.
+    Latency {
+        /// Median.
+        p50: u64,
+        /// 90th percentile.
+        p90: u64,
+        /// 99th percentile.
+        p99: u64,
+        /// The longest.
+        max: u64,
+    }
 }
 
 /// Type and size of a key pair.
@@ -112,6 +174,7 @@ impl Wire for ExtensionRequest {
                 out.put_varint(3);
                 request.encode(out);
             }
+            Self::Status => out.put_varint(4),
         }
     }
 
@@ -121,6 +184,7 @@ impl Wire for ExtensionRequest {
             1 => Wire::decode(input).map(Self::KeyInfo),
             2 => Wire::decode(input).map(Self::Sign),
             3 => Wire::decode(input).map(Self::CreateKey),
+            4 => Ok(Self::Status),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -136,6 +200,10 @@ impl Wire for ExtensionResponse {
                 out.put_varint(1);
                 info.encode(out);
             }
+            Self::Status(status) => {
+                out.put_varint(2);
+                status.encode(out);
+            }
         }
     }
 
@@ -143,6 +211,7 @@ impl Wire for ExtensionResponse {
         match input.take_discriminant()? {
             0 => Ok(Self::Hello),
             1 => Wire::decode(input).map(Self::KeyInfo),
+            2 => Wire::decode(input).map(Box::new).map(Self::Status),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }

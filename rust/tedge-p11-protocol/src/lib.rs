@@ -16,7 +16,7 @@ pub use codec::DecodeError;
 pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use extension::{
     ExtensionCreateKey, ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfo,
-    KeyInfoRequest, KeySpec,
+    KeyInfoRequest, KeySpec, Latency, Status, TokenStatus,
 };
 pub use frame::{
     Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken,

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
-use crate::limits::{Limits, Place};
+use crate::limits::Place;
 use crate::peer::{Peer, Peers};
 use crate::service::Service;
 
@@ -32,7 +32,6 @@ pub(crate) struct Acceptors {
     listener: UnixListener,
     service: Arc<Service>,
     calls: Arc<Calls>,
-    limits: Limits,
     peers: Mutex<Peers>,
     event_loop: UnboundedSender<Client>,
     /// Threads that wait for a client.
@@ -57,7 +56,6 @@ impl Acceptors {
             listener,
             service,
             calls,
-            limits: Limits::default(),
             peers: Mutex::default(),
             event_loop,
             waiting: AtomicUsize::new(0),
@@ -110,7 +108,7 @@ impl Acceptors {
         };
         let mut decoder = Decoder::for_request();
         let next = match read(&stream, &mut decoder) {
-            Read::Request(request) => self.answer(&stream, &peer, request, others),
+            Read::Request(request) => self.answer(&stream, &peer, &place, request, others),
             Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
             Read::Slow => Some(Next::Read(decoder)),
             Read::Gone => None,
@@ -131,10 +129,14 @@ impl Acceptors {
         &self,
         stream: &UnixStream,
         peer: &Peer,
+        place: &Place,
         request: Request,
         others: usize,
     ) -> Option<Next> {
-        let response = if let Some(response) = Service::answer_at_once(&request) {
+        let at_once = self
+            .service
+            .answer_at_once(peer, place, &request, &self.calls);
+        let response = if let Some(response) = at_once {
             response
         } else {
             let lane = self.service.lane(&request);
@@ -187,11 +189,8 @@ impl Acceptors {
             }
         };
         drop(peers);
-        let place = self.limits.admit(peer.uid);
-        if place.is_none() {
-            log::warn!("{peer}: too many connections");
-        }
-        Some((peer, place?))
+        let place = self.service.admit(&peer)?;
+        Some((peer, place))
     }
 
     /// Out of file descriptors, most likely. It must not end the service, nor fill the journal.

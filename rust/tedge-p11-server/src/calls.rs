@@ -99,6 +99,11 @@ impl Calls {
         }
     }
 
+    /// How many calls are running.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.running).calls.len()
+    }
+
     /// How long the call has been running that runs longest.
     pub(crate) fn longest(&self) -> Duration {
         let running = lock(&self.running);

@@ -12,6 +12,7 @@ mod connection;
 mod counters;
 mod limits;
 mod listener;
+mod log_limit;
 mod logging;
 mod peer;
 mod policy;
@@ -57,7 +58,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
     log::info!("using {}", settings.module_path.display());
-    let service = Service::new(module, configuration(settings, policy));
+    let module_path = settings.module_path.clone();
+    let service = Service::new(module, module_path, configuration(settings, policy));
     server::run(listener, service, || {
         let settings = Settings::load(args, env)?;
         let policy = policy_file::load(&settings.policy_path)?;

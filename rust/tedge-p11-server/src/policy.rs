@@ -1,6 +1,7 @@
 //! Who may have what signed or changed. Decides on values only; the file is read in `policy_file`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use tedge_p11_protocol::Uri;
@@ -12,6 +13,8 @@ use crate::peer::Peer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
+    /// Requests that one user may send in a second.
+    pub(crate) requests_per_second: NonZeroU32,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
@@ -82,7 +85,10 @@ pub(crate) type Recognized = Result<Purpose, Unrecognized>;
 
 impl Policy {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self {
+            rules,
+            requests_per_second: REQUESTS_PER_SECOND,
+        }
     }
 
     /// Without a file: who may open the socket may sign, describe and list; only root and the group
@@ -99,7 +105,7 @@ impl Policy {
             rule(Who::User(0), &Operation::ALL),
         ];
         rules.extend(tedge_hsm.map(|group| rule(Who::Group(group), &Operation::ALL)));
-        Self { rules }
+        Self::new(rules)
     }
 
     /// Whether some rule lets the peer do this at all.
@@ -204,7 +210,7 @@ impl Operation {
     /// Those that change nothing on a token.
     pub(crate) const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sign => "sign",
             Self::Describe => "describe",
@@ -243,6 +249,9 @@ impl Default for Purposes {
         Self::Only(Purpose::ALL.to_vec())
     }
 }
+
+/// Far more than a device with a hardware token can make use of.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 fn what(recognized: &Recognized) -> String {
     match recognized {

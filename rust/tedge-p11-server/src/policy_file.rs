@@ -1,5 +1,6 @@
 //! tedge-p11-server.toml: the policy as an operator writes it.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use nix::unistd::{Group, User};
@@ -85,6 +86,14 @@ impl Names for UserDatabase {
 struct File {
     #[serde(default)]
     rule: Vec<FileRule>,
+    #[serde(default)]
+    limits: FileLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileLimits {
+    requests_per_second: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +124,11 @@ pub(crate) fn parse(text: &str, path: &str, names: &impl Names) -> Result<Policy
             message,
         })
     });
-    Ok(Policy::new(rules.collect::<Result<_, _>>()?))
+    let mut policy = Policy::new(rules.collect::<Result<_, _>>()?);
+    if let Some(limit) = file.limits.requests_per_second {
+        policy.requests_per_second = limit;
+    }
+    Ok(policy)
 }
 
 impl FileRule {
@@ -229,6 +242,9 @@ mod tests {
             },
         ]);
         assert_eq!(parse(text, "file", &Table).unwrap(), expected);
+        let text = "[limits]\nrequests-per-second = 7";
+        let limited = parse(text, "file", &Table).unwrap();
+        assert_eq!(limited.requests_per_second.get(), 7);
     }
 
     #[test]
@@ -239,6 +255,10 @@ mod tests {
                 "file, line 2: unknown field `usr`",
             ),
             ("rules = 1", "file, line 1: unknown field `rules`"),
+            (
+                "[limits]\nrequests-per-second = 0",
+                "file, line 2: invalid value: integer `0`",
+            ),
             (
                 "[[rule]]\noperations = [\"sing\"]",
                 "file, rule 1: \"sing\" is no operation",

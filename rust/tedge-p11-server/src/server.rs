@@ -62,7 +62,10 @@ async fn serve(
                 let (service, calls) = (service.clone(), calls.clone());
                 clients.spawn(connection::serve(client, service, calls, stopping.clone()));
             }
-            _ = late.tick() => calls.tell_late(),
+            _ = late.tick() => {
+                calls.tell_late();
+                service.flush_log();
+            }
             Some(_) = clients.join_next() => {}
             _ = heartbeat.tick() => beat(service, &calls),
             _ = hangup.recv() => reconfigure(service, &reload),

@@ -1,9 +1,12 @@
 //! From a request to a call on the module, and back to a response, within policy and configuration.
 
+mod status;
+
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
@@ -14,8 +17,11 @@ use tedge_p11_protocol::{
 use tedge_p11_purpose::recognize;
 use tedge_p11_token::{Error, KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, TokenInfo};
 
+use crate::calls::Calls;
 use crate::configuration::{Configuration, Target};
 use crate::counters::Counters;
+use crate::limits::{Limits, Place};
+use crate::log_limit::LogLimit;
 use crate::peer::Peer;
 use crate::policy::{Operation, Policy, Refusal};
 use crate::record::Record;
@@ -24,31 +30,86 @@ use crate::record::Record;
 #[derive(Debug)]
 pub(crate) struct Service {
     module: Module,
+    module_path: PathBuf,
     configuration: RwLock<Arc<Configuration>>,
     /// Why the last attempt to read the configuration again failed, if it did.
     reload_error: Mutex<Option<String>>,
     counters: Counters,
+    log_limit: LogLimit,
+    limits: Limits,
+    started: Instant,
 }
 
 impl Service {
-    pub(crate) fn new(module: Module, configuration: Configuration) -> Self {
+    /// `module_path` is where the module was loaded from.
+    pub(crate) fn new(module: Module, module_path: PathBuf, configuration: Configuration) -> Self {
         Self {
             module,
+            module_path,
             configuration: RwLock::new(Arc::new(configuration)),
             reload_error: Mutex::default(),
             counters: Counters::default(),
+            log_limit: LogLimit::default(),
+            limits: Limits::default(),
+            started: Instant::now(),
         }
     }
 
-    /// The answer to a request that concerns no token.
-    pub(crate) fn answer_at_once(request: &Request) -> Option<Response> {
+    /// A place for one more connection of `peer`, if it may have one.
+    pub(crate) fn admit(&self, peer: &Peer) -> Option<Place> {
+        let rate = self.configuration().policy().requests_per_second;
+        let place = self.limits.admit(peer.uid, rate);
+        if place.is_none() {
+            self.complain(peer, "too many connections");
+        }
+        place
+    }
+
+    /// The answer to a request that needs no call on the module: when all calls hang, this still works.
+    pub(crate) fn answer_at_once(
+        &self,
+        peer: &Peer,
+        place: &Place,
+        request: &Request,
+        calls: &Calls,
+    ) -> Option<Response> {
+        if place.too_fast {
+            self.counters.throttled.fetch_add(1, Relaxed);
+            let rate = self.configuration().policy().requests_per_second;
+            let message = format!(
+                "user {} may send {rate} requests a second, and has sent more; try again in a second",
+                peer.uid
+            );
+            self.complain(peer, &message);
+            return Some(Response::Error(message));
+        }
         match request {
             Request::Ping => Some(Response::Pong),
             Request::Extension(ExtensionRequest::Hello) => {
                 Some(Response::Extension(ExtensionResponse::Hello))
             }
+            Request::Extension(ExtensionRequest::Status) => Some(self.answer_status(peer, calls)),
             _ => None,
         }
+    }
+
+    /// Logs what is wrong with a client's connection.
+    pub(crate) fn complain(&self, peer: &Peer, what: &str) {
+        if self.log_limit.allows(peer.uid, "connection", "refused") {
+            log::warn!(PEER_UID = peer.uid, PEER_PID = peer.pid; "{peer}: {what}");
+        }
+    }
+
+    /// Logs what was counted only, of seconds that are over.
+    pub(crate) fn flush_log(&self) {
+        self.log_limit.flush();
+    }
+
+    fn reload_error(&self) -> Option<String> {
+        self.reload_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Answers one request of `peer`, and logs it. Blocks for as long as the token takes.
@@ -62,8 +123,9 @@ impl Service {
             peer,
         };
         let result = handler.handle(request, &mut record);
-        record.log(&result);
-        self.counters.count(operation, result.as_ref().err());
+        self.counters
+            .count(operation, record.elapsed(), result.as_ref().err());
+        record.log(&result, &self.log_limit);
         match result {
             Ok((response, changed_pin)) => {
                 if let Some(pin) = changed_pin {
@@ -101,7 +163,9 @@ impl Service {
             Request::Ping
             | Request::TokensUris
             | Request::ListTokens
-            | Request::Extension(ExtensionRequest::Hello) => return String::new(),
+            | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
+                return String::new();
+            }
         };
         // A URI that is wrong gets its error behind the others.
         let target = self.configuration().target(uri, None);
@@ -116,32 +180,6 @@ impl Service {
             Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
             _ => Duration::from_secs(25),
         }
-    }
-
-    /// One line on how it goes.
-    pub(crate) fn status(&self) -> String {
-        let counters = &self.counters;
-        let last = counters.last_error();
-        let reload_error = self
-            .reload_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let reload = reload_error.map_or_else(String::new, |error| {
-            format!("the old configuration is in force: {error}; ")
-        });
-        format!(
-            "{reload}{} requests, {} signatures, {} failed, {} refused{}{last}",
-            counters.requests.load(Relaxed),
-            counters.signatures.load(Relaxed),
-            counters.failed.load(Relaxed),
-            counters.refused.load(Relaxed),
-            if last.is_empty() {
-                ""
-            } else {
-                "; last failure: "
-            },
-        )
     }
 
     /// Remembers how reading the configuration again went, for the status.
@@ -286,7 +324,9 @@ impl Handler<'_> {
         record: &mut Record,
     ) -> Result<Response, Failure> {
         match request {
-            ExtensionRequest::Hello => Ok(Response::Extension(ExtensionResponse::Hello)),
+            ExtensionRequest::Hello | ExtensionRequest::Status => Err(Failure::new(
+                "this is answered without a call on the module",
+            )),
             ExtensionRequest::KeyInfo(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
                 let key = self.module.key_info(target.key(), target.pin())?;
@@ -436,7 +476,9 @@ impl Handler<'_> {
 /// What a request does, as the policy sees it; none for what is open to all.
 fn operation(request: &Request) -> Option<Operation> {
     Some(match request {
-        Request::Ping | Request::Extension(ExtensionRequest::Hello) => return None,
+        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
+            return None;
+        }
         Request::Sign(_)
         | Request::SignWithScheme(_)
         | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,

@@ -25,4 +25,4 @@ pub use generate::NewKey;
 pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
 pub use module::{Check, Module, SignatureCheck};
-pub use token::TokenInfo;
+pub use token::{TokenHealth, TokenInfo};

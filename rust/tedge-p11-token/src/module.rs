@@ -15,7 +15,7 @@ use crate::error::{Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
-use crate::token::{Token, TokenInfo, unpadded};
+use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
 use crate::usage::Usage;
 
 /// Asked before something is done with the key or token of that URI; what it says instead of yes is the
@@ -120,6 +120,13 @@ impl Module {
         }
         self.key_info(key, pin)
             .map(|info| (info.uri, info.public_key))
+    }
+
+    /// How the tokens do that were used so far. Makes no call on the module, and so waits for none.
+    pub fn health(&self) -> Vec<TokenHealth> {
+        let mut tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
+        tokens.sort_by_key(|token| token.slot().id());
+        tokens.iter().map(|token| token.health()).collect()
     }
 
     /// Ends the use of the module (`C_Finalize`) for good: what begins afterwards never ends. Does nothing

@@ -61,6 +61,17 @@ pub(crate) struct Token {
     troubled: AtomicBool,
 }
 
+/// How a token that is in use does, as far as it is known without asking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHealth {
+    /// URI of the token.
+    pub uri: Uri,
+    /// What it last failed with, if it has not signed since.
+    pub trouble: Option<String>,
+    /// How long it is still left alone.
+    pub pause: Duration,
+}
+
 /// How long a token that keeps failing is left alone, so that failing logins come in seconds, not in
 /// thousands a second: a TPM counts some of them.
 #[derive(Debug)]
@@ -151,6 +162,16 @@ impl Token {
 
     pub(crate) fn uri(&self) -> Uri {
         self.info().uri.clone()
+    }
+
+    pub(crate) fn health(&self) -> TokenHealth {
+        let trouble = lock(&self.trouble);
+        let troubled = self.troubled.load(Relaxed);
+        TokenHealth {
+            uri: self.uri(),
+            trouble: troubled.then(|| trouble.error.clone()),
+            pause: trouble.back_off.left(),
+        }
     }
 
     pub(crate) fn slot(&self) -> Slot {
