@@ -261,10 +261,10 @@ fn a_user_that_sends_too_fast_is_throttled() {
     };
     let key = signer.key(&uri);
     let started = std::time::Instant::now();
-    let (mut signed, mut throttled) = (0, 0);
+    let (mut done, mut throttled) = (0, 0);
     while throttled < 2000 {
         match key.sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x") {
-            Ok(_) => signed += 1,
+            Ok(_) => done += 1,
             Err(error) => {
                 let error = error.to_string();
                 assert!(error.contains("may send 50 requests a second"), "{error}");
@@ -274,7 +274,7 @@ fn a_user_that_sends_too_fast_is_throttled() {
     }
     succeed(&mut nobody.tedge_hsm(&["list-keys"]));
     let seconds = started.elapsed().as_secs() + 2;
-    assert!(signed <= 50 * seconds, "{signed} in {seconds} s");
+    assert!(done <= 50 * seconds, "{done} in {seconds} s");
     let log = signer.log();
     let lines = log.lines().filter(|line| line.contains("uid 0"));
     let lines = u64::try_from(lines.count()).unwrap();
@@ -291,7 +291,7 @@ fn a_user_that_sends_too_fast_is_throttled() {
         });
         counts.sum::<u64>() + u64::try_from(single.count()).unwrap()
     };
-    let sent = signed + 2000;
+    let sent = done + 2000;
     while counted() < sent {
         std::thread::yield_now();
     }

@@ -1,11 +1,13 @@
 //! A module that misbehaves on command (tests/faulty-module, around SoftHSM2), and tokens that go and
 //! come: the signer heals by itself, and other tokens are served meanwhile.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::{Hsm, Kind, Signer, openssl, program};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
+use tedge_p11_protocol::Request;
 
 /// Codes that say, or may mean, that what is kept of the token is not good any more.
 const CODES: [&str; 14] = [
@@ -238,6 +240,64 @@ fn descriptors_run_out_and_come_back() {
         drop(silent);
         sign(&key).unwrap();
     }
+    assert!(signer.is_running());
+}
+
+/// Out of threads: requests that need one more fail, or wait; the signer goes on.
+#[test]
+fn threads_run_out_and_come_back() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: becoming another user takes root");
+        return;
+    }
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    // A user of its own, since the limit counts all threads of a user.
+    let program = hsm.file("tedge-p11-server");
+    let server = Signer::command(&hsm, &hsm.module());
+    std::fs::copy(server.get_program(), &program).unwrap();
+    support::succeed(
+        Command::new("chown")
+            .args(["-R", "54321:54321"])
+            .arg(hsm.dir.path()),
+    );
+    let as_user = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
+        command
+    };
+    let mut command = as_user();
+    command
+        .arg(&program)
+        .args(server.get_args())
+        .args(["--pin", support::hsm::PIN]);
+    for (name, value) in server.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut signer = Signer::spawn(&hsm, &mut command);
+    let key = signer.key(&uri);
+    let limit = |threads: &str| {
+        let pid = signer.pid().to_string();
+        support::succeed(as_user().args(["prlimit", "--pid", &pid, threads]));
+    };
+    limit("--nproc=1:100");
+    let ping = Request::Ping.encode();
+    let list = Request::ListTokens.encode();
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            // Those that send slowly are answered on other threads than those that accept.
+            scope.spawn(|| {
+                let mut slow = support::wire::connect(signer.socket());
+                slow.write_all(&list[..1]).unwrap();
+                support::wire::exchange(signer.socket(), &ping);
+                slow.write_all(&list[1..]).unwrap();
+                support::wire::answer(&support::wire::read_to_end(&mut slow));
+            });
+        }
+    });
+    sign(&key).unwrap();
+    limit("--nproc=100");
+    heals(&key);
     assert!(signer.is_running());
 }
 

@@ -1,6 +1,7 @@
 //! A running tedge-p11-server.
 
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -71,6 +72,8 @@ impl Signer {
         let notify_path = hsm.file("notify.sock");
         let _ = std::fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
+        // The signer may run as another user.
+        std::fs::set_permissions(&notify_path, std::fs::Permissions::from_mode(0o777)).unwrap();
         notify
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();

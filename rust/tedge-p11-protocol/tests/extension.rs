@@ -1,5 +1,7 @@
 //! The extension's frames, held against postcard itself, which wrote version 1 of the protocol.
 
+#![allow(clippy::unwrap_used)] // all of it is tests
+
 use serde::Serialize;
 use tedge_p11_protocol::{
     Bytes, Decoder, ExtensionCreateKey, ExtensionRequest, ExtensionResponse, ExtensionSign,

@@ -28,9 +28,12 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_THREADS)
+        .thread_keep_alive(KEEP_ALIVE)
         .thread_name("pkcs11")
         .build()
         .context("cannot start the runtime")?;
+    // Without a thread to fall back on, a machine that is out of threads would make tokio panic.
+    runtime.spawn_blocking(|| {});
     let service = Arc::new(service);
     let result = runtime.block_on(serve(listener, &service, reload));
     // Calls that still run are those that did not return in time: nobody waits for them.
@@ -122,10 +125,13 @@ fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configura
 /// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.
 fn finalize(service: Arc<Service>) {
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         service.finalize();
         let _ = sender.send(());
     });
+    if let Err(error) = thread {
+        return log::warn!("no thread to finish the module in: {error}");
+    }
     if receiver.recv_timeout(FINALIZE_LIMIT).is_err() {
         log::warn!("the module did not finish in time");
     }
@@ -142,6 +148,8 @@ fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
+/// Threads for calls stay: there are as many as were ever needed at once.
+const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How exact the time limit of a call is.
 const LATE_INTERVAL: Duration = Duration::from_secs(2);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
