@@ -17,12 +17,13 @@ PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-ser
 BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm
 
-.PHONY: help demo test bench fuzz lint build install
+.PHONY: help demo test bench soak fuzz lint build install
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
 	@echo 'make bench                    signatures a second, against a process that calls C_Sign itself'
+	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make install [DESTDIR=...]    programs, units and the policy'
@@ -37,6 +38,11 @@ bench:
 	@tests/install-packages build softhsm tpm2
 	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-tests
 	@target/release/bench
+
+soak:
+	@tests/install-packages build softhsm
+	@$(CARGO) build --workspace --locked --quiet
+	@SOAK_SECONDS=$(or $(SECONDS),600) $(CARGO) test --locked --quiet -p tedge-hsm-tests --test soak -- --nocapture
 
 # SECONDS for each target.
 fuzz:

@@ -5,27 +5,10 @@ use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Hsm, Kind, Signer, openssl, program};
+use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
+use support::{Faulty, Hsm, Kind, Signer, openssl};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 use tedge_p11_protocol::Request;
-
-/// Codes that say, or may mean, that what is kept of the token is not good any more.
-const CODES: [&str; 14] = [
-    "CKR_SESSION_HANDLE_INVALID",
-    "CKR_SESSION_CLOSED",
-    "CKR_KEY_HANDLE_INVALID",
-    "CKR_OBJECT_HANDLE_INVALID",
-    "CKR_USER_NOT_LOGGED_IN",
-    "CKR_DEVICE_ERROR",
-    "CKR_DEVICE_REMOVED",
-    "CKR_DEVICE_MEMORY",
-    "CKR_HOST_MEMORY",
-    "CKR_TOKEN_NOT_PRESENT",
-    "CKR_GENERAL_ERROR",
-    "CKR_FUNCTION_FAILED",
-    "CKR_OPERATION_ACTIVE",
-    "CKR_CRYPTOKI_NOT_INITIALIZED",
-];
 
 /// A fault that passes is not seen by clients at all.
 #[test]
@@ -52,7 +35,7 @@ fn a_token_that_fails_for_a_while_heals_and_disturbs_no_other() {
     let (device, other) = (faulty.key("device"), faulty.key("two"));
     for code in CODES {
         // A real module that says this says it of every token.
-        let slot = if code == "CKR_CRYPTOKI_NOT_INITIALIZED" {
+        let slot = if code == NOT_INITIALIZED {
             ""
         } else {
             "slot=device "
@@ -102,10 +85,7 @@ fn failing_logins_are_spaced_out() {
 fn a_module_that_lost_its_initialisation_is_initialised_anew() {
     let faulty = Faulty::start();
     let (device, other) = (faulty.key("device"), faulty.key("two"));
-    faulty.rules(
-        "C_Finalize return CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize\n\
-         * return CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize",
-    );
+    faulty.rules(LOST_INITIALISATION);
     sign(&device).unwrap();
     sign(&other).unwrap();
 }
@@ -137,7 +117,7 @@ fn a_call_that_hangs_disturbs_no_other_token() {
         read: patience,
         write: patience,
     });
-    let hasty = SocketKey::open(impatient, Some(uri("device")), None).unwrap();
+    let hasty = SocketKey::open(impatient, Some(key_uri("device")), None).unwrap();
     faulty.rules("C_Sign slot=device hang");
     std::thread::scope(|scope| {
         for _ in 0..40 {
@@ -471,60 +451,6 @@ impl Drop for Swtpm {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// SoftHSM2 with two tokens, `device` and `two`, behind the module that misbehaves.
-struct Faulty {
-    signer: Signer,
-    hsm: Hsm,
-}
-
-impl Faulty {
-    fn start() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        hsm.add_token("two");
-        for token in ["device", "two"] {
-            hsm.create_key_on(token, "key", "p256");
-        }
-        std::fs::write(hsm.file("control"), "").unwrap();
-        Self {
-            signer: Self::spawn(&hsm),
-            hsm,
-        }
-    }
-
-    fn spawn(hsm: &Hsm) -> Signer {
-        let mut command = Signer::command(hsm, &program("libfaulty_module.so"));
-        command
-            .args(["--pin", support::hsm::PIN])
-            .env("FAULTY_MODULE", hsm.module())
-            .env("FAULTY_CONTROL", hsm.file("control"))
-            .env("FAULTY_LOG", hsm.file("calls.log"));
-        Signer::spawn(hsm, &mut command)
-    }
-
-    /// From now on, the module misbehaves like this.
-    fn rules(&self, rules: &str) {
-        let new = self.hsm.file("control.new");
-        std::fs::write(&new, rules).unwrap();
-        std::fs::rename(new, self.hsm.file("control")).unwrap();
-    }
-
-    /// How often a function was called so far.
-    fn calls(&self, function: &str) -> usize {
-        let log = std::fs::read_to_string(self.hsm.file("calls.log")).unwrap();
-        log.lines()
-            .filter(|line| line.split(' ').next() == Some(function))
-            .count()
-    }
-
-    fn key(&self, token: &str) -> SocketKey {
-        self.signer.key(&uri(token))
-    }
-}
-
-fn uri(token: &str) -> String {
-    format!("pkcs11:token={token};object=key")
 }
 
 /// Signs until it works, which must be soon.
