@@ -139,10 +139,17 @@ impl Service {
 
     /// From now on, this is what the operator configured.
     pub(crate) fn configure(&self, configuration: Configuration) {
-        *self
-            .configuration
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(configuration);
+        let new = Arc::new(configuration);
+        let old = {
+            let mut current = self
+                .configuration
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, new.clone())
+        };
+        if old.pin() != new.pin() {
+            self.module.pin_changed();
+        }
     }
 
     /// Which lane a request waits in: requests that name the same token share one.

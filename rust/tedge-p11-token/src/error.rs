@@ -123,7 +123,10 @@ pub enum Error {
     #[error("token {0} needs its user PIN and none was given")]
     PinNeeded(Uri),
     /// The token refused the PIN.
-    #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(*flags))]
+    #[error(
+        "wrong PIN for token {token} (CKR_PIN_INCORRECT){}; give or configure another one",
+        tries(*flags)
+    )]
     PinIncorrect {
         /// The token.
         token: Uri,
@@ -133,7 +136,7 @@ pub enum Error {
     /// The token refused this very PIN before; it was not tried again, to spare the tries left.
     #[error(
         "token {0} refused this PIN before; it is not tried again, since that could lock the token: \
-         give another PIN"
+         give or configure another one, or start anew if it is right by now"
     )]
     PinRefusedBefore(Uri),
     /// Wrong PINs were given; what is left of the tries is spared.
