@@ -27,6 +27,26 @@ fn one_failure_is_not_seen_by_the_client() {
     openssl::verify_all_schemes(&key);
 }
 
+/// A login that went with its sessions is no error of the module's: it only hides the keys.
+#[test]
+fn a_lost_login_does_not_hide_the_keys() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    // The session that was kept is given up, with an error that says nothing of the login.
+    faulty.rules("C_FindObjectsInit slot=device return CKR_ARGUMENTS_BAD 1");
+    let find = || SocketKey::open(faulty.signer.client(), Some(key_uri("device")), None);
+    assert!(
+        find()
+            .unwrap_err()
+            .to_string()
+            .contains("CKR_ARGUMENTS_BAD")
+    );
+    faulty.rules("sessions slot=device lost");
+    let found = find().unwrap();
+    assert_eq!(found.public_key(), key.public_key());
+    sign(&key).unwrap();
+}
+
 /// While a token fails, its clients get errors, the other token's don't; once it works again, so does
 /// the signer. It does not log in thousands of times meanwhile.
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo as TokenFlags};
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::{Pin, Uri};
@@ -88,6 +88,8 @@ struct Open {
     anchor: Option<Mutex<Session>>,
     /// The PIN that the token was opened with.
     pin: Option<Pin>,
+    /// Whether the anchor says that it is logged in.
+    logged_in: bool,
     /// Sessions that no operation is using.
     idle: Mutex<Vec<Session>>,
     /// Sessions to be closed when nobody else uses the token.
@@ -210,7 +212,7 @@ impl Token {
             drop(open);
             let mut open = self.seize();
             self.log_in(&mut open, pin)?;
-            let session = self.open_ro()?;
+            let session = self.open_beside(&mut open, Self::open_ro)?;
             lock(&open.idle).push(session);
         }
     }
@@ -232,7 +234,7 @@ impl Token {
         let idle = lock(&open.idle).pop();
         let session = match idle {
             Some(session) => session,
-            None => self.open_ro()?,
+            None => self.open_beside(&mut open, Self::open_ro)?,
         };
         let generation = open.generation;
         let result = operation(&session, generation);
@@ -264,7 +266,8 @@ impl Token {
         let (session, generation) = {
             let mut open = self.seize();
             self.log_in(&mut open, pin)?;
-            (self.open_rw()?, open.generation)
+            let session = self.open_beside(&mut open, Self::open_rw)?;
+            (session, open.generation)
         };
         let open = self.share();
         let result = operation(&session);
@@ -283,7 +286,8 @@ impl Token {
     ) -> Result<T> {
         let mut open = self.seize();
         self.log_in(&mut open, pin)?;
-        let result = self.open_rw().and_then(|session| operation(&session));
+        let session = self.open_beside(&mut open, Self::open_rw);
+        let result = session.and_then(|session| operation(&session));
         reset(&mut open);
         result
     }
@@ -445,6 +449,7 @@ impl Token {
             result?;
         }
         open.pin = pin.cloned();
+        open.logged_in = is_logged_in(&session);
         open.anchor = Some(Mutex::new(session));
         Ok(())
     }
@@ -493,6 +498,27 @@ impl Token {
         info.login_required && !info.protected_authentication_path
     }
 
+    /// Opens a session beside those that are there, which must be as logged in as they were. A token
+    /// that was away has lost its login, and says nothing of it: it hides its private objects.
+    fn open_beside(
+        &self,
+        open: &mut Open,
+        open_session: fn(&Self) -> Result<Session>,
+    ) -> Result<Session> {
+        let result = open_session(self).and_then(|session| {
+            if open.logged_in && !is_logged_in(&session) {
+                let lost = CryptokiError::Pkcs11(RvError::UserNotLoggedIn, Function::OpenSession);
+                return Err(self.error(&lost));
+            }
+            Ok(session)
+        });
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_stale()) {
+            reset(open);
+            self.note_trouble(error);
+        }
+        result
+    }
+
     fn open_ro(&self) -> Result<Session> {
         self.pkcs11
             .open_ro_session(self.slot)
@@ -515,6 +541,13 @@ impl Token {
         lock(&open.spent).clear();
         open
     }
+}
+
+fn is_logged_in(session: &Session) -> bool {
+    session.get_session_info().is_ok_and(|info| {
+        let state = info.session_state();
+        matches!(state, SessionState::RoUser | SessionState::RwUser)
+    })
 }
 
 /// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
