@@ -67,14 +67,15 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Vec<Row>> {
         "clients", "way", "rate 1/s", "share", "target", "p50 us", "p99 us", "client us"
     );
     let mut rows = Vec::new();
+    let (rounds, duration) = args.fine_rounds();
     for clients in CLIENTS {
-        let turns = Turns::measure(identities.len(), args.rounds, |number| {
+        let turns = Turns::measure(identities.len(), rounds, |number| {
             let task = Task::Handshake {
                 identity: identities[number].1.clone(),
                 ca: ca.certificate(),
                 port: server.port,
                 clients,
-                duration: args.duration(),
+                duration,
             };
             task.measure(&hsm)
         })?;

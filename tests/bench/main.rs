@@ -122,6 +122,13 @@ impl Args {
         Duration::from_secs_f64(self.seconds)
     }
 
+    /// Rounds and their duration for ways whose rates are close to each other: more and shorter ones, in the
+    /// same time.
+    #[allow(clippy::cast_precision_loss)]
+    fn fine_rounds(&self) -> (usize, Duration) {
+        (self.rounds * SLICES, self.duration().div_f64(SLICES as f64))
+    }
+
     fn kinds(&self) -> anyhow::Result<Vec<Kind>> {
         let kind = |name: &String| match name.as_str() {
             "softhsm" => Ok(Kind::SoftHsm),
@@ -131,3 +138,5 @@ impl Args {
         self.hsm.iter().map(kind).collect()
     }
 }
+
+const SLICES: usize = 5;

@@ -27,14 +27,15 @@ pub struct Result {
 pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
     let tokens = [FEW, MANY].map(|objects| start(objects));
     let tokens = tokens.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let turns = Turns::measure(tokens.len(), args.rounds, |number| {
+    let (rounds, duration) = args.fine_rounds();
+    let turns = Turns::measure(tokens.len(), rounds, |number| {
         let (hsm, signer) = &tokens[number];
         let task = Task::Sign {
             way: Way::Frames,
             place: signer.socket().to_owned(),
             key: KEY.to_owned(),
             clients: 1,
-            duration: args.duration(),
+            duration,
         };
         task.measure(hsm)
     })?;
