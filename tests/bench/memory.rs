@@ -27,13 +27,12 @@ struct Process {
 /// Every round starts both processes anew.
 pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
     let solo = Solo::new();
-    let turns = Turns::measure(2, args.rounds, |number| match number {
-        0 => {
+    let turns = Turns::measure(2, args.rounds, |number| {
+        if number == 0 {
             let (bare, signature) = solo.start_bare(SIGNATURES)?;
             solo.verify_bare(&signature)?;
             Process::read(bare.pid())
-        }
-        _ => {
+        } else {
             let signer = Signer::start(&solo.hsm);
             for _ in 0..SIGNATURES {
                 solo.verify(&solo.ask(&signer)?)?;

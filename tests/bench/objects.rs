@@ -25,7 +25,7 @@ pub struct Result {
 
 /// One client, frames, two SoftHSMs that differ in nothing but the number of objects.
 pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
-    let tokens = [FEW, MANY].map(|objects| start(objects));
+    let tokens = [FEW, MANY].map(start);
     let tokens = tokens.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (rounds, duration) = args.fine_rounds();
     let turns = Turns::measure(tokens.len(), rounds, |number| {

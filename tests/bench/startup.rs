@@ -1,6 +1,6 @@
 //! From exec to the first signature: of the signer, for a client; and of a process that signs itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use support::Signer;
@@ -21,15 +21,14 @@ pub struct Result {
 /// The client connects when the signer says READY=1.
 pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
     let solo = Solo::new();
-    let turns = Turns::measure(2, args.rounds * STARTS, |number| match number {
-        0 => {
+    let turns = Turns::measure(2, args.rounds * STARTS, |number| {
+        if number == 0 {
             let started = Instant::now();
             let (_bare, signature) = solo.start_bare(1)?;
             let elapsed = started.elapsed();
             solo.verify_bare(&signature)?;
             Ok(elapsed)
-        }
-        _ => {
+        } else {
             let mut command = Signer::command(&solo.hsm, &solo.hsm.module());
             command.args(["--pin", PIN]);
             let started = Instant::now();
@@ -42,7 +41,7 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
     })?;
     let [bare_ms, signer_ms] =
         [0, 1].map(|way| turns.median(way, |elapsed| elapsed.as_secs_f64() * 1e3));
-    let ratio = turns.ratio(1, |elapsed| elapsed.as_secs_f64());
+    let ratio = turns.ratio(1, Duration::as_secs_f64);
     println!("\nfrom exec to the first signature (SoftHSM2, P-256)");
     println!("{:20} {bare_ms:>7.1} ms", "C_Sign, bare process");
     println!(

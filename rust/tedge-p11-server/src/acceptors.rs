@@ -5,7 +5,7 @@
 //! in one process: an event loop that hands each call to another thread reached about 30 %, this about
 //! 50 % (`make bench`). Here the thread that accepts a client reads its request and calls the module
 //! itself. What it can't do at once goes to the event loop: a client that is slow to send, a token with
-//! too many calls, and everything while it is the last thread that accepts.
+//! too many calls, and everything while it is the last thread that accepts and there can be no more.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
