@@ -22,7 +22,7 @@ PROGRAMS = tedge-p11-server tedge-hsm
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
-	@echo 'make bench                    signatures a second, against a process that calls C_Sign itself'
+	@echo 'make bench                    what the signer costs, against processes that do without it'
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'

@@ -99,7 +99,7 @@ impl Ca {
     }
 
     /// A P-256 key in a file, and a request or certificate for it, depending on `args`.
-    fn make_key(&self, name: &str, args: &[&str]) {
+    pub fn make_key(&self, name: &str, args: &[&str]) {
         succeed(
             self.openssl()
                 .args([

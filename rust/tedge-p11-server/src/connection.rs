@@ -35,7 +35,7 @@ pub(crate) enum Next {
     /// What it sent is no request.
     Refuse(String),
     /// The rest of its answer.
-    Send(Vec<u8>),
+    Send(Zeroizing<Vec<u8>>),
 }
 
 /// Serves the client to the end. Returns early when `stopping` while the request has not arrived yet;

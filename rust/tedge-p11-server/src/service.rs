@@ -241,6 +241,21 @@ impl Handler<'_> {
         if let Some(operation) = operation(&request) {
             self.policy().check(self.peer, operation)?;
         }
+        let signed = match request {
+            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record),
+            Request::SignWithScheme(r) => {
+                let scheme = r.scheme.map(V1Scheme::get);
+                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)
+            }
+            other => return self.handle_rare(other, record),
+        };
+        Ok((signed?, None))
+    }
+
+    /// All but signatures. Not inlined: what it keeps on the stack would lie below every signature, in each
+    /// thread.
+    #[inline(never)]
+    fn handle_rare(&self, request: Request, record: &mut Record) -> Answer {
         let response = match request {
             Request::Ping => Response::Pong,
             Request::ChooseScheme(r) => {
@@ -256,11 +271,7 @@ impl Handler<'_> {
                     algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
                 })
             }
-            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record)?,
-            Request::SignWithScheme(r) => {
-                let scheme = r.scheme.map(V1Scheme::get);
-                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)?
-            }
+            Request::Sign(_) | Request::SignWithScheme(_) => return self.handle(request, record),
             Request::PublicKeyPem(uri) => {
                 let target = self.target(uri.as_deref(), None)?;
                 let (uri, key) = self.module.public_key(target.key(), target.pin())?;
