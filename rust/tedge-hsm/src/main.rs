@@ -2,9 +2,11 @@
 
 mod args;
 mod command;
+mod file;
 mod logging;
 mod mqtt;
 mod pins;
+mod progress;
 mod store;
 mod tls;
 

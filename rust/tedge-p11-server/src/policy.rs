@@ -36,7 +36,7 @@ pub(crate) enum Who {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Sign,
-    /// Public key and schemes of a key.
+    /// Public key, schemes and certificate of a key.
     Describe,
     /// Tokens and keys.
     List,
@@ -44,6 +44,7 @@ pub(crate) enum Operation {
     DeleteKey,
     InitToken,
     ChangePin,
+    ImportCertificate,
 }
 
 /// What may be signed.
@@ -191,7 +192,7 @@ impl Who {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Sign,
         Self::Describe,
         Self::List,
@@ -199,6 +200,7 @@ impl Operation {
         Self::DeleteKey,
         Self::InitToken,
         Self::ChangePin,
+        Self::ImportCertificate,
     ];
 
     /// Those that change nothing on a token.
@@ -213,6 +215,7 @@ impl Operation {
             Self::DeleteKey => "delete-key",
             Self::InitToken => "init-token",
             Self::ChangePin => "change-pin",
+            Self::ImportCertificate => "import-certificate",
         }
     }
 
