@@ -262,7 +262,7 @@ impl Handler<'_> {
             Request::ListKeys(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
                 let uri = target.uri();
-                let mut entries = if uri.object_type == Some(ObjectType::Certificate) {
+                let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
                     certificates::list(self.module, &uri)?
                 } else {
                     let keys = self.module.keys_on_token(&uri, target.pin())?.into_iter();

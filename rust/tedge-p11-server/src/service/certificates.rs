@@ -1,7 +1,7 @@
 //! Requests for certificates beside keys.
 
 use tedge_p11_protocol::{
-    CertificateEntry, ExtensionResponse, KeyEntry, Response, Uri, WriteCertificate, hex,
+    CertificateEntry, ExtensionResponse, KeyEntry, ObjectType, Response, Uri, WriteCertificate, hex,
 };
 use tedge_p11_token::{Certificate, Module};
 
@@ -43,6 +43,13 @@ impl Handler<'_> {
             uri.to_string(),
         )))
     }
+}
+
+/// Whether a list is to be one of certificates. Asked of the URI that was sent: the configured one may
+/// have a type, and names keys.
+pub(super) fn are_asked_for(uri: Option<&str>) -> bool {
+    uri.and_then(|uri| uri.parse::<Uri>().ok())
+        .is_some_and(|uri| uri.object_type == Some(ObjectType::Certificate))
 }
 
 /// The certificates that `uri` leaves, as entries of a list of keys.
