@@ -2,6 +2,8 @@
 
 mod args;
 mod command;
+#[cfg(test)]
+mod dist;
 mod file;
 mod logging;
 mod mqtt;
