@@ -9,6 +9,7 @@ mod logging;
 mod mqtt;
 mod pins;
 mod progress;
+mod prompt;
 mod store;
 mod tls;
 

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use tedge_p11_client::{Pin, Uri};
 
+use crate::prompt;
+
 /// The user PIN, if one is given: by file, by environment, or by the URI, out of which it is taken.
 pub(crate) fn given(file: Option<&Path>, uri: Option<&mut Uri>) -> anyhow::Result<Option<Pin>> {
     let uri_pin = uri.and_then(|uri| uri.pin.take());
@@ -77,13 +79,11 @@ fn ask_twice(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
     Ok(pin)
 }
 
-/// Without echo.
 fn ask(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
     if !std::io::stdin().is_terminal() {
         bail!("the {what} is needed and there is no terminal to ask at; give {otherwise}");
     }
-    let typed = rpassword::prompt_password(format!("{what}: ")).context("cannot read the PIN")?;
-    Ok(Pin::new(typed)?)
+    prompt::ask(what).with_context(|| format!("cannot read the {what}"))
 }
 
 const USER_VARIABLE: &str = "TEDGE_DEVICE_CRYPTOKI_PIN";
