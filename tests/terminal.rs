@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use support::hsm::{LABEL, PIN, SO_PIN};
@@ -213,8 +213,8 @@ impl Terminal {
                 self.seen.push_str(std::str::from_utf8(&chunk).unwrap());
                 true
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => false,
-            Err(_) => panic!("nothing happens after {}", self.seen),
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing happens after {}", self.seen),
         }
     }
 }
