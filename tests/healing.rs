@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Hsm, Kind, Signer, openssl, program};
+use support::{Ca, Hsm, Kind, Signer, openssl, program, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 
 /// Codes that say, or may mean, that what is kept of the token is not good any more.
@@ -370,6 +370,47 @@ impl Swtpm {
 impl Drop for Swtpm {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A certificate is replaced by another: whatever fails, one of them is there, and doing it again ends it.
+#[test]
+fn a_certificate_is_never_lost() {
+    let faulty = Faulty::start();
+    let client = faulty.signer.client();
+    let (ca, key) = (Ca::new(), uri("device"));
+    let mut csr = faulty.signer.tedge_hsm();
+    let csr = succeed(csr.args(["csr", "--common-name=x", "--uri", &key]));
+    let [old, new] = ["old", "new"].map(|name| {
+        let pem = ca.issue(name, &csr);
+        std::fs::read(openssl::der(&pem)).unwrap()
+    });
+    let import = |der: &[u8]| client.import_certificate(Some(&key), None, der);
+    let all = || client.certificates(&key.parse().unwrap()).unwrap().len();
+    let the_one = || client.certificate(Some(&key)).unwrap().der.0;
+    import(&old).unwrap();
+
+    faulty.rules("C_CreateObject return CKR_FUNCTION_NOT_SUPPORTED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_CreateObject"), "{error}");
+    assert!(error.ends_with("the token cannot do this"), "{error}");
+    assert_eq!(the_one(), old);
+
+    faulty.rules("C_DestroyObject return CKR_ACTION_PROHIBITED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_DestroyObject"), "{error}");
+    assert_eq!(all(), 2);
+    faulty.rules("");
+    import(&new).unwrap();
+    assert_eq!((all(), the_one()), (1, new.clone()));
+
+    let faults = CODES
+        .iter()
+        .flat_map(|code| ["C_CreateObject", "C_DestroyObject"].map(|function| (function, code)));
+    for ((function, code), next) in faults.zip([&old, &new].into_iter().cycle()) {
+        faulty.rules(&format!("{function} slot=device return {code} 1"));
+        import(next).unwrap_or_else(|error| panic!("{function} {code}: {error}"));
+        assert_eq!((all(), &the_one()), (1, next), "{function} {code}");
     }
 }
 

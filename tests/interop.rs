@@ -3,11 +3,12 @@
 //! from one to the other as they are printed.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use support::hsm::{LABEL, PIN};
+use support::openssl::der;
 use support::{Ca, Hsm, Kind, Signer, succeed};
 
 #[test]
@@ -254,14 +255,6 @@ fn export(mut tedge_hsm: Command, url: &str) -> String {
 /// The certificate without the text that openssl may put before it.
 fn one_pem(pem: &Path) -> String {
     succeed(Command::new("openssl").arg("x509").arg("-in").arg(pem))
-}
-
-fn der(pem: &Path) -> PathBuf {
-    let der = pem.with_extension("der");
-    let mut openssl = Command::new("openssl");
-    openssl.args(["x509", "-outform", "DER", "-in"]).arg(pem);
-    succeed(openssl.arg("-out").arg(&der));
-    der
 }
 
 fn softhsm2_util_import(hsm: &Hsm, ca: &Ca) {
