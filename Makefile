@@ -9,6 +9,10 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 POLKITDIR ?= $(PREFIX)/share/polkit-1/rules.d
 # Drop-ins of the unit, for an operator to link.
 DROPINDIR ?= $(PREFIX)/lib/tedge-p11-server
+MANDIR ?= $(PREFIX)/share/man
+BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPLETIONDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSCONFDIR ?= /etc
 DIST = rust/tedge-p11-server/dist
 # The files in DIST name these places as they are by default.
@@ -26,7 +30,7 @@ help:
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
-	@echo 'make install [DESTDIR=...]    programs, units and the policy'
+	@echo 'make install [DESTDIR=...]    programs, man pages, completions, units and the policy'
 
 demo:
 	@tests/demo
@@ -68,6 +72,12 @@ install:
 	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	install -d $(foreach dir,$(MANDIR)/man1 $(MANDIR)/man8 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR),'$(DESTDIR)$(dir)')
+	install -m 0644 rust/tedge-hsm/dist/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
+	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
+	install -m 0644 rust/tedge-hsm/dist/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
+	install -m 0644 rust/tedge-hsm/dist/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
+	install -m 0644 rust/tedge-hsm/dist/fish/* '$(DESTDIR)$(FISHCOMPLETIONDIR)'
 	# The policy that is there is the operator's.
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
 		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'

@@ -12,17 +12,17 @@ macro_rules! cases {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            run(stringify!($name));
+            run(&stringify!($name).replace('_', "-"));
         }
     )*};
 }
 
-cases! { commissioning connecting mistakes status }
+cases! { certificate_objects commissioning connecting keys mistakes pins status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 4, "add it to cases! above");
+    assert_eq!(sessions.count(), 7, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -80,7 +80,8 @@ fn run(name: &str) {
     for (name, pattern) in [
         ("[SERIAL]", r"serial=(?<redacted>[0-9a-f]{16})"),
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
-        ("[SLOT]", r"slot (?<redacted>[0-9]{4,})"),
+        ("[SERIAL]", r#""serial": "(?<redacted>[0-9a-f]{16})""#),
+        ("[SLOT]", r#"(slot |"slot": )(?<redacted>[0-9]{4,})"#),
         ("[TIME]", r"(?<redacted>[0-9]+\.[0-9] ms)"),
         ("[AGE]", r"(?:up |last error  )(?<redacted>[0-9]+ s)"),
         ("[US]", r#""(?:p50|p90|p99|max)": (?<redacted>[0-9]+)"#),
@@ -89,6 +90,8 @@ fn run(name: &str) {
             r#"(?:now         |connections": )(?<redacted>[0-9]+)"#,
         ),
         ("[S]", r#"_s": (?<redacted>[0-9]+)"#),
+        ("[HEX]", r"(?<redacted>[0-9a-f]{38,40})"),
+        ("[DATE]", r"(?<redacted>20[0-9T:-]{17}Z)"),
     ] {
         redactions
             .insert(name, regex::Regex::new(pattern).unwrap())

@@ -113,6 +113,29 @@ fn by_default_only_root_changes_a_token() {
         error.contains("may not create-key: no rule of the policy allows it"),
         "{error}"
     );
+    let mut csr = nobody.tedge_hsm(&["csr", "--common-name", "x", "--uri", &uri]);
+    let ca = Ca::new();
+    let certificate = ca.issue("x", &succeed(&mut csr));
+    let certificate = nobody.file("x.pem", &std::fs::read(certificate).unwrap());
+    let pin = nobody.file("pin", b"135790");
+    let import = ["import-certificate", "--uri", &uri, "--cert", &certificate];
+    let change = ["--pin-file", &pin, "change-pin", "--new-pin-file", &pin];
+    let so = ["--so-pin-file", &pin, "--new-pin-file", &pin];
+    for (operation, args) in [
+        ("import-certificate", &import[..]),
+        ("delete-key", &["delete-key", "--yes", "--uri", &uri]),
+        ("change-pin", &change),
+        ("change-pin", &[&["unlock"], &so[..]].concat()),
+        ("change-pin", &[&["change-pin", "--so"], &so[..]].concat()),
+    ] {
+        let output = nobody.tedge_hsm(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let refusal = format!("may not {operation}: no rule of the policy allows it");
+        assert!(said.contains(&refusal), "{args:?}: {said}");
+    }
+    assert_eq!(succeed(&mut nobody.tedge_hsm(&["list-certificates"])), "");
+    succeed(signer.tedge_hsm().args(import));
+    succeed(&mut nobody.tedge_hsm(&["export-certificate", "--uri", &uri]));
     signer
         .client()
         .create_key("pkcs11:token=device", None, KeySpec::EcP256, "more", None)
@@ -126,6 +149,17 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let ours = hsm.create_key("ours", "p256");
     let theirs = hsm.create_key("theirs", "p256");
+    let ca = Ca::new();
+    for uri in [&ours, &theirs] {
+        let csr = succeed(
+            hsm.tedge_hsm()
+                .args(["csr", "--common-name=x", "--uri", uri]),
+        );
+        let certificate = ca.issue("x", &csr);
+        let mut import = hsm.tedge_hsm();
+        import.args(["import-certificate", "--uri", uri, "--cert"]);
+        succeed(import.arg(certificate));
+    }
     let rules = |purpose: &str| {
         format!(
             "[[rule]]\nuser = \"nobody\"\noperations = [\"sign\", \"describe\", \"list\"]\n\
@@ -149,6 +183,15 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
         listed.contains("object=ours") && !listed.contains("object=theirs"),
         "{listed}"
     );
+    let listed = succeed(&mut nobody.tedge_hsm(&["list-certificates"]));
+    assert!(
+        listed.contains("object=ours") && !listed.contains("object=theirs"),
+        "{listed}"
+    );
+    let export = |uri: &str| nobody.tedge_hsm(&["export-certificate", "--uri", uri]);
+    succeed(&mut export(&ours));
+    let error = fail(&mut export(&theirs));
+    assert!(error.contains("may not describe"), "{error}");
     // Root has no rule, so it may nothing.
     let error = signer.client().keys(None, None).unwrap_err().to_string();
     assert!(
@@ -357,6 +400,13 @@ impl Nobody {
             dir,
             socket: signer.socket().to_owned(),
         })
+    }
+
+    /// A file that they can read.
+    fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     fn tedge_hsm(&self, args: &[&str]) -> Command {

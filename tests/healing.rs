@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
-use support::{Faulty, Hsm, Kind, Signer, openssl};
+use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 use tedge_p11_protocol::Request;
 
@@ -169,7 +169,7 @@ fn status_tells_what_is_wrong_while_every_token_hangs() {
     assert_eq!((status.signatures, status.failed), (10, 0), "{status:?}");
     assert!(status.latency.p50 > 0 && status.latency.max >= status.latency.p99);
     assert_eq!(status.calls, 0);
-    let said = support::succeed(faulty.signer.tedge_hsm().arg("status"));
+    let said = succeed(faulty.signer.tedge_hsm().arg("status"));
     assert!(said.contains("10 signatures"), "{said}");
 
     faulty.rules("C_SignInit slot=device return CKR_DEVICE_ERROR");
@@ -256,7 +256,7 @@ fn threads_run_out_and_come_back() {
     let program = hsm.file("tedge-p11-server");
     let server = Signer::command(&hsm, &hsm.module());
     std::fs::copy(server.get_program(), &program).unwrap();
-    support::succeed(
+    succeed(
         Command::new("chown")
             .args(["-R", "54321:54321"])
             .arg(hsm.dir.path()),
@@ -278,7 +278,7 @@ fn threads_run_out_and_come_back() {
     let key = signer.key(&uri);
     let limit = |threads: &str| {
         let pid = signer.pid().to_string();
-        support::succeed(as_user().args(["prlimit", "--pid", &pid, threads]));
+        succeed(as_user().args(["prlimit", "--pid", &pid, threads]));
     };
     limit("--nproc=1:100");
     let ping = Request::Ping.encode();
@@ -470,6 +470,47 @@ impl Swtpm {
 impl Drop for Swtpm {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A certificate is replaced by another: whatever fails, one of them is there, and doing it again ends it.
+#[test]
+fn a_certificate_is_never_lost() {
+    let faulty = Faulty::start();
+    let client = faulty.signer.client();
+    let (ca, key) = (Ca::new(), key_uri("device"));
+    let mut csr = faulty.signer.tedge_hsm();
+    let csr = succeed(csr.args(["csr", "--common-name=x", "--uri", &key]));
+    let [old, new] = ["old", "new"].map(|name| {
+        let pem = ca.issue(name, &csr);
+        std::fs::read(openssl::der(&pem)).unwrap()
+    });
+    let import = |der: &[u8]| client.import_certificate(Some(&key), None, der);
+    let all = || client.certificates(&key.parse().unwrap()).unwrap().len();
+    let the_one = || client.certificate(Some(&key)).unwrap().der.0;
+    import(&old).unwrap();
+
+    faulty.rules("C_CreateObject return CKR_FUNCTION_NOT_SUPPORTED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_CreateObject"), "{error}");
+    assert!(error.ends_with("the token cannot do this"), "{error}");
+    assert_eq!(the_one(), old);
+
+    faulty.rules("C_DestroyObject return CKR_ACTION_PROHIBITED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_DestroyObject"), "{error}");
+    assert_eq!(all(), 2);
+    faulty.rules("");
+    import(&new).unwrap();
+    assert_eq!((all(), the_one()), (1, new.clone()));
+
+    let each = CODES
+        .iter()
+        .flat_map(|code| ["C_CreateObject", "C_DestroyObject"].map(|function| (function, code)));
+    for ((function, code), next) in each.zip([&old, &new].into_iter().cycle()) {
+        faulty.rules(&format!("{function} slot=device return {code} 1"));
+        import(next).unwrap_or_else(|error| panic!("{function} {code}: {error}"));
+        assert_eq!((all(), &the_one()), (1, next), "{function} {code}");
     }
 }
 

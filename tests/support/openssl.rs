@@ -148,6 +148,15 @@ impl Default for Ca {
     }
 }
 
+/// A file beside `pem`, with the certificate in DER.
+pub fn der(pem: &Path) -> PathBuf {
+    let der = pem.with_extension("der");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-outform", "DER", "-in"]).arg(pem);
+    succeed(openssl.arg("-out").arg(&der));
+    der
+}
+
 /// What openssl makes of a public key in DER, as text.
 pub fn describe_public_key(der: &[u8], dir: &Path) -> String {
     let path = dir.join("described.der");

@@ -19,7 +19,8 @@ pub const POLICY: &str = "tedge-p11-server.toml";
 /// Lets everybody sign anything and change everything: most tests are about something else.
 pub const ALL_ALLOWED: &str = r#"
 [[rule]]
-operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin"]
+operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin",
+              "import-certificate"]
 purposes = ["any"]
 
 [limits]

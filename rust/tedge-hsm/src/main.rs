@@ -2,9 +2,14 @@
 
 mod args;
 mod command;
+#[cfg(test)]
+mod dist;
+mod file;
 mod logging;
 mod mqtt;
 mod pins;
+mod progress;
+mod prompt;
 mod store;
 mod tls;
 

@@ -55,9 +55,12 @@ pub enum Error {
     /// The key can't sign with the scheme.
     #[error("the key cannot sign with {0}")]
     UnsupportedScheme(tedge_p11_protocol::SignatureScheme),
-    /// The signer is thin-edge.io's, which does not know the request.
-    #[error("the signer cannot {0}: it is thin-edge.io's own")]
-    NeedsExtension(&'static str),
+    /// The signer is thin-edge.io's, which can't make such a key.
+    #[error("the signer cannot make a key of this type; it knows EC and RSA only")]
+    NeedsExtension,
+    /// The signer is thin-edge.io's, whose protocol has no way to say this.
+    #[error("the signer cannot {0}; use tedge-p11-server of this project, or --module-path")]
+    NotInVersion1(&'static str),
     /// The certificate can't be used with the key.
     #[error("{0}")]
     Certificate(String),

@@ -20,6 +20,12 @@ pub enum ExtensionRequest {
     CreateKey(ExtensionCreateKey),
     /// How the signer is, answered by [`ExtensionResponse::Status`] without asking the module.
     Status,
+    /// The certificate that lies beside a key, answered by [`ExtensionResponse::Certificate`].
+    ReadCertificate(Option<String>),
+    /// Put a certificate beside its key, answered by [`ExtensionResponse::Done`].
+    WriteCertificate(WriteCertificate),
+    /// Change the security officer's PIN, answered by [`ExtensionResponse::Done`].
+    ChangeSoPin(ChangeSoPin),
 }
 
 /// An answer of this project's own.
@@ -31,6 +37,10 @@ pub enum ExtensionResponse {
     KeyInfo(KeyInfo),
     /// How the signer is.
     Status(Box<Status>),
+    /// A certificate.
+    Certificate(CertificateEntry),
+    /// It is done; the URI of what it was done to.
+    Done(String),
 }
 
 wire_struct! {
@@ -66,6 +76,34 @@ wire_struct! {
         id: Option<Bytes>,
         /// User PIN of the token.
         pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::WriteCertificate`].
+    WriteCertificate {
+        /// RFC 7512 URI of the private key.
+        uri: Option<String>,
+        /// DER X.509 certificate.
+        certificate: Bytes,
+        /// User PIN of the key's token.
+        pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::ChangeSoPin`].
+    ChangeSoPin {
+        /// RFC 7512 URI of the token.
+        uri: Option<String>,
+        /// The PIN until now.
+        old_pin: Pin,
+        /// The PIN to set.
+        new_pin: Pin,
+    }
+
+    /// A certificate on a token.
+    CertificateEntry {
+        /// RFC 7512 URI of the certificate.
+        uri: String,
+        /// DER X.509 certificate.
+        der: Bytes,
     }
 
     /// A private key, without anything secret.
@@ -175,6 +213,18 @@ impl Wire for ExtensionRequest {
                 request.encode(out);
             }
             Self::Status => out.put_varint(4),
+            Self::ReadCertificate(uri) => {
+                out.put_varint(5);
+                uri.encode(out);
+            }
+            Self::WriteCertificate(request) => {
+                out.put_varint(6);
+                request.encode(out);
+            }
+            Self::ChangeSoPin(request) => {
+                out.put_varint(7);
+                request.encode(out);
+            }
         }
     }
 
@@ -185,6 +235,9 @@ impl Wire for ExtensionRequest {
             2 => Wire::decode(input).map(Self::Sign),
             3 => Wire::decode(input).map(Self::CreateKey),
             4 => Ok(Self::Status),
+            5 => Wire::decode(input).map(Self::ReadCertificate),
+            6 => Wire::decode(input).map(Self::WriteCertificate),
+            7 => Wire::decode(input).map(Self::ChangeSoPin),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -204,6 +257,14 @@ impl Wire for ExtensionResponse {
                 out.put_varint(2);
                 status.encode(out);
             }
+            Self::Certificate(certificate) => {
+                out.put_varint(3);
+                certificate.encode(out);
+            }
+            Self::Done(uri) => {
+                out.put_varint(4);
+                uri.encode(out);
+            }
         }
     }
 
@@ -212,8 +273,24 @@ impl Wire for ExtensionResponse {
             0 => Ok(Self::Hello),
             1 => Wire::decode(input).map(Self::KeyInfo),
             2 => Wire::decode(input).map(Box::new).map(Self::Status),
+            3 => Wire::decode(input).map(Self::Certificate),
+            4 => Wire::decode(input).map(Self::Done),
             other => Err(DecodeError::UnknownFrame(other)),
         }
+    }
+}
+
+impl std::fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::EcP256 => "EC P-256",
+            Self::EcP384 => "EC P-384",
+            Self::EcP521 => "EC P-521",
+            Self::Rsa2048 => "RSA 2048",
+            Self::Rsa3072 => "RSA 3072",
+            Self::Rsa4096 => "RSA 4096",
+            Self::Ed25519 => "Ed25519",
+        })
     }
 }
 

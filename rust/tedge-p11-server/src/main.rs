@@ -10,6 +10,8 @@ mod calls;
 mod configuration;
 mod connection;
 mod counters;
+#[cfg(test)]
+mod dist;
 mod limits;
 mod listener;
 mod log_limit;

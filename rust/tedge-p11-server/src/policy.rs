@@ -39,7 +39,7 @@ pub(crate) enum Who {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Sign,
-    /// Public key and schemes of a key.
+    /// Public key, schemes and certificate of a key.
     Describe,
     /// Tokens and keys.
     List,
@@ -47,6 +47,7 @@ pub(crate) enum Operation {
     DeleteKey,
     InitToken,
     ChangePin,
+    ImportCertificate,
 }
 
 /// What may be signed.
@@ -197,7 +198,7 @@ impl Who {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Sign,
         Self::Describe,
         Self::List,
@@ -205,6 +206,7 @@ impl Operation {
         Self::DeleteKey,
         Self::InitToken,
         Self::ChangePin,
+        Self::ImportCertificate,
     ];
 
     /// Those that change nothing on a token.
@@ -219,6 +221,7 @@ impl Operation {
             Self::DeleteKey => "delete-key",
             Self::InitToken => "init-token",
             Self::ChangePin => "change-pin",
+            Self::ImportCertificate => "import-certificate",
         }
     }
 

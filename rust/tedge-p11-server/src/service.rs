@@ -1,5 +1,6 @@
 //! From a request to a call on the module, and back to a response, within policy and configuration.
 
+mod certificates;
 mod status;
 
 use std::cell::RefCell;
@@ -158,7 +159,8 @@ impl Service {
             Request::ChooseScheme(r) => r.uri.as_deref(),
             Request::Sign(r) => r.uri.as_deref(),
             Request::SignWithScheme(r) => r.uri.as_deref(),
-            Request::PublicKeyPem(uri) => uri.as_deref(),
+            Request::PublicKeyPem(uri)
+            | Request::Extension(ExtensionRequest::ReadCertificate(uri)) => uri.as_deref(),
             Request::CreateKey(r) => Some(r.uri.as_str()),
             Request::InitToken(r) => r.uri.as_deref(),
             Request::ChangePin(r) => r.uri.as_deref(),
@@ -167,6 +169,8 @@ impl Service {
             Request::Extension(ExtensionRequest::KeyInfo(r)) => r.uri.as_deref(),
             Request::Extension(ExtensionRequest::Sign(r)) => r.uri.as_deref(),
             Request::Extension(ExtensionRequest::CreateKey(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::WriteCertificate(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::ChangeSoPin(r)) => r.uri.as_deref(),
             Request::Ping
             | Request::TokensUris
             | Request::ListTokens
@@ -276,12 +280,7 @@ impl Handler<'_> {
                 let target = self.target(uri.as_deref(), None)?;
                 let (uri, key) = self.module.public_key(target.key(), target.pin())?;
                 record.key = Some(uri.clone());
-                let private = Uri {
-                    object_type: Some(ObjectType::Private),
-                    ..uri
-                };
-                self.policy()
-                    .check_key(self.peer, Operation::Describe, &private)?;
+                self.check_private(Operation::Describe, uri)?;
                 Response::PublicKeyPem(v1_pem(&key)?)
             }
             Request::CreateKey(r) => {
@@ -318,18 +317,14 @@ impl Handler<'_> {
             Request::ListKeys(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
                 let uri = target.uri();
-                let keys = self.module.keys_on_token(&uri, target.pin())?;
-                let visible = keys.into_iter().filter(|key| {
-                    let private = Uri {
-                        object_type: Some(ObjectType::Private),
-                        ..key.uri.clone()
-                    };
-                    let decision = self
-                        .policy()
-                        .check_key(self.peer, Operation::List, &private);
-                    decision.is_ok()
-                });
-                Response::Keys(visible.map(key_entry).collect())
+                let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
+                    certificates::list(self.module, &uri)?
+                } else {
+                    let keys = self.module.keys_on_token(&uri, target.pin())?.into_iter();
+                    keys.map(key_entry).collect()
+                };
+                entries.retain(|(uri, _)| self.check_private(Operation::List, uri.clone()).is_ok());
+                Response::Keys(entries.into_iter().map(|(_, entry)| entry).collect())
             }
             Request::Extension(request) => self.handle_extension(request, record)?,
         };
@@ -364,6 +359,19 @@ impl Handler<'_> {
                 let id = r.id.map(|id| id.0);
                 let key = self.create_key(r.uri.as_deref(), r.pin, r.key, r.label, id, record)?;
                 Ok(key_info(key))
+            }
+            ExtensionRequest::ReadCertificate(uri) => self.read_certificate(uri.as_deref(), record),
+            ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
+            ExtensionRequest::ChangeSoPin(r) => {
+                let target = self.target(r.uri.as_deref(), None)?;
+                let check = self.check(Operation::ChangePin);
+                let uri =
+                    self.module
+                        .change_so_pin(target.token(), &r.old_pin, &r.new_pin, &check)?;
+                record.key = Some(uri.clone());
+                Ok(Response::Extension(ExtensionResponse::Done(
+                    uri.to_string(),
+                )))
             }
         }
     }
@@ -483,6 +491,15 @@ impl Handler<'_> {
         self.configuration.policy()
     }
 
+    /// Whether the peer may do this with the private key that the object of that URI belongs to.
+    fn check_private(&self, operation: Operation, uri: Uri) -> Result<(), Refusal> {
+        let private = Uri {
+            object_type: Some(ObjectType::Private),
+            ..uri
+        };
+        self.policy().check_key(self.peer, operation, &private)
+    }
+
     fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
         move |uri| {
             let decision = self.policy().check_key(self.peer, operation, uri);
@@ -502,14 +519,19 @@ fn operation(request: &Request) -> Option<Operation> {
         | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
         Request::ChooseScheme(_)
         | Request::PublicKeyPem(_)
-        | Request::Extension(ExtensionRequest::KeyInfo(_)) => Operation::Describe,
+        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
+            Operation::Describe
+        }
         Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
         Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
             Operation::CreateKey
         }
         Request::DeleteKey(_) => Operation::DeleteKey,
         Request::InitToken(_) => Operation::InitToken,
-        Request::ChangePin(_) => Operation::ChangePin,
+        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
+            Operation::ChangePin
+        }
+        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
     })
 }
 
@@ -599,12 +621,13 @@ fn token_entry(token: TokenInfo) -> TokenEntry {
     }
 }
 
-fn key_entry(key: KeyObject) -> KeyEntry {
-    KeyEntry {
+fn key_entry(key: KeyObject) -> (Uri, KeyEntry) {
+    let entry = KeyEntry {
         class: key.object_type.name().to_owned(),
         key_type: key.key_type,
         label: key.label,
         id: hex(&key.id),
         uri: key.uri.to_string(),
-    }
+    };
+    (key.uri, entry)
 }

@@ -5,6 +5,7 @@
 //! any number of threads.
 
 mod back_off;
+mod certificate;
 mod digest;
 mod error;
 mod find;
@@ -19,6 +20,7 @@ mod signature;
 mod token;
 mod usage;
 
+pub use certificate::{Certificate, CertificateObject};
 pub use error::{Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;

@@ -305,20 +305,37 @@ impl Token {
         Ok(())
     }
 
-    /// Has the security officer set the user PIN to `new`. All sessions are closed before.
+    /// Has the security officer set the user PIN to `new`.
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(so_pin, |session| session.init_pin(&auth_pin(new)))?;
+        lock(&self.user_tries).accepted(new);
+        Ok(())
+    }
+
+    /// Changes the security officer's PIN from `old` to `new`.
+    pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(old, |session| {
+            session.set_pin(&auth_pin(old), &auth_pin(new))
+        })?;
+        lock(&self.so_tries).accepted(new);
+        Ok(())
+    }
+
+    /// All sessions are closed before: a user and the security officer can't be logged in together.
+    fn as_security_officer(
+        &self,
+        so_pin: &Pin,
+        operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
+    ) -> Result<()> {
         let mut open = self.seize();
         let uri = self.uri();
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
         lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
         reset(&mut open);
-        let result = init_pin(&self.pkcs11, self.slot, &uri, so_pin, new);
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, operation);
         match &result {
-            Ok(()) => {
-                lock(&self.so_tries).accepted(so_pin);
-                lock(&self.user_tries).accepted(new);
-            }
-            Err(Error::PinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
+            Ok(()) => lock(&self.so_tries).accepted(so_pin),
+            Err(Error::SoPinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
             Err(_) => {}
         }
         result
@@ -477,14 +494,11 @@ impl Token {
     }
 
     fn tries_left(&self) -> TriesLeft {
-        self.pkcs11
-            .get_token_info(self.slot)
-            .map(|info| TriesLeft {
-                count_low: info.user_pin_count_low(),
-                final_try: info.user_pin_final_try(),
-                locked: info.user_pin_locked(),
-            })
-            .unwrap_or_default()
+        tries_left(&self.pkcs11, self.slot, |info| TriesLeft {
+            count_low: info.user_pin_count_low(),
+            final_try: info.user_pin_final_try(),
+            locked: info.user_pin_locked(),
+        })
     }
 
     fn token_flags(&self, flag: fn(&TokenFlags) -> bool) -> bool {
@@ -570,27 +584,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the user PIN of the token in `slot` as its security officer. The token must have no session.
-pub(crate) fn init_pin(
+/// Runs `operation` in a session in which the security officer of the token in `slot` is logged in. The
+/// token must have no other session.
+pub(crate) fn as_security_officer(
     pkcs11: &Pkcs11,
     slot: Slot,
     uri: &Uri,
     so_pin: &Pin,
-    new: &Pin,
+    operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
 ) -> Result<()> {
     let named = |error: CryptokiError| match error {
-        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::PinIncorrect {
+        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::SoPinIncorrect {
             token: uri.clone(),
-            flags: TriesLeft::default(),
+            flags: tries_left(pkcs11, slot, |info| TriesLeft {
+                count_low: info.so_pin_count_low(),
+                final_try: info.so_pin_final_try(),
+                locked: info.so_pin_locked(),
+            }),
         },
+        CryptokiError::Pkcs11(RvError::PinLocked, Function::Login) => {
+            Error::SoPinLocked(uri.clone())
+        }
         other => Error::pkcs11(&other, uri),
     };
     let session = pkcs11.open_rw_session(slot).map_err(named)?;
     session
         .login(UserType::So, Some(&auth_pin(so_pin)))
         .map_err(named)?;
-    session.init_pin(&auth_pin(new)).map_err(named)?;
+    operation(&session).map_err(named)?;
     session.logout().map_err(named)
+}
+
+fn tries_left(pkcs11: &Pkcs11, slot: Slot, read: fn(&TokenFlags) -> TriesLeft) -> TriesLeft {
+    let info = pkcs11.get_token_info(slot);
+    info.as_ref().map(read).unwrap_or_default()
 }
 
 pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {
