@@ -17,17 +17,21 @@ macro_rules! cases {
     )*};
 }
 
-cases! { commissioning connecting mistakes }
+cases! { certificates commissioning connecting mistakes }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 3, "add it to cases! above");
+    assert_eq!(sessions.count(), 4, "add it to cases! above");
 }
 
 fn run(name: &str) {
     let hsm = Hsm::start(Kind::SoftHsm);
-    let signer = Signer::start_with(&hsm, &["--pin", support::hsm::PIN]);
+    let signer = if name == "certificates" {
+        Signer::start_with_default_policy(&hsm)
+    } else {
+        Signer::start(&hsm)
+    };
     let ca = Ca::new();
     let broker = (name == "connecting").then(|| support::Broker::start(&ca));
     let port = broker.as_ref().map(|broker| broker.port.to_string());
@@ -81,6 +85,15 @@ fn run(name: &str) {
         ("[SERIAL]", r"serial=(?<redacted>[0-9a-f]{16})"),
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
         ("[SLOT]", r"slot (?<redacted>[0-9]{4,})"),
+        (
+            "[DATE]",
+            r"(?<redacted>20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z)",
+        ),
+        ("[HEX]", r"(?<redacted>([0-9A-F]{2}:){9,}[0-9A-F]{2})"),
+        (
+            "[DAYS]",
+            r#"(?<redacted>[0-9]+)( days (left|ago)|,\s+"issuer")"#,
+        ),
         ("[TIME]", r"(?<redacted>[0-9]+\.[0-9] ms)"),
     ] {
         redactions

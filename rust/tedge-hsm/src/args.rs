@@ -7,6 +7,10 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, PinSource, Uri, UriError};
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::command::{SelfSigned, Show, Verify};
+use crate::names;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -54,6 +58,12 @@ pub(crate) enum Command {
     ListKeys(ListKeys),
     /// Make a certificate signing request that the key on the token signs
     Csr(Csr),
+    /// Make a certificate that the key on the token issues for itself
+    SelfSigned(SelfSigned),
+    /// Show a certificate, its chain and whether it is for the key on the token
+    Show(Show),
+    /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
+    Verify(Verify),
     /// Connect to an MQTT broker with TLS and the key on the token
     Connect(Connect),
 }
@@ -121,12 +131,24 @@ pub(crate) struct Csr {
     pub(crate) uri: Option<Uri>,
 
     /// Common name of the subject: the device's id
-    #[arg(long, value_name = "NAME")]
-    pub(crate) common_name: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "renew")]
+    pub(crate) common_name: Option<String>,
 
     /// Organisation of the subject
     #[arg(long, value_name = "NAME")]
     pub(crate) organization: Option<String>,
+
+    /// Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = names::parse)]
+    pub(crate) san: Vec<GeneralName>,
+
+    /// Take the names from this certificate, which must be for the same key
+    #[arg(long, value_name = "CERT", conflicts_with_all = ["common_name", "organization", "san"])]
+    pub(crate) renew: Option<PathBuf>,
+
+    /// With --renew: the certificate may be for another key
+    #[arg(long, requires = "renew")]
+    pub(crate) new_key: bool,
 
     /// File to write the request to; standard output without
     #[arg(long, value_name = "FILE")]
@@ -188,7 +210,7 @@ impl From<KeyType> for KeySpec {
 
 /// Parses `--uri`. Unlike clap's own error, this one does not repeat the value, which may hold a PIN.
 #[derive(Clone)]
-struct UriParser;
+pub(crate) struct UriParser;
 
 impl TypedValueParser for UriParser {
     type Value = Uri;

@@ -2,8 +2,15 @@
 
 mod connect;
 mod csr;
+mod self_signed;
+mod show;
+mod verify;
 
 use std::io::Write as _;
+
+pub(crate) use self_signed::SelfSigned;
+pub(crate) use show::Show;
+pub(crate) use verify::Verify;
 
 use crate::args::{Args, Command, CreateKey, Init, ListKeys, Place};
 use crate::pins;
@@ -19,6 +26,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::ListTokens => list_tokens(&store),
         Command::ListKeys(list) => list_keys(&store, place, list),
         Command::Csr(args) => csr::run(&store, place, args),
+        Command::SelfSigned(args) => self_signed::run(&store, place, args),
+        Command::Show(args) => show::run(&store, place, args),
+        Command::Verify(args) => verify::run(&store, place, args),
         Command::Connect(args) => connect::run(store, place, args),
     }
 }

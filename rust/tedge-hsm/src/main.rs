@@ -1,14 +1,18 @@
 //! tedge-hsm: takes a blank HSM to a device that connects with the key in it.
 
 mod args;
+mod certificate;
 mod command;
+mod document;
+mod file;
 mod logging;
 mod mqtt;
+mod names;
 mod pins;
 mod store;
 mod tls;
-#[allow(dead_code, reason = "the commands that use it come next")]
 mod trial;
+mod trust;
 
 use std::io::Write as _;
 use std::process::ExitCode;

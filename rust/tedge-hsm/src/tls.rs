@@ -143,7 +143,8 @@ impl PrivateKey for TimedKey {
     }
 }
 
-fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
+/// The CA certificates in a PEM file.
+pub(crate) fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
     let failed = || format!("cannot read certificates from {}", ca.display());
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(ca).with_context(failed)?;
