@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, PinSource, Uri, UriError};
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::command::{SelfSigned, Show, Verify};
+use crate::command::{Renew, SelfSigned, Show, Verify};
 use crate::names;
 
 /// Commissions the keys of a device's HSM and tries its connection.
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
     Verify(Verify),
+    /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
+    Renew(Box<Renew>),
     /// Connect to an MQTT broker with TLS and the key on the token
     Connect(Connect),
 }

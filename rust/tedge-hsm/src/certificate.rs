@@ -11,7 +11,7 @@ use tedge_p11_client::PrivateKey;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::oid::db::{DB, rfc5912};
-use x509_cert::der::{Decode, Encode as _, Reader as _, SliceReader};
+use x509_cert::der::{Decode, Encode as _, EncodePem as _, Reader as _, SliceReader};
 use x509_cert::der::{Tag, Tagged as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
@@ -49,6 +49,21 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
         bail!("there is no certificate in {}", path.display());
     }
     Ok(chain)
+}
+
+/// The content of a PEM file with these certificates.
+pub(crate) fn to_pem<'a>(
+    chain: impl IntoIterator<Item = &'a Certificate>,
+) -> anyhow::Result<String> {
+    let mut pem = String::new();
+    for certificate in chain {
+        pem.push_str(
+            &certificate
+                .parsed
+                .to_pem(x509_cert::der::pem::LineEnding::LF)?,
+        );
+    }
+    Ok(pem)
 }
 
 impl Certificate {

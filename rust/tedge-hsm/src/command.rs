@@ -2,12 +2,14 @@
 
 mod connect;
 mod csr;
+mod renew;
 mod self_signed;
 mod show;
 mod verify;
 
 use std::io::Write as _;
 
+pub(crate) use renew::Renew;
 pub(crate) use self_signed::SelfSigned;
 pub(crate) use show::Show;
 pub(crate) use verify::Verify;
@@ -29,6 +31,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::SelfSigned(args) => self_signed::run(&store, place, args),
         Command::Show(args) => show::run(&store, place, args),
         Command::Verify(args) => verify::run(&store, place, args),
+        Command::Renew(args) => renew::run(&store, place, *args),
         Command::Connect(args) => connect::run(store, place, args),
     }
 }

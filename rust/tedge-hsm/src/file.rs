@@ -21,6 +21,14 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     write_atomically(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Fails if [`write`] could not write there: for what is dear to make and would be lost.
+pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    tempfile::NamedTempFile::new_in(folder(&path))
+        .map(|_| ())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let old = match std::fs::metadata(path) {
         // A device or a pipe is written to, not replaced.
@@ -32,10 +40,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
         Err(_) => None,
     };
     let path = old.as_ref().map_or(path, |(path, _)| path);
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
+    let dir = folder(path);
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(content)?;
     let new = file.as_file();
@@ -50,4 +55,11 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.persist(path)?;
     // The new name is on the disk only when the folder is.
     File::open(dir)?.sync_all()
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
 }

@@ -7,7 +7,7 @@ use rustls::pki_types::UnixTime;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Issued};
 
 /// Verifies the first certificate of `chain` as a TLS server does at this moment: issued by one of
 /// `roots`, by way of the others in the chain if need be, valid, and for a TLS client.
@@ -23,6 +23,26 @@ pub(crate) fn verify(chain: &[Certificate], roots: &RootCertStore) -> anyhow::Re
         .verify_client_cert(certificate.der(), &intermediates, UnixTime::now())
         .map(|_| ())
         .map_err(explain)
+}
+
+/// Puts the issuers of `certificate` behind it, as TLS sends them, found among `candidates`. What
+/// issued itself is left out: the server has it, or does not trust it.
+pub(crate) fn chain(certificate: Certificate, candidates: &[Certificate]) -> Vec<Certificate> {
+    let mut chain = vec![certificate];
+    while chain.len() <= candidates.len() {
+        let issuer = chain.last().and_then(|last| {
+            candidates.iter().find(|candidate| {
+                last.issued_by(candidate) == Issued::Yes
+                    && candidate.subject() != candidate.issuer()
+                    && !chain.iter().any(|c| c.der() == candidate.der())
+            })
+        });
+        match issuer {
+            Some(issuer) => chain.push(issuer.clone()),
+            None => break,
+        }
+    }
+    chain
 }
 
 /// rustls speaks of a peer's certificate.
