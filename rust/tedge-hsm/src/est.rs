@@ -6,8 +6,9 @@ use anyhow::{Context as _, anyhow, bail};
 use base64ct::{Base64, Encoding as _};
 use rustls::ClientConfig;
 use tedge_p11_client::Pin;
-use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::http::{HeaderValue, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
+use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::{http, names, pkcs7};
@@ -82,8 +83,10 @@ impl EstServer {
             // RFC 8951 does away with it; older servers look for it.
             .header("Content-Transfer-Encoding", "base64");
         if let Some(Login { user, password }) = &self.login {
-            let login = format!("{user}:{}", password.expose());
-            let login = format!("Basic {}", Base64::encode_string(login.as_bytes()));
+            let login = Zeroizing::new(format!("{user}:{}", password.expose()));
+            let login = Zeroizing::new(Base64::encode_string(login.as_bytes()));
+            let mut login = HeaderValue::try_from(format!("Basic {}", *login))?;
+            login.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, login);
         }
         request

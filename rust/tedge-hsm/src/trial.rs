@@ -116,6 +116,7 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
     use tedge_p11_client::{Error, PublicKey};
+    use tedge_p11_purpose::{Purpose, recognize};
 
     use super::*;
 
@@ -176,6 +177,23 @@ mod tests {
             SignatureScheme::ED25519,
         ] {
             assert!(sign_and_verify(&key, scheme, spki).is_err(), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_has_a_purpose() {
+        let key = SoftwareKey::new();
+        let provider = rustls::crypto::ring::default_provider();
+        for (message, scheme, purpose) in [
+            (certificate_verify(&provider), SCHEME, Purpose::Tls13Client),
+            (
+                nameless_request(key.public_key().spki()),
+                SignatureScheme::RSA_PKCS1_SHA256,
+                Purpose::Csr,
+            ),
+        ] {
+            let recognized = recognize(&message.unwrap(), scheme, Some(key.public_key()));
+            assert_eq!(recognized, Ok(purpose));
         }
     }
 

@@ -135,6 +135,8 @@ pub(crate) fn run(store: &Store, place: &Place, args: Renew) -> anyhow::Result<(
         None => key,
     };
     let login = match (args.enroll.user, &args.enroll.password_file) {
+        // RFC 7617, section 2.
+        (Some(user), _) if user.contains(':') => bail!("a user's name has no colon"),
         (Some(user), Some(path)) => {
             let password = Pin::read_file(path).context("--password-file")?;
             Some(Login { user, password })
