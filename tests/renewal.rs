@@ -21,8 +21,15 @@ struct Device {
 
 #[test]
 fn a_first_certificate_is_got_with_a_password_and_renewed_with_the_key() {
-    for key_type in ["p256", "p521", "rsa2048", "ed25519"] {
-        let device = Device::new(key_type);
+    for (kind, key_type) in [
+        (Kind::SoftHsm, "p256"),
+        (Kind::SoftHsm, "p521"),
+        (Kind::SoftHsm, "rsa2048"),
+        (Kind::SoftHsm, "ed25519"),
+        (Kind::Tpm2, "p256"),
+        (Kind::Tpm2, "rsa2048"),
+    ] {
+        let device = Device::on(kind, key_type);
         let said = succeed(device.enroll().args(["--san", "DNS:device-1.example"]));
         assert!(said.contains("device.pem: CN=device-1 until 20"), "{said}");
         device.judge("DNS:device-1.example");
@@ -212,7 +219,11 @@ fn a_link_stays_a_link_and_a_file_keeps_its_owner() {
 
 impl Device {
     fn new(key_type: &str) -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
+        Self::on(Kind::SoftHsm, key_type)
+    }
+
+    fn on(kind: Kind, key_type: &str) -> Self {
+        let hsm = Hsm::start(kind);
         let key = hsm.create_key("tls", key_type);
         let signer = Signer::start_with_default_policy(&hsm);
         let ca = Ca::new();

@@ -157,10 +157,10 @@ pub(crate) fn run(store: &Store, place: &Place, args: Renew) -> anyhow::Result<(
     let answer = server.enroll(operation, &request)?;
     let chain = accept(answer, &old, key.as_ref(), &roots)
         .with_context(|| format!("{} sent a certificate that is refused", args.est))?;
+    file::write(&args.cert, certificate::to_pem(&chain)?.as_bytes())?;
     if let Some(path) = &args.cacerts_out {
         file::write(path, certificate::to_pem(&cas)?.as_bytes())?;
     }
-    file::write(&args.cert, certificate::to_pem(&chain)?.as_bytes())?;
     say(format_args!(
         "{}: {} until {}",
         args.cert.display(),
