@@ -65,7 +65,7 @@ endif
 install:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	for file in $(DIST)/*.service $(DIST)/*.socket; do \
+	for file in $(DIST)/*.service $(DIST)/*.socket rust/tedge-hsm/dist/*; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done

@@ -10,7 +10,8 @@ use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
 
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, export_certificate, import_certificate, init,
-    list_certificates, list_keys, list_tokens, public_key, status, unlock,
+    list_certificates, list_keys, list_tokens, public_key, renew, self_signed, show, status,
+    unlock, verify,
 };
 
 /// Commissions the keys of a device's HSM and tries its connection.
@@ -75,6 +76,14 @@ pub(crate) enum Command {
     ExportCertificate(export_certificate::Args),
     /// Make a certificate signing request that the key on the token signs
     Csr(csr::Args),
+    /// Make a certificate that the key on the token issues for itself
+    SelfSigned(self_signed::Args),
+    /// Show a certificate, its chain and whether it is for the key on the token
+    Show(show::Args),
+    /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
+    Verify(verify::Args),
+    /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
+    Renew(Box<renew::Args>),
     /// Connect to an MQTT broker with TLS and the key on the token
     Connect(connect::Args),
 }

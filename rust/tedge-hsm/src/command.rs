@@ -12,8 +12,12 @@ pub(crate) mod list_certificates;
 pub(crate) mod list_keys;
 pub(crate) mod list_tokens;
 pub(crate) mod public_key;
+pub(crate) mod renew;
+pub(crate) mod self_signed;
+pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod unlock;
+pub(crate) mod verify;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -45,6 +49,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         Command::ImportCertificate(args) => import_certificate::run(&store, place, args),
         Command::ExportCertificate(args) => export_certificate::run(&store, args),
         Command::Csr(args) => csr::run(&store, place, args),
+        Command::SelfSigned(args) => self_signed::run(&store, place, args),
+        Command::Show(args) => show::run(&store, place, args),
+        Command::Verify(args) => verify::run(&store, place, args),
+        Command::Renew(args) => renew::run(&store, place, *args),
         Command::Connect(args) => connect::run(store, place, args),
     }
 }

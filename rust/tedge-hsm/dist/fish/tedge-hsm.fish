@@ -36,11 +36,16 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "public-key" -d 
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "change-pin" -d 'Change the PIN of the user or of the security officer'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "unlock" -d 'Have the security officer set the user\'s PIN anew'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "list-tokens" -d 'List the tokens'
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "status" -d 'Tell how the signer is: tokens, counters, how long signatures take'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "list-keys" -d 'List the keys on a token'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "list-certificates" -d 'List the certificates on a token'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "import-certificate" -d 'Put a certificate beside its key on the token'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "export-certificate" -d 'Write a certificate that is on the token'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "csr" -d 'Make a certificate signing request that the key on the token signs'
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "self-signed" -d 'Make a certificate that the key on the token issues for itself'
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "show" -d 'Show a certificate, its chain and whether it is for the key on the token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "verify" -d 'Verify that a TLS server could accept a certificate and that the key on the token signs for it'
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "renew" -d 'Renew a certificate, or get the first one, from an EST server (RFC 7030)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "connect" -d 'Connect to an MQTT broker with TLS and the key on the token'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l label -d 'Label for the token, 1 to 32 bytes' -r
@@ -97,6 +102,11 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l modu
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l json -d 'Print JSON'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l uri -d 'URI of the token, or of the keys' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
@@ -124,11 +134,57 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" 
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l common-name -d 'Common name of the subject: the device\'s id' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l organization -d 'Organisation of the subject' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l renew -d 'Take the names from this certificate, which must be for the same key' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l output -d 'File to write the request to; standard output without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l new-key -d 'With --renew: the certificate may be for another key'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l uri -d 'URI of the key; the one configured at the signer without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l common-name -d 'Common name of the subject: the device\'s id' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l organization -d 'Organisation of the subject' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l days -d 'Days that it is valid, from now on' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l output -d 'File to write the certificate to; standard output without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l as-ca -d 'Say CA:TRUE, which Cumulocity IoT asks of a certificate that it shall trust'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l uri -d 'URI of the key; the one configured at the signer without, if there is a signer' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l json -d 'Print JSON'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l ca -d 'PEM file with the CA certificates that the server trusts' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l uri -d 'URI of the key; the one configured at the signer without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l est -d 'EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM file with the certificate and its chain; replaced when the new one is good' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM file with the CA certificates that the server and the new certificate are verified with' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key; the one configured at the signer without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing if the certificate is valid for so many more days' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'URI of another key, which the new certificate shall be for' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cacerts-out -d 'Write the CA certificates that the server distributes to this file; the new certificate may be from one of them, too' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l timeout -d 'Seconds that each request may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l common-name -d 'Common name of the subject: the device\'s id' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l organization -d 'Organisation of the subject' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l user -d 'Log in to the server as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l password-file -d 'File with the user\'s password' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-cert -d 'Log in with the certificate in this PEM file, such as the manufacturer\'s' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-uri -d 'URI of the bootstrap certificate\'s key; the same as --uri without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l enroll -d 'There is no certificate yet: ask for the first one'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l host -d 'Host name or address of the broker, as its certificate has it' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l port -d 'Port of the broker' -r
@@ -142,17 +198,22 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l socket-p
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -s h -l help -d 'Print help'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "init" -d 'Initialise a blank token and set its PINs; does nothing if a token has the label already'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "create-key" -d 'Make a key pair on a token; does nothing if it is there already'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "delete-key" -d 'Delete a key, after a look at it'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "public-key" -d 'Write the public key of a key'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "change-pin" -d 'Change the PIN of the user or of the security officer'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "unlock" -d 'Have the security officer set the user\'s PIN anew'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "list-tokens" -d 'List the tokens'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "list-keys" -d 'List the keys on a token'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "list-certificates" -d 'List the certificates on a token'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "import-certificate" -d 'Put a certificate beside its key on the token'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "export-certificate" -d 'Write a certificate that is on the token'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "csr" -d 'Make a certificate signing request that the key on the token signs'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "connect" -d 'Connect to an MQTT broker with TLS and the key on the token'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr connect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "init" -d 'Initialise a blank token and set its PINs; does nothing if a token has the label already'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "create-key" -d 'Make a key pair on a token; does nothing if it is there already'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "delete-key" -d 'Delete a key, after a look at it'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "public-key" -d 'Write the public key of a key'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "change-pin" -d 'Change the PIN of the user or of the security officer'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "unlock" -d 'Have the security officer set the user\'s PIN anew'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "list-tokens" -d 'List the tokens'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "status" -d 'Tell how the signer is: tokens, counters, how long signatures take'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "list-keys" -d 'List the keys on a token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "list-certificates" -d 'List the certificates on a token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "import-certificate" -d 'Put a certificate beside its key on the token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "export-certificate" -d 'Write a certificate that is on the token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "csr" -d 'Make a certificate signing request that the key on the token signs'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "self-signed" -d 'Make a certificate that the key on the token issues for itself'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "show" -d 'Show a certificate, its chain and whether it is for the key on the token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "verify" -d 'Verify that a TLS server could accept a certificate and that the key on the token signs for it'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "renew" -d 'Renew a certificate, or get the first one, from an EST server (RFC 7030)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "connect" -d 'Connect to an MQTT broker with TLS and the key on the token'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key change-pin unlock list-tokens status list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
