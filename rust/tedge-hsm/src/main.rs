@@ -7,6 +7,8 @@ mod mqtt;
 mod pins;
 mod store;
 mod tls;
+#[allow(dead_code, reason = "the commands that use it come next")]
+mod trial;
 
 use std::io::Write as _;
 use std::process::ExitCode;
