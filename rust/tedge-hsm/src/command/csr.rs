@@ -2,19 +2,38 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose,
 };
-use tedge_p11_client::CsrKey;
+use tedge_p11_client::{CsrKey, Uri};
 
-use crate::args::{Csr, Place};
+use crate::args::{Place, UriParser};
 use crate::pins;
 use crate::store::Store;
 
-pub(crate) fn run(store: &Store, place: &Place, mut args: Csr) -> anyhow::Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// URI of the key; the one configured at the signer without
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// Common name of the subject: the device's id
+    #[arg(long, value_name = "NAME")]
+    common_name: String,
+
+    /// Organisation of the subject
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+
+    /// File to write the request to; standard output without
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
     let key = CsrKey::new(store.private_key(args.uri.as_ref(), pin)?)?;
     let mut subject = DistinguishedName::new();
