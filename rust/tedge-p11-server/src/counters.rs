@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
-use crate::policy::Operation;
 use crate::service::Failure;
+use tedge_p11_config::Operation;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

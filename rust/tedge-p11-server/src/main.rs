@@ -14,8 +14,6 @@ mod limits;
 mod listener;
 mod logging;
 mod peer;
-mod policy;
-mod policy_file;
 mod process;
 mod record;
 mod server;
@@ -27,12 +25,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tedge_p11_config::{Policy, load_policy};
 use tedge_p11_token::Module;
 
 use crate::args::Args;
 use crate::configuration::Configuration;
 use crate::listener::Listener;
-use crate::policy::Policy;
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -52,7 +50,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let settings = Settings::load(args, env)?;
     logging::init(settings.log_level)?;
-    let policy = policy_file::load(&settings.policy_path)?;
+    let policy = load_policy(&settings.policy_path)?;
     let module = Module::load(&settings.module_path)?;
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
@@ -60,7 +58,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let service = Service::new(module, configuration(settings, policy));
     server::run(listener, service, || {
         let settings = Settings::load(args, env)?;
-        let policy = policy_file::load(&settings.policy_path)?;
+        let policy = load_policy(&settings.policy_path)?;
         Ok(configuration(settings, policy))
     })
 }

@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use log::Level;
+use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
-use crate::peer::Peer;
-use crate::policy::{Operation, Recognized};
 use crate::service::Failure;
 
 /// What is known of a request by the time it is answered.

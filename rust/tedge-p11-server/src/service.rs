@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use der::pem::{LineEnding, encode_string};
+use tedge_p11_config::{Operation, Peer, Policy, Refusal};
 use tedge_p11_protocol::{
     ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
     KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
@@ -16,8 +17,6 @@ use tedge_p11_token::{Error, KeyInfo, KeyObject, Module, NewKey, NewToken, PinCh
 
 use crate::configuration::{Configuration, Target};
 use crate::counters::Counters;
-use crate::peer::Peer;
-use crate::policy::{Operation, Policy, Refusal};
 use crate::record::Record;
 
 /// Answers requests with the keys of one module, within what the operator configured.

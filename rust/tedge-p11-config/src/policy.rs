@@ -10,45 +10,56 @@ use crate::peer::Peer;
 
 /// The rules; what no rule allows is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct Policy {
     rules: Vec<Rule>,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rule {
-    pub(crate) who: Who,
-    pub(crate) operations: Vec<Operation>,
+pub struct Rule {
+    /// The peers.
+    pub who: Who,
+    /// What they may do.
+    pub operations: Vec<Operation>,
     /// URIs whose attributes a key must have; all keys if there is none.
-    pub(crate) keys: Vec<Uri>,
-    pub(crate) purposes: Purposes,
+    pub keys: Vec<Uri>,
+    /// What they may have signed.
+    pub purposes: Purposes,
 }
 
 /// The peers of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
+    /// Who may open the socket.
     Everybody,
+    /// Clients of the user with this uid.
     User(u32),
+    /// Clients whose user is in the group with this gid.
     Group(u32),
 }
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
+    /// A signature.
     Sign,
     /// Public key and schemes of a key.
     Describe,
     /// Tokens and keys.
     List,
+    /// A new key pair.
     CreateKey,
+    /// A key's end.
     DeleteKey,
+    /// A label and PINs for a blank token.
     InitToken,
+    /// Another user PIN.
     ChangePin,
 }
 
 /// What may be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purposes {
+pub enum Purposes {
     /// Anything at all.
     Any,
     /// What is recognised as one of these.
@@ -57,37 +68,54 @@ pub(crate) enum Purposes {
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
+    /// No rule allows the peer the operation.
     #[error("{peer} may not {operation}: no rule of the policy allows it")]
-    Operation { peer: Peer, operation: Operation },
+    Operation {
+        /// Who.
+        peer: Peer,
+        /// What.
+        operation: Operation,
+    },
+    /// The rules that do are for other keys.
     #[error("{peer} may not {operation} with {key}: no rule that allows it covers this key")]
     Key {
+        /// Who.
         peer: Peer,
+        /// What.
         operation: Operation,
+        /// With which key.
         key: Uri,
     },
+    /// The rules that are for this key are for other purposes.
     #[error(
         "{peer} may not sign this with {key}: {}, and no rule that covers the key allows that",
         what(recognized)
     )]
     Purpose {
+        /// Who.
         peer: Peer,
+        /// With which key.
         key: Uri,
+        /// What was to be signed.
         recognized: Recognized,
     },
 }
 
 /// What was found out about a message: its purpose, or why it has none.
-pub(crate) type Recognized = Result<Purpose, Unrecognized>;
+pub type Recognized = Result<Purpose, Unrecognized>;
 
 impl Policy {
-    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+    /// One that goes by these rules.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
         Self { rules }
     }
 
     /// Without a file: who may open the socket may sign, describe and list; only root and the group
     /// `tedge-hsm`, if there is one, may change anything on a token.
-    pub(crate) fn without_file(tedge_hsm: Option<u32>) -> Self {
+    #[must_use]
+    pub fn without_file(tedge_hsm: Option<u32>) -> Self {
         let rule = |who, operations: &[Operation]| Rule {
             who,
             operations: operations.to_vec(),
@@ -103,7 +131,7 @@ impl Policy {
     }
 
     /// Whether some rule lets the peer do this at all.
-    pub(crate) fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
+    pub fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
         if self.rules_for(peer, operation).next().is_some() {
             return Ok(());
         }
@@ -114,12 +142,7 @@ impl Policy {
     }
 
     /// Whether one rule lets the peer do this with this key or token.
-    pub(crate) fn check_key(
-        &self,
-        peer: &Peer,
-        operation: Operation,
-        key: &Uri,
-    ) -> Result<(), Refusal> {
+    pub fn check_key(&self, peer: &Peer, operation: Operation, key: &Uri) -> Result<(), Refusal> {
         self.check(peer, operation)?;
         if self.rules_for(peer, operation).any(|rule| rule.covers(key)) {
             return Ok(());
@@ -133,7 +156,7 @@ impl Policy {
 
     /// Whether one rule lets the peer sign this with this key. `recognize` is asked only where a rule
     /// depends on it.
-    pub(crate) fn check_signature(
+    pub fn check_signature(
         &self,
         peer: &Peer,
         key: &Uri,
@@ -191,7 +214,8 @@ impl Who {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    /// All there are.
+    pub const ALL: [Self; 7] = [
         Self::Sign,
         Self::Describe,
         Self::List,
@@ -202,7 +226,7 @@ impl Operation {
     ];
 
     /// Those that change nothing on a token.
-    pub(crate) const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
+    pub const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
 
     fn name(self) -> &'static str {
         match self {
@@ -217,7 +241,8 @@ impl Operation {
     }
 
     /// Whether it changes something on a token.
-    pub(crate) fn changes(self) -> bool {
+    #[must_use]
+    pub fn changes(self) -> bool {
         !Self::READING.contains(&self)
     }
 }

@@ -10,25 +10,39 @@ use crate::policy::{Operation, Policy, Purposes, Rule, Who};
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PolicyError {
+pub enum PolicyError {
+    /// It can't be read, or others could have written it.
     #[error("cannot read {path}: {error}")]
-    Unreadable { path: String, error: std::io::Error },
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is not TOML, or has something unknown in it.
     #[error("{path}, line {line}: {message}")]
     Malformed {
+        /// The file.
         path: String,
+        /// Where, counted from 1.
         line: usize,
+        /// What is wrong.
         message: String,
     },
+    /// A rule makes no sense.
     #[error("{path}, rule {number}: {message}")]
     Rule {
+        /// The file.
         path: String,
+        /// Which one, counted from 1.
         number: usize,
+        /// What is wrong.
         message: String,
     },
 }
 
 /// Reads the policy in `path`; a file that is not there means [`Policy::without_file`].
-pub(crate) fn load(path: &Path) -> Result<Policy, PolicyError> {
+pub fn load(path: &Path) -> Result<Policy, PolicyError> {
     match read(path) {
         Ok(text) => parse(&text, &path.display().to_string(), &UserDatabase),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
