@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
 
-use crate::command::{connect, create_key, csr, init, list_keys};
+use crate::command::{connect, create_key, csr, doctor, hsms, init, list_keys};
+use crate::profile::Profile;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     pub(crate) place: Place,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: AnyCommand,
 }
 
 /// Where the keys are.
@@ -39,11 +40,26 @@ pub(crate) struct Place {
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) module_path: Option<PathBuf>,
 
+    /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
+    #[arg(long, global = true, value_name = "NAME", value_parser = Profile::parse)]
+    pub(crate) hsm: Option<&'static Profile>,
+
     /// File with the user PIN
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnyCommand {
+    #[command(flatten)]
+    OnTokens(Command),
+    /// Look at everything between the HSM and the broker, and say what to do next
+    Doctor(doctor::Args),
+    /// List the kinds of HSM that are known, and which are on this machine
+    Hsms(hsms::Args),
+}
+
+/// Works on the tokens at a [`Place`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Initialise a blank token and set its PINs; does nothing if a token has the label already

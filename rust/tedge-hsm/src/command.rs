@@ -3,20 +3,33 @@
 pub(crate) mod connect;
 pub(crate) mod create_key;
 pub(crate) mod csr;
+pub(crate) mod doctor;
+pub(crate) mod hsms;
 pub(crate) mod init;
 pub(crate) mod list_keys;
 pub(crate) mod list_tokens;
 
 use std::io::Write as _;
 
-use crate::args::{Args, Command};
+use crate::args::{AnyCommand, Args, Command, Place};
+use crate::hsm;
 use crate::store::Store;
 
 /// Runs the command that was asked for.
-pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let place = &args.place;
-    let store = Store::open(place)?;
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     match args.command {
+        AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
+        AnyCommand::Hsms(hsms) => hsms::run(&hsms),
+        AnyCommand::OnTokens(command) => {
+            hsm::choose(&mut args.place)?;
+            run_on_tokens(command, &args.place)
+        }
+    }
+}
+
+fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
+    let store = Store::open(place)?;
+    match command {
         Command::Init(args) => init::run(&store, place, &args),
         Command::CreateKey(args) => create_key::run(&store, place, args),
         Command::ListTokens => list_tokens::run(&store),

@@ -2,12 +2,15 @@
 
 mod args;
 mod command;
+mod doctor;
+mod hsm;
 mod logging;
 mod mqtt;
 mod pins;
+mod profile;
+mod root;
 mod store;
 mod tls;
-#[allow(dead_code, reason = "the commands that use it come next")]
 mod trial;
 
 use std::io::Write as _;

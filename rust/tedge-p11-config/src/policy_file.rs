@@ -41,9 +41,10 @@ pub enum PolicyError {
     },
 }
 
-/// Reads the policy in `path`; a file that is not there means [`Policy::without_file`].
-pub fn load(path: &Path) -> Result<Policy, PolicyError> {
-    match read(path) {
+/// Reads the policy in `path` for a signer that runs as the user `signer`; a file that is not there
+/// means [`Policy::without_file`].
+pub fn load(path: &Path, signer: u32) -> Result<Policy, PolicyError> {
+    match read(path, signer) {
         Ok(text) => parse(&text, &path.display().to_string(), &UserDatabase),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(Policy::without_file(UserDatabase.gid(ADMINISTRATORS)))
@@ -56,12 +57,12 @@ pub fn load(path: &Path) -> Result<Policy, PolicyError> {
 }
 
 /// A policy that others than root, or than who runs the signer, can write would be theirs to make.
-fn read(path: &Path) -> std::io::Result<String> {
+fn read(path: &Path, signer: u32) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read as _};
     use std::os::unix::fs::MetadataExt as _;
     let mut file = std::fs::File::open(path)?;
     let metadata = file.metadata()?;
-    let owners = [0, nix::unistd::geteuid().as_raw()];
+    let owners = [0, signer];
     if !owners.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
         return Err(Error::new(
             ErrorKind::PermissionDenied,
