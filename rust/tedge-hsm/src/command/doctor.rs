@@ -47,7 +47,10 @@ pub(crate) struct Args {
     pub(crate) config_dir: Option<PathBuf>,
 
     /// Seconds that each step may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(
+        long, value_name = "SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
     pub(crate) timeout: u64,
 
     /// Look for /dev, /sys, /etc, /run, /proc and /usr/lib in this folder: for tests

@@ -22,15 +22,13 @@ pub(super) struct Certified {
 pub(super) fn check(context: &Context<'_>, keys: &[Key], report: &mut Report) -> Option<Certified> {
     let path = match &context.args.cert {
         Some(path) => path.clone(),
-        None => {
-            match configured(context) {
-                Some(path) => path,
-                None => {
-                    report.skipped(Area::Certificate, "no certificate is named: give --cert, or set device.cert_path in tedge.toml");
-                    return None;
-                }
+        None => match configured(context) {
+            Some(path) => path,
+            None => {
+                report.skipped(Area::Certificate, NONE_NAMED);
+                return None;
             }
-        }
+        },
     };
     let shown = path.display();
     let certificate = match read(&path) {
@@ -60,6 +58,9 @@ fn configured(context: &Context<'_>) -> Option<PathBuf> {
         .path("/etc/tedge/device-certs/tedge-certificate.pem");
     default.exists().then_some(default)
 }
+
+const NONE_NAMED: &str =
+    "no certificate is named: give --cert, or set device.cert_path in tedge.toml";
 
 fn read(path: &Path) -> Result<Certificate, String> {
     let pem = std::fs::read(path).map_err(|error| error.to_string())?;
