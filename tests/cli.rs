@@ -17,19 +17,21 @@ macro_rules! cases {
     )*};
 }
 
-cases! { commissioning connecting mistakes }
+cases! { commissioning connecting doctor mistakes }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 3, "add it to cases! above");
+    assert_eq!(sessions.count(), 4, "add it to cases! above");
 }
 
 fn run(name: &str) {
     let hsm = Hsm::start(Kind::SoftHsm);
     let signer = Signer::start_with(&hsm, &["--pin", support::hsm::PIN]);
     let ca = Ca::new();
-    let broker = (name == "connecting").then(|| support::Broker::start(&ca));
+    let broker = ["connecting", "doctor"]
+        .contains(&name)
+        .then(|| support::Broker::start(&ca));
     let port = broker.as_ref().map(|broker| broker.port.to_string());
     let port = port.unwrap_or_else(|| "1".to_owned());
     let dir = hsm.file("session");
@@ -82,6 +84,9 @@ fn run(name: &str) {
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
         ("[SLOT]", r"slot (?<redacted>[0-9]{4,})"),
         ("[TIME]", r"(?<redacted>[0-9]+\.[0-9] ms)"),
+        ("[DATE]", r"until (?<redacted>[0-9TZ:-]+), for"),
+        ("[OWNER]", r"\(0[0-7]{3} (?<redacted>[^)]+)\)"),
+        ("[USER]", r"user (?<redacted>[^ ]+) may"),
     ] {
         redactions
             .insert(name, regex::Regex::new(pattern).unwrap())

@@ -33,7 +33,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 use support::hsm::PIN;
-use support::{Hsm, Kind, Signer, program};
+use support::{Hsm, Kind, Signer, program, succeed};
 
 /// A token, and a machine around it.
 struct Bench {
@@ -194,8 +194,14 @@ fn as_nobody(command: &Command, dir: &Path) -> Option<Command> {
     }
     // The build's folder may be closed to others.
     let copy = dir.join("tedge-hsm");
-    std::fs::copy(program("tedge-hsm"), &copy).unwrap();
-    chmod(&copy, 0o755);
+    // Not by this process: what another thread's child still has open for writing can't be run.
+    let mut install = Command::new("install");
+    succeed(
+        install
+            .args(["-m", "0755"])
+            .arg(program("tedge-hsm"))
+            .arg(&copy),
+    );
     let mut other = Command::new("setpriv");
     other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
     other.arg(copy).args(command.get_args());

@@ -11,8 +11,9 @@ use crate::{Bench, Findings};
 
 /// A device with a certificate, and a CA that issued it.
 struct Device {
-    bench: Bench,
+    /// Ends before the folder goes that it logs into.
     signer: Signer,
+    bench: Bench,
     ca: Ca,
     uri: String,
     cert: PathBuf,
@@ -186,7 +187,7 @@ fn a_broker_of_another_ca_or_name() {
     let other = Ca::new();
     let mut command =
         device.doctor_with(&device.cert, "localhost", broker.port, &other.certificate());
-    Findings::of(&mut command).failure("broker", "UnknownIssuer", "--ca");
+    Findings::of(&mut command).failure("broker", "invalid peer certificate", "has not the CA");
     let mut command = device.doctor_with(
         &device.cert,
         "127.0.0.1",

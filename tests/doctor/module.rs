@@ -22,10 +22,7 @@ fn a_module_that_is_missing() {
 #[test]
 fn a_module_that_is_no_library() {
     let bench = Bench::new();
-    let text = bench.write(
-        "module.so",
-        "no library at all, but long enough to be looked at\n",
-    );
+    let text = bench.write("module.so", &"no library at all\n".repeat(64));
     Findings::of(&mut bench.on_module(&text)).failure(
         "module",
         "invalid ELF header",

@@ -160,7 +160,8 @@ fn cure(error: &anyhow::Error, broker: &Broker) -> String {
         .find_map(|cause| cause.downcast_ref::<rustls::Error>());
     if let Some(rustls::Error::InvalidCertificate(reason)) = tls {
         return match reason {
-            CertificateError::UnknownIssuer => format!(
+            // The latter is that of another CA of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "{} has not the CA of the broker's certificate: give it by --ca, or as root_cert_path in \
                  tedge.toml",
                 broker.ca.display()

@@ -63,12 +63,13 @@ const NONE_NAMED: &str =
     "no certificate is named: give --cert, or set device.cert_path in tedge.toml";
 
 fn read(path: &Path) -> Result<Certificate, String> {
+    let none = || "there is no certificate in it".to_owned();
     let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+        return Err(none());
+    }
     let chain = Certificate::load_pem_chain(&pem).map_err(|error| error.to_string())?;
-    chain
-        .into_iter()
-        .next()
-        .ok_or_else(|| "there is no certificate in it".to_owned())
+    chain.into_iter().next().ok_or_else(none)
 }
 
 fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
@@ -81,7 +82,6 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
         validity.not_before.to_unix_duration(),
         validity.not_after.to_unix_duration(),
     );
-    let days = |span: Duration| span.as_secs() / (24 * 60 * 60);
     if now < begin {
         return report.failure(
             Area::Certificate,
@@ -92,7 +92,7 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
     let Some(left) = end.checked_sub(now) else {
         return report.failure(
             Area::Certificate,
-            format!("{shown} expired on {}, {} days ago", validity.not_after, days(now.saturating_sub(end))),
+            format!("{shown} expired on {}, {} ago", validity.not_after, in_days(now.saturating_sub(end))),
             "have a new one issued: tedge-hsm csr; if it should still be valid, set the clock (timedatectl)",
         );
     };
@@ -101,9 +101,9 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
         report.warning(
             Area::Certificate,
             format!(
-                "{shown} expires on {}, in {} days",
+                "{shown} expires on {}, in {}",
                 validity.not_after,
-                days(left)
+                in_days(left)
             ),
             "have a new one issued: tedge-hsm csr",
         );
@@ -111,11 +111,18 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
         report.ok(
             Area::Certificate,
             format!(
-                "{shown} is valid until {}, {} days",
+                "{shown} is valid until {}, for {}",
                 validity.not_after,
-                days(left)
+                in_days(left)
             ),
         );
+    }
+}
+
+fn in_days(span: Duration) -> String {
+    match span.as_secs() / (60 * 60) {
+        hours @ 0..48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
     }
 }
 
