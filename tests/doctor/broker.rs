@@ -28,8 +28,8 @@ impl Device {
         let csr = request(&signer, &uri);
         let cert = ca.issue("device", &csr);
         Self {
-            bench,
             signer,
+            bench,
             ca,
             uri,
             cert,

@@ -1,10 +1,9 @@
 //! Modules, tokens, PINs and keys, straight on the module.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::succeed;
+use support::{program, succeed};
 
 use crate::{Bench, Findings, chmod};
 
@@ -207,9 +206,11 @@ fn logins(bench: &Bench) -> usize {
 
 /// A shared library with nothing of PKCS#11 in it.
 fn library(bench: &Bench, name: &str, linked: &[&str]) -> PathBuf {
-    let mut source = String::new();
-    writeln!(source, "int {}_nothing;", name.replace('.', "_")).unwrap();
-    let source = bench.write(&format!("{name}.c"), &source);
+    compile(bench, name, "int nothing;", linked)
+}
+
+fn compile(bench: &Bench, name: &str, source: &str, linked: &[&str]) -> PathBuf {
+    let source = bench.write(&format!("{name}.c"), source);
     let path = bench.root.join(name);
     let mut gcc = Command::new("gcc");
     gcc.args(["-shared", "-o"])
@@ -218,4 +219,61 @@ fn library(bench: &Bench, name: &str, linked: &[&str]) -> PathBuf {
         .args(linked);
     succeed(&mut gcc);
     path
+}
+
+/// thin-edge.io's user may write tedge.toml: what it names there must not run as root.
+#[test]
+fn a_module_of_others_that_root_is_to_load() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root has to be careful");
+        return;
+    }
+    let bench = Bench::new();
+    let doctor = |module: &Path| {
+        let config = format!(
+            "[device.cryptoki]\nmodule_path = \"{}\"\n",
+            module.display()
+        );
+        bench.write("etc/tedge/tedge.toml", &config);
+        Findings::of(&mut bench.of(bench.hsm.command(program("tedge-hsm"))))
+    };
+    // The folder for temporary files is everybody's.
+    let module = bench.hsm.file("module.so");
+    std::fs::copy(bench.hsm.module(), &module).unwrap();
+    doctor(&module).failure(
+        "module",
+        "others than root may write",
+        "root alone may write",
+    );
+    doctor(&bench.hsm.module()).ok("module", "is loaded");
+}
+
+/// The library tells its environment as soon as it is loaded, and is refused then.
+#[test]
+fn hsm_sets_what_the_module_needs_unless_it_is_set() {
+    let bench = Bench::new();
+    let source = "#include <stdio.h>\n#include <stdlib.h>\n\
+        __attribute__((constructor)) static void tell(void) {\n\
+            const char *tcti = getenv(\"TPM2_PKCS11_TCTI\");\n\
+            fprintf(stderr, \"TCTI %s\\n\", tcti ? tcti : \"none\");\n\
+        }\n";
+    let module = compile(&bench, "tell.so", source, &[]);
+    for (hsm, set, told) in [
+        (None, None, "TCTI none"),
+        (Some("tpm2"), None, "TCTI device:/dev/tpmrm0"),
+        (Some("tpm2"), Some("mine"), "TCTI mine"),
+    ] {
+        let mut command = Command::new(program("tedge-hsm"));
+        command.env_remove("TPM2_PKCS11_TCTI");
+        command.arg("--module-path").arg(&module).arg("list-tokens");
+        command.args(hsm.map(|hsm| format!("--hsm={hsm}")));
+        command.envs(set.map(|value| ("TPM2_PKCS11_TCTI", value)));
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            stderr.starts_with(&format!("{told}\n")),
+            "{hsm:?} {set:?}: {stderr}"
+        );
+        assert_eq!(output.status.code(), Some(1));
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) profile: Option<&'static Profile>,
     /// By flag, else by HSM, else by environment, else by tedge.toml.
     module_path: Option<PathBuf>,
+    /// Whether tedge.toml named it.
+    module_is_configured: bool,
     config_dir: PathBuf,
     cryptoki: Result<Cryptoki, TomlError>,
     limit: Duration,
@@ -57,12 +59,13 @@ impl<'a> Context<'a> {
             .unwrap_or_else(|| root.path(DEFAULT_CONFIG_DIR));
         let cryptoki = read_cryptoki(&config_dir.join("tedge.toml"));
         let configured = cryptoki.as_ref().ok().and_then(|c| c.module_path.clone());
-        let module_path = place
+        let given = place
             .module_path
             .clone()
             .or_else(|| place.hsm.and_then(Profile::module))
-            .or_else(|| set(std::env::var("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").ok()))
-            .or_else(|| set(configured));
+            .or_else(|| set(std::env::var("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").ok()));
+        let module_is_configured = given.is_none();
+        let module_path = given.or_else(|| set(configured));
         let of_module = || Profile::of_module(module_path.as_deref()?, &root);
         Self {
             profile: place.hsm.or_else(of_module),
@@ -71,6 +74,7 @@ impl<'a> Context<'a> {
             args,
             root,
             module_path,
+            module_is_configured,
             config_dir,
             cryptoki,
         }

@@ -8,7 +8,6 @@ use tedge_p11_client::{Client, Pin, PrivateKey, SignatureScheme, Uri};
 use super::report::{Area, Report};
 use super::tokens::Login;
 use super::{Context, Key, cures, within};
-use crate::pins;
 use crate::store::Store;
 use crate::trial;
 
@@ -22,13 +21,8 @@ pub(super) fn check(
 ) -> Vec<Key> {
     let (store, pin, token) = match (login, signer) {
         (Some(login), _) => (login.store, login.pin, Some(login.token)),
-        (None, Some(client)) => {
-            let pin = pins::given(
-                context.place.pin_file.as_deref(),
-                context.args.uri.clone().as_mut(),
-            );
-            (Store::Signer(client.clone()), pin.ok().flatten(), None)
-        }
+        // As its clients do, without a PIN: it has its own, and tedge.toml may name anybody's socket.
+        (None, Some(client)) => (Store::Signer(client.clone()), None, None),
         (None, None) => {
             report.skipped(
                 Area::Key,

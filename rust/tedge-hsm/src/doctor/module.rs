@@ -1,5 +1,6 @@
 //! The PKCS#11 module's file, and whether it loads.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,6 +48,15 @@ pub(super) fn check(
         report.failure(Area::Module, format!("{shown}: {error}"), packages);
         return None;
     }
+    if let Some(why) = not_for_root(context, path) {
+        report.failure(
+            Area::Module,
+            format!("{shown} is not loaded: tedge.toml names it, and {why}"),
+            "a PKCS#11 module belongs where root alone may write, such as /usr/lib; if it is to be trusted, \
+             give it by --module-path",
+        );
+        return None;
+    }
     if !services_run {
         report.skipped(
             Area::Module,
@@ -80,6 +90,26 @@ pub(super) fn check(
         }
     }
     None
+}
+
+/// Who may write tedge.toml, which thin-edge.io's own user may, must not have root load what he wrote: the
+/// signer's sandbox sees to that for the signer. Says what speaks against the module.
+fn not_for_root(context: &Context<'_>, path: &Path) -> Option<String> {
+    if !context.module_is_configured || !geteuid().is_root() {
+        return None;
+    }
+    let path = path.canonicalize().ok()?;
+    path.ancestors().find_map(|part| {
+        let file = part.symlink_metadata().ok()?;
+        let is_roots = file.uid() == 0 && file.mode() & 0o022 == 0;
+        (!is_roots).then(|| {
+            let permissions = context.root.permissions(&file);
+            format!(
+                "others than root may write {} ({permissions})",
+                part.display()
+            )
+        })
+    })
 }
 
 /// By what the dynamic linker said, or C_Initialize.
