@@ -213,7 +213,7 @@ fn compile(bench: &Bench, name: &str, source: &str, linked: &[&str]) -> PathBuf 
     let source = bench.write(&format!("{name}.c"), source);
     let path = bench.root.join(name);
     let mut gcc = Command::new("gcc");
-    gcc.args(["-shared", "-o"])
+    gcc.args(["-shared", "-fPIC", "-o"])
         .arg(&path)
         .arg(source)
         .args(linked);

@@ -80,9 +80,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Whether the module is used by this process instead of the signer.
+    /// Whether this process is to use the module itself, not only the signer. `--hsm` alone tells what
+    /// to look for.
     fn is_straight(&self) -> bool {
-        self.place.module_path.is_some() || self.place.hsm.is_some()
+        self.place.module_path.is_some() || self.args.login
     }
 
     fn socket_path(&self) -> PathBuf {
