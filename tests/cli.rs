@@ -18,12 +18,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_objects certificates commissioning connecting keys mistakes pins renewal status }
+cases! { certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 9, "add it to cases! above");
+    assert_eq!(sessions.count(), 10, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -34,7 +34,9 @@ fn run(name: &str) {
         Signer::start(&hsm)
     };
     let ca = Ca::new();
-    let broker = (name == "connecting").then(|| support::Broker::start(&ca));
+    let broker = ["connecting", "doctor"]
+        .contains(&name)
+        .then(|| support::Broker::start(&ca));
     let est = (name == "renewal").then(|| EstServer::start(&ca));
     let port = broker.as_ref().map(|broker| broker.port);
     let port = port.or_else(|| est.as_ref().map(EstServer::port));
@@ -109,6 +111,9 @@ fn run(name: &str) {
         ("[S]", r#"_s": (?<redacted>[0-9]+)"#),
         ("[HEX]", r"(?<redacted>[0-9a-f]{38,40})"),
         ("[DATE]", r"(?<redacted>20[0-9T:-]{17}Z)"),
+        ("[DATE]", r"until (?<redacted>[0-9TZ:-]+), for"),
+        ("[OWNER]", r"\(0[0-7]{3} (?<redacted>[^)]+)\)"),
+        ("[USER]", r"user (?<redacted>[^ ]+) may"),
     ] {
         redactions
             .insert(name, regex::Regex::new(pattern).unwrap())

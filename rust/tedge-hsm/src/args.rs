@@ -9,10 +9,11 @@ use clap::{Parser, Subcommand};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
 
 use crate::command::{
-    change_pin, connect, create_key, csr, delete_key, export_certificate, import_certificate, init,
-    list_certificates, list_keys, list_tokens, public_key, renew, self_signed, show, status,
-    unlock, verify,
+    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
+    self_signed, show, status, unlock, verify,
 };
+use crate::profile::Profile;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     pub(crate) place: Place,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: AnyCommand,
 }
 
 /// Where the keys are.
@@ -43,11 +44,28 @@ pub(crate) struct Place {
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) module_path: Option<PathBuf>,
 
+    /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
+    #[arg(long, global = true, value_name = "NAME", value_parser = Profile::parse)]
+    pub(crate) hsm: Option<&'static Profile>,
+
     /// File with the user PIN
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum AnyCommand {
+    #[command(flatten)]
+    OnTokens(Command),
+    /// Look at everything between the HSM and the broker, and say what to do next
+    Doctor(doctor::Args),
+    /// List the kinds of HSM that are known, and which are on this machine
+    Hsms(hsms::Args),
+    /// Tell how the signer is: tokens, counters, how long signatures take
+    Status(status::Args),
+}
+
+/// Works on the tokens at a [`Place`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Initialise a blank token and set its PINs; does nothing if a token has the label already
@@ -64,8 +82,6 @@ pub(crate) enum Command {
     Unlock(unlock::Args),
     /// List the tokens
     ListTokens(list_tokens::Args),
-    /// Tell how the signer is: tokens, counters, how long signatures take
-    Status(status::Args),
     /// List the keys on a token
     ListKeys(list_keys::Args),
     /// List the certificates on a token

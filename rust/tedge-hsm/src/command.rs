@@ -5,7 +5,9 @@ pub(crate) mod connect;
 pub(crate) mod create_key;
 pub(crate) mod csr;
 pub(crate) mod delete_key;
+pub(crate) mod doctor;
 pub(crate) mod export_certificate;
+pub(crate) mod hsms;
 pub(crate) mod import_certificate;
 pub(crate) mod init;
 pub(crate) mod list_certificates;
@@ -25,24 +27,32 @@ use std::io::Write as _;
 use anyhow::anyhow;
 use x509_cert::der::pem::{LineEnding, encode_string};
 
-use crate::args::{Args, Command};
+use crate::args::{AnyCommand, Args, Command, Place};
+use crate::hsm;
 use crate::store::Store;
 
 /// Runs the command that was asked for.
-pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let place = &args.place;
-    if let Command::Status(args) = &args.command {
-        return status::run(place, args);
-    }
-    let store = Store::open(place)?;
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
     match args.command {
+        AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
+        AnyCommand::Hsms(hsms) => hsms::run(&hsms),
+        AnyCommand::Status(status) => status::run(&args.place, &status),
+        AnyCommand::OnTokens(command) => {
+            hsm::choose(&mut args.place)?;
+            run_on_tokens(command, &args.place)
+        }
+    }
+}
+
+fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
+    let store = Store::open(place)?;
+    match command {
         Command::Init(args) => init::run(&store, place, args),
         Command::CreateKey(args) => create_key::run(&store, place, args),
         Command::DeleteKey(args) => delete_key::run(&store, place, args),
         Command::PublicKey(args) => public_key::run(&store, place, args),
         Command::ChangePin(args) => change_pin::run(&store, place, args),
         Command::Unlock(args) => unlock::run(&store, args),
-        Command::Status(_) => Ok(()), // has been run without a store
         Command::ListTokens(args) => list_tokens::run(&store, &args),
         Command::ListKeys(args) => list_keys::run(&store, place, args),
         Command::ListCertificates(args) => list_certificates::run(&store, args),

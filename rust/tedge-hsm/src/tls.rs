@@ -111,14 +111,12 @@ pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
                     | Alert::AccessDenied
                     | Alert::DecryptError
             );
-            let what = if refused {
-                "the server refused the client certificate"
-            } else {
-                "the server broke off"
-            };
-            anyhow!("{what}: TLS alert {alert:?}")
+            anyhow::Error::new(FatalAlert {
+                alert: *alert,
+                refused,
+            })
         }
-        (Some(error), _) => anyhow!("{error}"),
+        (Some(error), _) => anyhow::Error::new(error.clone()),
         (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             anyhow!("no answer in time")
         }
@@ -126,6 +124,27 @@ pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
             anyhow!("the server closed the connection")
         }
         (None, _) => anyhow!("{error}"),
+    }
+}
+
+/// A fatal alert that the server sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FatalAlert {
+    pub(crate) alert: rustls::AlertDescription,
+    /// Whether it is about the client's certificate.
+    pub(crate) refused: bool,
+}
+
+impl std::error::Error for FatalAlert {}
+
+impl std::fmt::Display for FatalAlert {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.refused {
+            "the server refused the client certificate"
+        } else {
+            "the server broke off"
+        };
+        write!(f, "{what}: TLS alert {:?}", self.alert)
     }
 }
 
@@ -169,11 +188,19 @@ impl PrivateKey for TimedKey {
 pub(crate) fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
     let failed = || format!("cannot read certificates from {}", ca.display());
     let mut roots = RootCertStore::empty();
-    let pem = std::fs::read(ca).with_context(failed)?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots
-            .add(certificate.with_context(failed)?)
-            .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
+    if ca.is_dir() {
+        // /etc/ssl/certs has most of them twice, and one in it that is not understood is no loss.
+        for file in std::fs::read_dir(ca).with_context(failed)?.flatten() {
+            let pem = std::fs::read(file.path()).unwrap_or_default();
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+        }
+    } else {
+        let pem = std::fs::read(ca).with_context(failed)?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots
+                .add(certificate.with_context(failed)?)
+                .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
+        }
     }
     if roots.is_empty() {
         return Err(anyhow!("there is none in it").context(failed()));

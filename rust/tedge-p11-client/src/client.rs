@@ -292,7 +292,7 @@ impl Client {
 
     /// Whether the signer knows this project's own frames. thin-edge.io's answers the question with
     /// an Error frame, and is sent no more of them.
-    pub(crate) fn knows_extension(&self) -> Result<bool, Error> {
+    pub fn knows_extension(&self) -> Result<bool, Error> {
         match self.request(&Request::Extension(ExtensionRequest::Hello)) {
             Ok(Response::Extension(ExtensionResponse::Hello)) => Ok(true),
             Ok(_) => Err(Error::Unexpected),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tedge_p11_config::Peer;
 use tedge_p11_protocol::{Decoder, Request};
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
 use crate::limits::Place;
-use crate::peer::{Peer, Peers};
+use crate::peer::Peers;
 use crate::service::Service;
 
 /// What the accepting threads share.

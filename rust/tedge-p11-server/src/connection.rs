@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tedge_p11_config::Peer;
 use tedge_p11_protocol::{DecodeError, Decoder, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -13,7 +14,6 @@ use zeroize::Zeroizing;
 
 use crate::calls::{Calls, Late};
 use crate::limits::Place;
-use crate::peer::Peer;
 use crate::service::Service;
 
 /// A client on its way.

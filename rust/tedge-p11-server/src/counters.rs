@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tedge_p11_protocol::Latency;
 
-use crate::policy::Operation;
 use crate::service::Failure;
+use tedge_p11_config::Operation;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use log::Level;
+use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
 use crate::log_limit::LogLimit;
-use crate::peer::Peer;
-use crate::policy::{Operation, Recognized};
 use crate::service::Failure;
 
 /// What is known of a request by the time it is answered.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use der::pem::{LineEnding, encode_string};
+use tedge_p11_config::{Operation, Peer, Policy, Refusal};
 use tedge_p11_protocol::{
     ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
     KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
@@ -23,8 +24,6 @@ use crate::configuration::{Configuration, Target};
 use crate::counters::Counters;
 use crate::limits::{Limits, Place};
 use crate::log_limit::LogLimit;
-use crate::peer::Peer;
-use crate::policy::{Operation, Policy, Refusal};
 use crate::record::Record;
 
 /// Answers requests with the keys of one module, within what the operator configured.

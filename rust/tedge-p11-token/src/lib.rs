@@ -17,6 +17,7 @@ mod module;
 mod pin_tries;
 mod public_key;
 mod signature;
+mod state;
 mod token;
 mod usage;
 
@@ -27,4 +28,5 @@ pub use generate::NewKey;
 pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
 pub use module::{Check, Module, SignatureCheck};
+pub use state::{PinState, SlotState, TlsMechanism};
 pub use token::{TokenHealth, TokenInfo};

@@ -1,12 +1,12 @@
 //! Requests for certificates beside keys.
 
+use tedge_p11_config::Operation;
 use tedge_p11_protocol::{
     CertificateEntry, ExtensionResponse, KeyEntry, ObjectType, Response, Uri, WriteCertificate, hex,
 };
 use tedge_p11_token::{Certificate, Module};
 
 use super::{Failure, Handler};
-use crate::policy::Operation;
 use crate::record::Record;
 
 impl Handler<'_> {

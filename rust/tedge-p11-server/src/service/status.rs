@@ -4,12 +4,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tedge_p11_config::{Operation, Peer};
 use tedge_p11_protocol::{ExtensionResponse, Response, Status, TokenStatus};
 
 use super::Service;
 use crate::calls::Calls;
-use crate::peer::Peer;
-use crate::policy::Operation;
 
 impl Service {
     /// One line on how it goes.
