@@ -111,6 +111,11 @@ fn what_is_no_good_leaves_the_old_certificate_alone() {
         assert_eq!(device.certificate(), before, "{label}");
         assert_eq!(device.cert().metadata().unwrap().ino(), inode, "{label}");
     }
+    for label in ["silent", "dripping"] {
+        let error = fail(device.renew(label).args(["--timeout", "2"]));
+        assert!(error.contains("no answer in time"), "{label}: {error}");
+        assert_eq!(device.certificate(), before, "{label}");
+    }
     let files = std::fs::read_dir(device.cert().parent().unwrap()).unwrap();
     assert_eq!(files.count(), 1, "something is left behind");
 }
