@@ -6,6 +6,7 @@ mod clients;
 mod faults;
 mod footprint;
 mod random;
+mod token_files;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -23,6 +24,7 @@ use clients::{Tally, Way};
 use faults::Fault;
 use footprint::Footprint;
 use random::Random;
+use token_files::TokenFiles;
 
 #[test]
 fn soak() {
@@ -69,6 +71,7 @@ struct Soak {
     random: Random,
     tally: Tally,
     faults: BTreeMap<&'static str, usize>,
+    token_files: TokenFiles,
 }
 
 impl Soak {
@@ -82,6 +85,7 @@ impl Soak {
         let listener = UnixListener::bind(hsm.file("signer.sock")).unwrap();
         let signer = activate(&hsm, &listener);
         let keys = uris.iter().map(|uri| signer.key(uri)).collect();
+        let token_files = TokenFiles::read(&hsm);
         Self {
             faulty: Faulty { signer, hsm },
             listener,
@@ -89,6 +93,7 @@ impl Soak {
             random: Random::new(seed),
             tally: Tally::default(),
             faults: BTreeMap::new(),
+            token_files,
         }
     }
 
@@ -118,6 +123,7 @@ impl Soak {
                 if fault.kind == "crash" {
                     assert!(!self.faulty.signer.wait().success());
                     self.faulty.rules("");
+                    self.token_files.restore();
                     self.faulty.signer = activate(&self.faulty.hsm, &self.listener);
                 }
                 std::thread::sleep(fault.lasts);
@@ -155,6 +161,10 @@ impl Soak {
         for (kind, count) in &self.faults {
             println!("  fault {kind}: {count}");
         }
+        println!(
+            "  token files that crashes left broken: {}",
+            self.token_files.restored
+        );
     }
 }
 
@@ -179,7 +189,9 @@ fn activate(hsm: &Hsm, listener: &UnixListener) -> Signer {
     }
     // Every call would be a line.
     command.env_remove("FAULTY_LOG");
-    Signer::spawn(hsm, &mut command)
+    let signer = Signer::spawn(hsm, &mut command);
+    signer.read_notifications();
+    signer
 }
 
 fn variable(name: &str) -> Option<u64> {

@@ -98,6 +98,12 @@ impl Signer {
         signer
     }
 
+    /// Reads what the signer tells systemd, as systemd does, until it has been gone for a minute.
+    pub fn read_notifications(&self) {
+        let notify = self.notify.try_clone().unwrap();
+        std::thread::spawn(move || while notify.recv(&mut [0; 4096]).is_ok() {});
+    }
+
     pub fn socket(&self) -> &Path {
         &self.socket
     }

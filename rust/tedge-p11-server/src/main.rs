@@ -16,6 +16,7 @@ mod limits;
 mod listener;
 mod log_limit;
 mod logging;
+mod notify;
 mod peer;
 mod process;
 mod record;
