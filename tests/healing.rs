@@ -45,6 +45,15 @@ fn a_lost_login_does_not_hide_the_keys() {
     let found = find().unwrap();
     assert_eq!(found.public_key(), key.public_key());
     sign(&key).unwrap();
+    // Nor when the sessions go just after the login.
+    faulty.rules(
+        "sessions slot=device lost\n\
+         C_GetSessionInfo slot=device return CKR_SESSION_HANDLE_INVALID 1\n\
+         C_FindObjectsInit slot=device return CKR_ARGUMENTS_BAD 1",
+    );
+    find().unwrap_err();
+    faulty.rules("sessions slot=device lost");
+    find().unwrap();
 }
 
 /// While a token fails, its clients get errors, the other token's don't; once it works again, so does

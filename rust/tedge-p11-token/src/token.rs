@@ -464,9 +464,14 @@ impl Token {
                 }
             }
             result?;
+            open.logged_in = match is_logged_in(&session).map_err(|error| self.error(&error)) {
+                // Lost again already.
+                Err(error) if error.is_stale() => return Err(error),
+                // A module that does not tell, or tells wrong, is taken at its C_Login's word.
+                known => known.unwrap_or(false),
+            };
         }
         open.pin = pin.cloned();
-        open.logged_in = is_logged_in(&session);
         open.anchor = Some(Mutex::new(session));
         Ok(())
     }
@@ -520,7 +525,7 @@ impl Token {
         open_session: fn(&Self) -> Result<Session>,
     ) -> Result<Session> {
         let result = open_session(self).and_then(|session| {
-            if open.logged_in && !is_logged_in(&session) {
+            if open.logged_in && !is_logged_in(&session).unwrap_or(false) {
                 let lost = CryptokiError::Pkcs11(RvError::UserNotLoggedIn, Function::OpenSession);
                 return Err(self.error(&lost));
             }
@@ -557,11 +562,9 @@ impl Token {
     }
 }
 
-fn is_logged_in(session: &Session) -> bool {
-    session.get_session_info().is_ok_and(|info| {
-        let state = info.session_state();
-        matches!(state, SessionState::RoUser | SessionState::RwUser)
-    })
+fn is_logged_in(session: &Session) -> cryptoki::error::Result<bool> {
+    let state = session.get_session_info()?.session_state();
+    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
 }
 
 /// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
