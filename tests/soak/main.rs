@@ -38,9 +38,9 @@ fn soak() {
     let mut soak = Soak::start(seed);
 
     soak.run(part(1), false);
-    let before = Footprint::at_rest(soak.faulty.signer.pid());
+    let before = Footprint::of(soak.faulty.signer.pid());
     soak.run(part(2), false);
-    let after = Footprint::at_rest(soak.faulty.signer.pid());
+    let after = Footprint::of(soak.faulty.signer.pid());
     let lost = soak.tally.lost;
     soak.run(part(1), true);
 
