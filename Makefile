@@ -28,7 +28,7 @@ help:
 	@echo 'make test                     all tests'
 	@echo 'make bench                    what the signer costs, against processes that do without it'
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
-	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
+	@echo 'make fuzz [SECONDS=60]        decoders, URIs, purposes and policies under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make install [DESTDIR=...]    programs, man pages, completions, units and the policy'
 
@@ -65,7 +65,7 @@ endif
 install:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	for file in $(DIST)/*.service $(DIST)/*.socket rust/tedge-hsm/dist/*; do \
+	for file in $(DIST)/*.service $(DIST)/*.socket rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
