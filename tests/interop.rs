@@ -39,7 +39,7 @@ fn keys_of_others(kind: Kind) {
         "--keypairgen",
         "--key-type=EC:prime256v1",
         "--label=opensc",
-        "--id=10",
+        "--id=1a",
     ]);
     p11tool(
         &hsm,
@@ -47,7 +47,7 @@ fn keys_of_others(kind: Kind) {
             "--generate-privkey=ecdsa",
             p256,
             "--label=gnutls",
-            "--id=11",
+            "--id=1b",
             TOKEN,
         ],
     );
@@ -89,13 +89,13 @@ fn keys_of_others(kind: Kind) {
         match *label {
             "opensc" => {
                 let object = ["--write-object", der, "--type=cert", "--label=opensc"];
-                hsm.pkcs11_tool(&[&object[..], &["--id=10"]].concat());
+                hsm.pkcs11_tool(&[&object[..], &["--id=1a"]].concat());
             }
             "gnutls" => {
                 let load = format!("--load-certificate={pem}");
                 p11tool(
                     &hsm,
-                    &["--write", &load, "--label=gnutls", "--id=11", TOKEN],
+                    &["--write", &load, "--label=gnutls", "--id=1b", TOKEN],
                 );
             }
             "tpm2_ptool" => tpm2_ptool(&hsm, "addcert", &[pem]),
@@ -126,7 +126,7 @@ fn keys_of_others(kind: Kind) {
 fn our_keys_for_others(kind: Kind) {
     let hsm = Hsm::start(kind);
     let ca = Ca::new();
-    for (label, key_type, id) in [("ec", "p256", "21"), ("rsa", "rsa2048", "22")] {
+    for (label, key_type, id) in [("ec", "p256", "2a"), ("rsa", "rsa2048", "2b")] {
         let mut create = hsm.tedge_hsm();
         create.args(["create-key", "--uri", TOKEN, "--label", label]);
         let url = succeed(create.args(["--type", key_type, "--id", id]));
