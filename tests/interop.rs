@@ -31,6 +31,22 @@ fn our_keys_for_others_on_a_tpm() {
     our_keys_for_others(Kind::Tpm2);
 }
 
+/// Others may leave out the public key object. A login is needed then, and the signer may have no PIN.
+#[test]
+fn a_private_key_without_a_public_one() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("alone", "rsa2048");
+    let public_key = |mut tedge_hsm: Command| {
+        tedge_hsm.arg("--pin-file").arg(hsm.file("pin"));
+        succeed(tedge_hsm.args(["public-key", "--uri", &uri]))
+    };
+    let with_both = public_key(Signer::start(&hsm).tedge_hsm());
+    hsm.pkcs11_tool(&["--delete-object", "--type=pubkey", "--label=alone"]);
+    let signer = Signer::start_with(&hsm, &[]);
+    assert_eq!(public_key(signer.tedge_hsm()), with_both);
+    support::fail(signer.tedge_hsm().args(["public-key", "--uri", &uri]));
+}
+
 fn keys_of_others(kind: Kind) {
     let hsm = Hsm::start(kind);
     let ca = Ca::new();
