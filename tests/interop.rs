@@ -31,6 +31,51 @@ fn our_keys_for_others_on_a_tpm() {
     our_keys_for_others(Kind::Tpm2);
 }
 
+#[test]
+fn pins_on_softhsm() {
+    pins(Kind::SoftHsm);
+}
+
+#[test]
+fn pins_on_a_tpm() {
+    pins(Kind::Tpm2);
+}
+
+/// A PIN that one sets is the other's.
+fn pins(kind: Kind) {
+    let hsm = Hsm::start(kind);
+    for (name, pin) in [("new-pin", "135790"), ("new-so-pin", "24681357")] {
+        std::fs::write(hsm.file(name), pin).unwrap();
+    }
+    let ours = |args: &[&str], files: &[(&str, &str)]| {
+        let mut tedge_hsm = hsm.tedge_hsm();
+        tedge_hsm.args(args).args(["--uri", TOKEN]);
+        for (option, file) in files {
+            tedge_hsm.arg(option).arg(hsm.file(file));
+        }
+        succeed(&mut tedge_hsm)
+    };
+    let theirs = |args: &[&str]| {
+        let mut pkcs11_tool = hsm.command("pkcs11-tool");
+        pkcs11_tool.arg("--module").arg(hsm.module());
+        pkcs11_tool.args(["--token-label", LABEL, "--login"]);
+        succeed(pkcs11_tool.args(args))
+    };
+    ours(&["change-pin"], &[("--new-pin-file", "new-pin")]);
+    theirs(&["--pin=135790", "--change-pin", "--new-pin", PIN]);
+    let so = [("--so-pin-file", "so-pin"), ("--new-pin-file", "new-pin")];
+    ours(&["unlock"], &so);
+    theirs(&["--pin=135790", "--list-objects"]);
+    let so = [
+        ("--so-pin-file", "so-pin"),
+        ("--new-pin-file", "new-so-pin"),
+    ];
+    ours(&["change-pin", "--so"], &so);
+    let so = ["--login-type=so", "--so-pin=24681357"];
+    theirs(&[&so[..], &["--init-pin", "--pin", PIN]].concat());
+    ours(&["list-keys"], &[]);
+}
+
 /// Others may leave out the public key object. A login is needed then, and the signer may have no PIN.
 #[test]
 fn a_private_key_without_a_public_one() {
