@@ -404,10 +404,10 @@ fn a_certificate_is_never_lost() {
     import(&new).unwrap();
     assert_eq!((all(), the_one()), (1, new.clone()));
 
-    let calls = CODES
+    let faults = CODES
         .iter()
         .flat_map(|code| ["C_CreateObject", "C_DestroyObject"].map(|function| (function, code)));
-    for ((function, code), next) in calls.zip([&old, &new].into_iter().cycle()) {
+    for ((function, code), next) in faults.zip([&old, &new].into_iter().cycle()) {
         faulty.rules(&format!("{function} slot=device return {code} 1"));
         import(next).unwrap_or_else(|error| panic!("{function} {code}: {error}"));
         assert_eq!((all(), &the_one()), (1, next), "{function} {code}");
