@@ -31,6 +31,67 @@ fn our_keys_for_others_on_a_tpm() {
     our_keys_for_others(Kind::Tpm2);
 }
 
+#[test]
+fn pins_on_softhsm() {
+    pins(Kind::SoftHsm);
+}
+
+#[test]
+fn pins_on_a_tpm() {
+    pins(Kind::Tpm2);
+}
+
+/// A PIN that one sets is the other's.
+fn pins(kind: Kind) {
+    let hsm = Hsm::start(kind);
+    for (name, pin) in [("new-pin", "135790"), ("new-so-pin", "24681357")] {
+        std::fs::write(hsm.file(name), pin).unwrap();
+    }
+    let ours = |args: &[&str], files: &[(&str, &str)]| {
+        let mut tedge_hsm = hsm.tedge_hsm();
+        tedge_hsm.args(args).args(["--uri", TOKEN]);
+        for (option, file) in files {
+            tedge_hsm.arg(option).arg(hsm.file(file));
+        }
+        succeed(&mut tedge_hsm)
+    };
+    let theirs = |args: &[&str]| {
+        let mut pkcs11_tool = hsm.command("pkcs11-tool");
+        pkcs11_tool.arg("--module").arg(hsm.module());
+        pkcs11_tool.args(["--token-label", LABEL, "--login"]);
+        succeed(pkcs11_tool.args(args))
+    };
+    ours(&["change-pin"], &[("--new-pin-file", "new-pin")]);
+    theirs(&["--pin=135790", "--change-pin", "--new-pin", PIN]);
+    let so = [("--so-pin-file", "so-pin"), ("--new-pin-file", "new-pin")];
+    ours(&["unlock"], &so);
+    theirs(&["--pin=135790", "--list-objects"]);
+    let so = [
+        ("--so-pin-file", "so-pin"),
+        ("--new-pin-file", "new-so-pin"),
+    ];
+    ours(&["change-pin", "--so"], &so);
+    let so = ["--login-type=so", "--so-pin=24681357"];
+    theirs(&[&so[..], &["--init-pin", "--pin", PIN]].concat());
+    ours(&["list-keys"], &[]);
+}
+
+/// Others may leave out the public key object. A login is needed then, and the signer may have no PIN.
+#[test]
+fn a_private_key_without_a_public_one() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("alone", "rsa2048");
+    let public_key = |mut tedge_hsm: Command| {
+        tedge_hsm.arg("--pin-file").arg(hsm.file("pin"));
+        succeed(tedge_hsm.args(["public-key", "--uri", &uri]))
+    };
+    let with_both = public_key(Signer::start(&hsm).tedge_hsm());
+    hsm.pkcs11_tool(&["--delete-object", "--type=pubkey", "--label=alone"]);
+    let signer = Signer::start_with(&hsm, &[]);
+    assert_eq!(public_key(signer.tedge_hsm()), with_both);
+    support::fail(signer.tedge_hsm().args(["public-key", "--uri", &uri]));
+}
+
 fn keys_of_others(kind: Kind) {
     let hsm = Hsm::start(kind);
     let ca = Ca::new();
@@ -39,7 +100,7 @@ fn keys_of_others(kind: Kind) {
         "--keypairgen",
         "--key-type=EC:prime256v1",
         "--label=opensc",
-        "--id=10",
+        "--id=1a",
     ]);
     p11tool(
         &hsm,
@@ -47,7 +108,7 @@ fn keys_of_others(kind: Kind) {
             "--generate-privkey=ecdsa",
             p256,
             "--label=gnutls",
-            "--id=11",
+            "--id=1b",
             TOKEN,
         ],
     );
@@ -89,13 +150,13 @@ fn keys_of_others(kind: Kind) {
         match *label {
             "opensc" => {
                 let object = ["--write-object", der, "--type=cert", "--label=opensc"];
-                hsm.pkcs11_tool(&[&object[..], &["--id=10"]].concat());
+                hsm.pkcs11_tool(&[&object[..], &["--id=1a"]].concat());
             }
             "gnutls" => {
                 let load = format!("--load-certificate={pem}");
                 p11tool(
                     &hsm,
-                    &["--write", &load, "--label=gnutls", "--id=11", TOKEN],
+                    &["--write", &load, "--label=gnutls", "--id=1b", TOKEN],
                 );
             }
             "tpm2_ptool" => tpm2_ptool(&hsm, "addcert", &[pem]),
@@ -126,7 +187,7 @@ fn keys_of_others(kind: Kind) {
 fn our_keys_for_others(kind: Kind) {
     let hsm = Hsm::start(kind);
     let ca = Ca::new();
-    for (label, key_type, id) in [("ec", "p256", "21"), ("rsa", "rsa2048", "22")] {
+    for (label, key_type, id) in [("ec", "p256", "2a"), ("rsa", "rsa2048", "2b")] {
         let mut create = hsm.tedge_hsm();
         create.args(["create-key", "--uri", TOKEN, "--label", label]);
         let url = succeed(create.args(["--type", key_type, "--id", id]));

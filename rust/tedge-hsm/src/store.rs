@@ -199,7 +199,14 @@ impl Store {
         pin: Option<&Pin>,
     ) -> anyhow::Result<PublicKey> {
         Ok(match self {
-            Self::Signer(client) => client.public_key(text(uri).as_deref())?,
+            Self::Signer(client) => match client.public_key(text(uri).as_deref()) {
+                // The request has no PIN, and there may be a private key only.
+                Err(tedge_p11_client::Error::Refused(_)) if pin.is_some() => {
+                    let key = SocketKey::open(client.clone(), text(uri), pin.cloned())?;
+                    key.public_key().clone()
+                }
+                result => result?,
+            },
             Self::Module(module) => module.public_key(&selector(uri)?, pin)?.1,
         })
     }

@@ -8,7 +8,7 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri};
 
 use crate::error::{Error, Result};
-use crate::find::{KeySelector, check_type, find_with, name};
+use crate::find::{KeySelector, check_type, find_with, has_name, name};
 use crate::module::{Check, Module};
 use crate::token::Token;
 
@@ -230,25 +230,36 @@ fn stored(
     let mut objects = Vec::new();
     for handle in find_with(token, session, public, uri)? {
         let wanted = [
+            AttributeType::Class,
             AttributeType::Label,
             AttributeType::Id,
             AttributeType::Value,
         ];
         let (mut label, mut id, mut der) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_certificate = false;
         for attribute in session.get_attributes(handle, &wanted).map_err(failed)? {
             match attribute {
+                Attribute::Class(class) => is_certificate = class == ObjectClass::CERTIFICATE,
                 Attribute::Label(value) => label = value,
                 Attribute::Id(value) => id = value,
                 Attribute::Value(value) => der = value,
                 _ => {}
             }
         }
-        let (label, uri) = name(token, ObjectType::Certificate, &id, &label);
+        let (label, found) = name(token, ObjectType::Certificate, &id, &label);
+        // A module that mixes up its handles must not have a key destroyed for a certificate.
+        if !is_certificate || !has_name(&found, uri) {
+            return Err(Error::WrongObject {
+                token: token.uri(),
+                wanted: uri.clone(),
+                found,
+            });
+        }
         let object = CertificateObject {
             label,
             id,
             der,
-            uri,
+            uri: found,
         };
         objects.push((handle, object));
     }

@@ -424,7 +424,7 @@ fn hint(code: &str) -> &'static str {
         "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
         "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
         "CKR_MECHANISM_INVALID" | "CKR_FUNCTION_NOT_SUPPORTED" => "; the token cannot do this",
-        "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set the user PIN",
+        "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set it: tedge-hsm unlock",
         _ => "",
     }
 }

@@ -371,20 +371,29 @@ fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object
 
 /// A module that mixes up its handles returns the handle of one object and the attributes of another.
 pub(crate) fn is_what_was_asked_for(token: &Token, object: &Object, uri: &Uri) -> Result<()> {
-    let listed = &object.listed;
-    let same_id = uri.id.as_ref().is_none_or(|id| *id == listed.id);
-    let same_label = uri
-        .object
-        .as_ref()
-        .is_none_or(|label| unpadded(label) == unpadded(&listed.label));
-    if same_id && same_label {
+    let found = &object.listed.uri;
+    if has_name(found, uri) {
         return Ok(());
     }
     Err(Error::WrongObject {
         token: token.uri(),
         wanted: uri.clone(),
-        found: listed.uri.clone(),
+        found: found.clone(),
     })
+}
+
+/// Whether an object has the id and the label of `wanted`.
+pub(crate) fn has_name(found: &Uri, wanted: &Uri) -> bool {
+    let label = |uri: &Uri| {
+        uri.object
+            .as_deref()
+            .map(|label| unpadded(label).to_owned())
+    };
+    // An empty one is none in the URI of what was found.
+    let id = |uri: &Uri| uri.id.clone().unwrap_or_default();
+    (wanted.id.is_none() || id(wanted) == id(found))
+        && (wanted.object.is_none()
+            || label(wanted).unwrap_or_default() == label(found).unwrap_or_default())
 }
 
 fn kind(token: &Token, session: &Session, object: &Object) -> Result<KeyKind> {

@@ -16,6 +16,7 @@ mod mechanism;
 mod module;
 mod pin_tries;
 mod public_key;
+mod security_officer;
 mod signature;
 mod state;
 mod token;

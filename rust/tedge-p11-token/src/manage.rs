@@ -7,7 +7,8 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 use crate::error::{Error, Result};
 use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::module::{Check, Module};
-use crate::token::{Token, TokenInfo, as_security_officer, auth_pin, unpadded};
+use crate::security_officer::as_security_officer;
+use crate::token::{Token, TokenInfo, auth_pin, unpadded};
 
 /// A token to initialise.
 #[derive(Clone, Debug)]

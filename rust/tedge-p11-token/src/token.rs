@@ -16,6 +16,7 @@ use tedge_p11_protocol::{Pin, Uri};
 use crate::back_off::BackOff;
 use crate::error::{Error, Result, TriesLeft};
 use crate::pin_tries::PinTries;
+use crate::security_officer::{as_security_officer, tries_left};
 
 /// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -585,42 +586,6 @@ fn reset(open: &mut Open) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `operation` in a session in which the security officer of the token in `slot` is logged in. The
-/// token must have no other session.
-pub(crate) fn as_security_officer(
-    pkcs11: &Pkcs11,
-    slot: Slot,
-    uri: &Uri,
-    so_pin: &Pin,
-    operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
-) -> Result<()> {
-    let named = |error: CryptokiError| match error {
-        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::SoPinIncorrect {
-            token: uri.clone(),
-            flags: tries_left(pkcs11, slot, |info| TriesLeft {
-                count_low: info.so_pin_count_low(),
-                final_try: info.so_pin_final_try(),
-                locked: info.so_pin_locked(),
-            }),
-        },
-        CryptokiError::Pkcs11(RvError::PinLocked, Function::Login) => {
-            Error::SoPinLocked(uri.clone())
-        }
-        other => Error::pkcs11(&other, uri),
-    };
-    let session = pkcs11.open_rw_session(slot).map_err(named)?;
-    session
-        .login(UserType::So, Some(&auth_pin(so_pin)))
-        .map_err(named)?;
-    operation(&session).map_err(named)?;
-    session.logout().map_err(named)
-}
-
-fn tries_left(pkcs11: &Pkcs11, slot: Slot, read: fn(&TokenFlags) -> TriesLeft) -> TriesLeft {
-    let info = pkcs11.get_token_info(slot);
-    info.as_ref().map(read).unwrap_or_default()
 }
 
 pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {
