@@ -12,6 +12,7 @@ mod tedge_toml;
 pub use peer::Peer;
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
 pub use policy_file::{PolicyError, load as load_policy};
+pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{Cloud, Connections, Cryptoki, TomlError, read_connections, read_cryptoki};
 
 /// Folder of tedge.toml and of the policy unless told otherwise.
