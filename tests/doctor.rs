@@ -33,7 +33,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 use support::hsm::PIN;
-use support::{Hsm, Kind, Signer, program, succeed};
+use support::{Hsm, Kind, Signer, install, program};
 
 /// A token, and a machine around it.
 struct Bench {
@@ -192,16 +192,7 @@ fn as_nobody(command: &Command, dir: &Path) -> Option<Command> {
         println!("skipped: becoming another user takes root");
         return None;
     }
-    // The build's folder may be closed to others.
-    let copy = dir.join("tedge-hsm");
-    // Not by this process: what another thread's child still has open for writing can't be run.
-    let mut install = Command::new("install");
-    succeed(
-        install
-            .args(["-m", "0755"])
-            .arg(program("tedge-hsm"))
-            .arg(&copy),
-    );
+    let copy = install("tedge-hsm", dir);
     let mut other = Command::new("setpriv");
     other.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
     other.arg(copy).args(command.get_args());

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use support::broker::SServer;
 use support::signer::POLICY;
-use support::{Ca, Hsm, Kind, Signer, fail, openssl, program, succeed};
+use support::{Ca, Hsm, Kind, Signer, fail, install, openssl, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
@@ -392,10 +392,9 @@ impl Nobody {
         };
         everybody(hsm.dir.path(), 0o755);
         everybody(signer.socket(), 0o666);
-        // The build folder may be closed to others.
         let dir = tempfile::tempdir().unwrap();
         everybody(dir.path(), 0o755);
-        std::fs::copy(program("tedge-hsm"), dir.path().join("tedge-hsm")).unwrap();
+        install("tedge-hsm", dir.path());
         Some(Self {
             dir,
             socket: signer.socket().to_owned(),

@@ -128,6 +128,7 @@ fn tee_supplicant_that_does_not_run_and_another_group() {
         .unwrap()
         .gid();
     bench.write("etc/group", &format!("teeclnt:x:{gid}:\n"));
+    bench.write("proc/1/comm", "systemd\n");
     let findings = Findings::of(&mut doctor(&bench, "optee"));
     findings.warning("device", "/dev/tee0", "SupplementaryGroups=teeclnt");
     findings.failure(

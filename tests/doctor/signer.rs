@@ -17,6 +17,10 @@ fn a_healthy_signer() {
     findings.are_good();
     findings.ok("signer", "with this project's extension answers");
     findings.ok("policy", "may sign, describe, list");
+    findings.ok(
+        "policy",
+        "may be used for tls13-client, tls12-client, csr, self-signed",
+    );
     findings.ok("policy", "refuses to sign bytes without a purpose");
     findings.ok("key", "object=tls;type=private signs, verified");
 }
@@ -89,6 +93,19 @@ fn a_policy_that_refuses_the_purpose() {
     let signer = Signer::start(&bench.hsm);
     let findings = Findings::of(&mut bench.through(&signer));
     findings.failure("key", "it is for tls13-client", "have a rule");
+}
+
+/// The signer goes by the policy that it read; the next one is told of before it is.
+#[test]
+fn a_policy_that_will_refuse_the_purpose() {
+    let bench = Bench::new();
+    bench.hsm.create_key("tls", "p256");
+    let signer = Signer::start(&bench.hsm);
+    let rule = "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\npurposes = [\"csr\"]\n";
+    std::fs::write(bench.hsm.file(POLICY), rule).unwrap();
+    let findings = Findings::of(&mut bench.through(&signer));
+    findings.ok("key", "object=tls;type=private signs");
+    findings.warning("policy", "may be used for csr", "tls13-client");
 }
 
 #[test]

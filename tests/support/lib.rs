@@ -15,7 +15,7 @@ pub use hsm::{Hsm, Kind};
 pub use openssl::Ca;
 pub use signer::Signer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The folder of the repository.
@@ -33,6 +33,17 @@ pub fn program(name: &str) -> PathBuf {
         .map(|dir| dir.join(name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace"))
+}
+
+/// Copies a program of this workspace into `dir`, for users to whom the build's folder is closed.
+///
+/// By a process of its own: a file that is open for writing can't be run, and a child that another
+/// thread has just forked would hold it open for a moment more.
+pub fn install(name: &str, dir: &Path) -> PathBuf {
+    let copy = dir.join(name);
+    let mut install = Command::new("install");
+    succeed(install.args(["-m", "0755"]).arg(program(name)).arg(&copy));
+    copy
 }
 
 /// Runs to the end; panics unless it succeeds. Returns standard output.

@@ -58,6 +58,10 @@ pub(crate) enum AnyCommand {
     #[command(flatten)]
     OnTokens(Command),
     /// Look at everything between the HSM and the broker, and say what to do next
+    ///
+    /// Each check is one line: ok, warning, failure or skipped, what was found, and what to do next. The
+    /// exit code is 0 when nothing failed, warnings or not, and 1 when something did. Nothing is changed,
+    /// and no try of a PIN is spent without --login.
     Doctor(doctor::Args),
     /// List the kinds of HSM that are known, and which are on this machine
     Hsms(hsms::Args),

@@ -119,8 +119,13 @@ pub(crate) fn examine(context: &Context<'_>, report: &mut Report) {
     let login = tokens::check(context, module.as_ref(), report);
     config::check(context, report);
     let signer = signer::check(context, report);
-    policy::check(context, report);
+    let policy = policy::check(context, report);
     let keys = keys::check(context, signer.as_ref(), login, report);
+    if let (Some(_), Some(policy)) = (&signer, &policy) {
+        for key in &keys {
+            policy::check_purposes(policy, key, report);
+        }
+    }
     clock::check(context, report);
     let certified = certificate::check(context, &keys, report);
     broker::check(context, certified.as_ref(), report);

@@ -227,7 +227,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l hsm -d 'K
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l login -d 'Log in to the token with the PIN and try its keys straight on the module; this may cost one try of the PIN, and is not done when the token says that one try is left'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l json -d 'Print a JSON array of the findings'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r

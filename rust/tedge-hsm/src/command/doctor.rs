@@ -7,9 +7,6 @@ use tedge_p11_client::Uri;
 use crate::args::{Place, UriParser};
 use crate::doctor::{self, Context, Report};
 
-/// Each check is one line: ok, warning, failure or skipped, what was found, and what to do next. The exit
-/// code is 0 when nothing failed, warnings or not, and 1 when something did. Nothing is changed, and no try
-/// of a PIN is spent without --login.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Log in to the token with the PIN and try its keys straight on the module; this may cost one try of

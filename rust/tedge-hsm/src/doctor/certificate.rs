@@ -50,7 +50,12 @@ pub(super) fn check(context: &Context<'_>, keys: &[Key], report: &mut Report) ->
 /// By tedge.toml, or where thin-edge.io has it, if it is there.
 fn configured(context: &Context<'_>) -> Option<PathBuf> {
     let connections = read_connections(&context.config_dir.join("tedge.toml")).ok()?;
-    if let Some(path) = connections.device.cert_path {
+    let clouds = [connections.c8y, connections.az, connections.aws];
+    let own = clouds
+        .into_iter()
+        .filter(|cloud| cloud.url.is_some())
+        .find_map(|cloud| cloud.device.cert_path);
+    if let Some(path) = own.or(connections.device.cert_path) {
         return Some(context.root.path(path));
     }
     let default = context

@@ -1,12 +1,14 @@
 //! What the signer's policy allows this user, by the code that the signer itself goes by.
 
-use tedge_p11_config::{Operation, Peer, load_policy};
+use tedge_p11_client::Uri;
+use tedge_p11_config::{Operation, Peer, Policy, Purpose, load_policy};
 
-use super::Context;
 use super::config::policy_file;
 use super::report::{Area, Report};
+use super::{Context, Key};
 
-pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+/// The policy, if it can be read.
+pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Policy> {
     let path = policy_file(context);
     let shown = path.display();
     let own = rustix::process::geteuid().as_raw();
@@ -14,11 +16,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     let policy = match load_policy(&path, signer) {
         Ok(policy) => policy,
         Err(error) => {
-            return report.failure(
+            report.failure(
                 Area::Policy,
                 error.to_string(),
                 "correct it, then systemctl reload tedge-p11-server; the signer does not start with it",
             );
+            return None;
         }
     };
     let peer = Peer::myself();
@@ -53,6 +56,43 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
                 "add a rule with user = {user:?} and operations = [\"sign\", \"describe\"] to {shown}, then \
                  systemctl reload tedge-p11-server"
             ),
+        );
+    }
+    Some(policy)
+}
+
+/// What for this user may have the key sign.
+pub(super) fn check_purposes(policy: &Policy, key: &Key, report: &mut Report) {
+    let Ok(uri) = key.uri().parse::<Uri>() else {
+        return;
+    };
+    let peer = Peer::myself();
+    let allowed = |purpose: &Purpose| {
+        let recognize = || Ok(*purpose);
+        policy.check_signature(&peer, &uri, recognize).is_ok()
+    };
+    let (may, may_not): (Vec<_>, Vec<_>) = Purpose::ALL.into_iter().partition(allowed);
+    let names = |purposes: &[Purpose]| {
+        let names: Vec<_> = purposes.iter().map(ToString::to_string).collect();
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let what = format!("key {uri} may be used for {}", names(&may));
+    if may.contains(&Purpose::Tls13Client) {
+        let refused = if may_not.is_empty() {
+            String::new()
+        } else {
+            format!("; not for {}", names(&may_not))
+        };
+        report.ok(Area::Policy, what + &refused);
+    } else {
+        report.warning(
+            Area::Policy,
+            what,
+            "the rule that is for this key needs the purpose tls13-client, for TLS 1.3",
         );
     }
 }
