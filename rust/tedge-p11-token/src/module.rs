@@ -167,6 +167,8 @@ impl Module {
                     stale += 1;
                     stale > MAX_STALE
                 }
+                // It went on failing until it got a pause, in which new sessions are not tried.
+                Error::Failing { .. } if stale > 0 => true,
                 _ => return Err(error),
             };
             if !anew {
