@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use snapbox::{Assert, Data, Redactions};
+use support::hsm::opensc_module;
 use support::{Ca, Hsm, Kind, Signer, program, repository};
 
 macro_rules! cases {
@@ -60,6 +61,7 @@ fn run(name: &str) {
                 .env("TEDGE_CONFIG_DIR", &dir)
                 .env("PORT", &port)
                 .env("MODULE", hsm.module())
+                .env("OPENSC", opensc_module())
                 .stdin(std::process::Stdio::null());
             writeln!(transcript, "{line}\n{}", output(&mut shell)).unwrap();
         }

@@ -186,7 +186,17 @@ fn a_card_that_comes_late() {
     let signer = Signer::start(&hsm);
     let open = || SocketKey::open(signer.client(), Some(AUTHENTICATION.to_owned()), None);
     let error = open().unwrap_err().to_string();
-    assert!(error.contains("no token matches"), "{error}");
+    assert!(error.contains("is the device plugged in?"), "{error}");
+    // A list of nothing is no failure, but it is explained.
+    let listed = signer.tedge_hsm().arg("list-tokens").output().unwrap();
+    assert!(listed.status.success() && listed.stdout.is_empty());
+    let hint = String::from_utf8(listed.stderr).unwrap();
+    assert!(hint.contains("the signer sees no token"), "{hint}");
+    assert!(
+        signer.log().contains("no slot of the module has a token"),
+        "{}",
+        signer.log()
+    );
     hsm.order("plug");
     let deadline = Instant::now() + HEALING;
     loop {

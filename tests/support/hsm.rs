@@ -215,8 +215,15 @@ fn write_files(dir: &Path) {
 
 /// Where Debian has libtpm2_pkcs11.
 pub fn tpm2_module() -> PathBuf {
+    debian_library("pkcs11/libtpm2_pkcs11.so")
+}
+
+/// Where Debian has OpenSC's module.
+pub fn opensc_module() -> PathBuf {
+    debian_library("opensc-pkcs11.so")
+}
+
+fn debian_library(name: &str) -> PathBuf {
     let arch = std::env::consts::ARCH;
-    PathBuf::from(format!(
-        "/usr/lib/{arch}-linux-gnu/pkcs11/libtpm2_pkcs11.so"
-    ))
+    PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/{name}"))
 }

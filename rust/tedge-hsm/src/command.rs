@@ -71,7 +71,11 @@ fn create_key(store: &Store, place: &Place, mut create: CreateKey) -> anyhow::Re
 }
 
 fn list_tokens(store: &Store) -> anyhow::Result<()> {
-    for token in store.tokens()? {
+    let tokens = store.tokens()?;
+    if tokens.is_empty() && matches!(store, Store::Signer(_)) {
+        eprintln!("the signer sees no token: is the device plugged in? Its log says more");
+    }
+    for token in tokens {
         let state = if token.initialized {
             "initialised"
         } else {

@@ -35,15 +35,17 @@ pub enum Error {
         stale: bool,
     },
     /// No initialised token has the attributes of the URI.
-    #[error(
-        "no token matches {uri}; {}",
-        present(tokens, "the module's tokens are")
-    )]
+    #[error("no token matches {uri}; {}", absent.map_or_else(
+        || present(tokens, "the module's tokens are"),
+        |absent| absent.to_string(),
+    ))]
     NoToken {
         /// What was asked for.
         uri: Uri,
         /// What is there.
         tokens: Vec<Uri>,
+        /// Said when nothing is there.
+        absent: Option<Absent>,
     },
     /// Several tokens have the attributes of the URI.
     #[error(
@@ -260,6 +262,20 @@ pub struct TriesLeft {
     pub final_try: bool,
     /// `CKF_USER_PIN_LOCKED`.
     pub locked: bool,
+}
+
+/// Why a module may have no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// `C_GetSlotList` names no slot: no reader, or the service that knows the readers can't be reached.
+    #[error(
+        "the module has no slot: is the device plugged in, is its service running (pcscd for USB \
+         tokens and smart cards), and may this user use it?"
+    )]
+    Slot,
+    /// There are slots, and no token is in them.
+    #[error("no slot of the module has a token in it: is the device plugged in?")]
+    Token,
 }
 
 impl Error {

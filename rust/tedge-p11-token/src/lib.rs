@@ -19,7 +19,7 @@ mod signature;
 mod token;
 mod usage;
 
-pub use error::{Error, Result, TriesLeft};
+pub use error::{Absent, Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;

@@ -11,7 +11,7 @@ use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::back_off::BackOff;
-use crate::error::{Error, Result, code_name};
+use crate::error::{Absent, Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
@@ -69,9 +69,13 @@ impl Module {
         })
     }
 
-    /// All tokens that are present, initialised or not.
+    /// All tokens that are present, initialised or not. When there is none, a warning says what may be wrong.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
-        self.attempt(|| self.present())
+        let tokens = self.attempt(|| self.present())?;
+        if tokens.is_empty() {
+            log::warn!("{}", self.absent());
+        }
+        Ok(tokens)
     }
 
     /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers,
@@ -188,7 +192,7 @@ impl Module {
             return false;
         }
         self.back_off().failed(); // until it turns out to have helped
-        log::warn!("{error}; initialising the module anew");
+        log::info!("initialising the module anew: {error}");
         self.renew()
     }
 
@@ -256,6 +260,7 @@ impl Module {
             (Some(token), true) => Ok(token),
             (None, _) => Err(Error::NoToken {
                 uri: uri.token_part(),
+                absent: self.present()?.is_empty().then(|| self.absent()),
                 tokens: present.into_iter().map(|token| token.uri).collect(),
             }),
             (Some(last), false) => {
@@ -355,6 +360,13 @@ impl Module {
 
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
         &self.pkcs11
+    }
+
+    fn absent(&self) -> Absent {
+        match self.pkcs11.get_all_slots() {
+            Ok(slots) if slots.is_empty() => Absent::Slot,
+            _ => Absent::Token,
+        }
     }
 
     fn initialised(&self) -> Result<Vec<TokenInfo>> {
