@@ -66,7 +66,7 @@ stop() {
 
 # await NAME CONDITION...: until CONDITION holds, as long as the process started last is alive
 await() {
-    local name=$1 deadline=$((SECONDS + 20))
+    local name=$1 deadline=$((SECONDS + 60))
     shift
     until "$@" >>"$dir/await.log" 2>&1; do
         kill -0 "${pids[-1]}" 2>/dev/null || fail "$name ended: $(tail -n 1 "$dir/$name.log")"
