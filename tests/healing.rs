@@ -4,8 +4,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use support::healing::{heals, sign};
 use support::{Hsm, Kind, Signer, openssl, program};
-use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
+use tedge_p11_client::{Client, Error, SocketKey, TimeLimits};
 
 /// Codes that say, or may mean, that what is kept of the token is not good any more.
 const CODES: [&str; 14] = [
@@ -425,17 +426,4 @@ impl Faulty {
 
 fn uri(token: &str) -> String {
     format!("pkcs11:token={token};object=key")
-}
-
-/// Signs until it works, which must be soon.
-fn heals(key: &SocketKey) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = sign(key) {
-        assert!(Instant::now() < deadline, "not healed: {error}");
-    }
-    openssl::verify_all_schemes(key);
-}
-
-fn sign(key: &SocketKey) -> Result<Vec<u8>, Error> {
-    key.sign(key.schemes()[0], b"message")
 }

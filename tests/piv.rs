@@ -1,11 +1,12 @@
 //! A PIV card, as a YubiKey or a Nitrokey 3 is one, behind pcscd and OpenSC (tests/hsm/piv): it signs, it is
 //! unplugged and plugged in, it wants its PIN for each signature of slot 9C, and wrong PINs lock it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use support::healing::{PATIENCE, fails_at_once, heals, sign};
 use support::hsm::PIN;
 use support::{Broker, Ca, Hsm, Kind, Signer, openssl, succeed};
-use tedge_p11_client::{Error, PrivateKey as _, SocketKey};
+use tedge_p11_client::SocketKey;
 
 /// Slot 9A, PIV authentication: P-256.
 const AUTHENTICATION: &str = "pkcs11:id=%01;type=private";
@@ -198,7 +199,7 @@ fn a_card_that_comes_late() {
         signer.log()
     );
     hsm.order("plug");
-    let deadline = Instant::now() + HEALING;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match open() {
             Ok(key) => break heals(&key),
@@ -247,27 +248,3 @@ impl Card {
         status[..1].parse().unwrap()
     }
 }
-
-fn sign(key: &SocketKey) -> Result<Vec<u8>, Error> {
-    key.sign(key.schemes()[0], b"message")
-}
-
-/// What is not there is said, not waited for.
-fn fails_at_once(key: &SocketKey) {
-    let started = Instant::now();
-    let error = sign(key).unwrap_err();
-    assert!(matches!(error, Error::Refused(_)), "{error:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "{error}");
-}
-
-fn heals(key: &SocketKey) {
-    let started = Instant::now();
-    while let Err(error) = sign(key) {
-        assert!(started.elapsed() < HEALING, "{error}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    openssl::verify_all_schemes(key);
-}
-
-/// Far more than it takes: the longest pause of the signer is 5 s.
-const HEALING: Duration = Duration::from_secs(60);

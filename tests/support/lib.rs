@@ -2,6 +2,7 @@
 //! panics with what the program said.
 
 pub mod broker;
+pub mod healing;
 pub mod hsm;
 pub mod openssl;
 pub mod signer;
