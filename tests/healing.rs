@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use support::healing::{heals, sign};
 use support::{Hsm, Kind, Signer, openssl, program};
-use tedge_p11_client::{Client, Error, SocketKey, TimeLimits};
+use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 
 /// Codes that say, or may mean, that what is kept of the token is not good any more.
 const CODES: [&str; 14] = [
