@@ -123,19 +123,20 @@ fn a_key_that_wants_the_pin_each_time_signs_beside_others() {
 #[test]
 fn softhsm_keys_that_want_the_pin_each_time() {
     let hsm = Hsm::start(Kind::SoftHsm);
-    hsm.pkcs11_tool(&[
-        "--keypairgen",
-        "--key-type",
-        "rsa:2048",
-        "--id",
-        "01",
-        "--label",
-        "always",
-        "--always-auth",
-    ]);
+    let make = |label: &str, key_type: &str| {
+        let args = ["--keypairgen", "--key-type", key_type, "--label", label];
+        hsm.pkcs11_tool(&[&args[..], &["--id", label, "--always-auth"]].concat());
+    };
+    make("01", "rsa:2048");
+    make("02", "EC:prime256v1");
     let signer = Signer::start(&hsm);
-    let schemes = openssl::verify_all_schemes(&signer.key("pkcs11:object=always"));
+    let schemes = openssl::verify_all_schemes(&signer.key("pkcs11:object=01"));
     assert!(schemes.contains(&"rsa_pss_rsae_sha256".to_owned()));
+    // SoftHSM2 has no C_SignUpdate for CKM_ECDSA, and cryptoki no C_Sign without C_SignInit.
+    let error = sign(&signer.key("pkcs11:object=02"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("signs by C_SignUpdate"), "{error}");
 }
 
 #[test]

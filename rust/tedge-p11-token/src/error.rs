@@ -387,6 +387,10 @@ fn hint(code: &str) -> &'static str {
         "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
         "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
         "CKR_MECHANISM_INVALID" => "; the token cannot do this",
+        "CKR_OPERATION_NOT_INITIALIZED" => {
+            "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
+             C_SignUpdate, which the module may not do with this mechanism"
+        }
         "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set the user PIN",
         _ => "",
     }
