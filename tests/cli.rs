@@ -7,6 +7,7 @@ use std::process::Command;
 
 use snapbox::{Assert, Data, Redactions};
 use support::est::EstServer;
+use support::hsm::opensc_module;
 use support::{Ca, Hsm, Kind, Signer, program, repository};
 
 macro_rules! cases {
@@ -70,6 +71,7 @@ fn run(name: &str) {
                 .env("TEDGE_CONFIG_DIR", &dir)
                 .env("PORT", &port)
                 .env("MODULE", hsm.module())
+                .env("OPENSC", opensc_module())
                 .stdin(std::process::Stdio::null());
             writeln!(transcript, "{line}\n{}", output(&mut shell)).unwrap();
         }

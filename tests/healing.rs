@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
+use support::healing::{heals, sign};
 use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 use tedge_p11_protocol::Request;
@@ -221,6 +222,39 @@ fn a_client_survives_a_crash_of_the_module() {
         waiting.join().unwrap()
     });
     result.unwrap();
+}
+
+/// The PIN for a key that wants it each time (CKA_ALWAYS_AUTHENTICATE) is not right any more: one wrong try,
+/// however often it is asked to sign.
+#[test]
+fn a_pin_refused_between_signatures_is_not_tried_again() {
+    let faulty = Faulty::start();
+    let always = [
+        "--keypairgen",
+        "--key-type",
+        "rsa:2048",
+        "--id",
+        "77",
+        "--label",
+        "always",
+        "--always-auth",
+    ];
+    faulty.hsm.pkcs11_tool(&always);
+    let key = faulty.signer.key("pkcs11:token=device;object=always");
+    let logins = faulty.calls("C_Login");
+    for signed in 1..=3 {
+        sign(&key).unwrap();
+        assert_eq!(faulty.calls("C_Login") - logins, signed);
+    }
+    let logins = faulty.calls("C_Login");
+    faulty.rules("C_Login slot=device return CKR_PIN_INCORRECT");
+    let error = sign(&key).unwrap_err().to_string();
+    assert!(error.contains("CKR_PIN_INCORRECT"), "{error}");
+    for _ in 0..5 {
+        let error = sign(&key).unwrap_err().to_string();
+        assert!(error.contains("refused this PIN before"), "{error}");
+    }
+    assert_eq!(faulty.calls("C_Login") - logins, 1);
 }
 
 /// Out of file descriptors: nobody is accepted for a while, then everybody again.
@@ -521,17 +555,4 @@ fn a_certificate_is_never_lost() {
         import(next).unwrap_or_else(|error| panic!("{function} {code}: {error}"));
         assert_eq!((all(), &the_one()), (1, next), "{function} {code}");
     }
-}
-
-/// Signs until it works, which must be soon.
-fn heals(key: &SocketKey) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = sign(key) {
-        assert!(Instant::now() < deadline, "not healed: {error}");
-    }
-    openssl::verify_all_schemes(key);
-}
-
-fn sign(key: &SocketKey) -> Result<Vec<u8>, Error> {
-    key.sign(key.schemes()[0], b"message")
 }

@@ -172,6 +172,8 @@ fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::SoftHsm => "softhsm",
         Kind::Tpm2 => "tpm2",
+        Kind::Piv => "piv",
+        Kind::ScHsm => "sc-hsm",
     }
 }
 

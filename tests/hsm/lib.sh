@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Shared by the test tokens in this folder, which source it. A rig is called as `RIG DIR`, makes DIR/env,
 # prints `ready`, and lives until its stdin ends or a signal comes. DIR/env is KEY=VALUE lines without
-# quoting, and is there only while the token answers.
+# quoting, and is there only while the token answers. Where it can't run on a machine it prints
+# `skipped: why` in place of `ready`. A line on stdin is a command of the rig's own, answered by `done`.
 
 me=${0##*/}
 pids=() # what this rig started, in the order in which it was started
@@ -10,6 +11,11 @@ run=    # short-named folder for sockets: a socket's path holds 108 bytes, DIR m
 fail() {
     printf '%s: %s\n' "$me" "$*" >&2
     exit 1
+}
+
+skip() {
+    printf 'skipped: %s\n' "$*"
+    exit 77
 }
 
 # need PACKAGE PROGRAM...
@@ -51,9 +57,16 @@ start() {
     pids+=($!)
 }
 
+# stop: ends what was started last
+stop() {
+    kill "${pids[-1]}"
+    wait "${pids[-1]}" || : # its exit code says that it was killed
+    unset 'pids[-1]'
+}
+
 # await NAME CONDITION...: until CONDITION holds, as long as the process started last is alive
 await() {
-    local name=$1 deadline=$((SECONDS + 20))
+    local name=$1 deadline=$((SECONDS + 60))
     shift
     until "$@" >>"$dir/await.log" 2>&1; do
         kill -0 "${pids[-1]}" 2>/dev/null || fail "$name ended: $(tail -n 1 "$dir/$name.log")"
@@ -62,13 +75,18 @@ await() {
     done
 }
 
-# ready KEY=VALUE...: publishes DIR/env in one step, then waits for the end
+# ready KEY=VALUE...: publishes DIR/env in one step, then waits for the end; a line LINE is obeyed by a
+# function do_LINE of the rig
 ready() {
     printf '%s\n' "$@" >"$dir/env.new"
     mv -- "$dir/env.new" "$dir/env"
     echo ready
     # Reading, not sleeping: if the caller dies, even of kill -9, its end of the pipe closes.
-    while read -r _; do :; done
+    local line
+    while read -r line; do
+        "do_$line" || fail "$line failed"
+        echo 'done'
+    done
 }
 
 end() {

@@ -1,8 +1,8 @@
 //! A token of its own for a test, made by the rigs in tests/hsm.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -23,6 +23,10 @@ pub enum Kind {
     SoftHsm,
     /// swtpm behind tpm2-pkcs11.
     Tpm2,
+    /// A PIV card behind pcscd and OpenSC; its keys are there from the start.
+    Piv,
+    /// A SmartCard-HSM, as a Nitrokey HSM 2 is one, behind pcscd and OpenSC.
+    ScHsm,
 }
 
 /// A running HSM with one initialised token, labelled `device`.
@@ -30,9 +34,15 @@ pub struct Hsm {
     pub kind: Kind,
     pub dir: TempDir,
     env: Vec<(String, String)>,
-    rig: Option<Child>,
-    /// The rig ends when this is closed.
+    rig: Option<Rig>,
+}
+
+/// A script of tests/hsm at work.
+struct Rig {
+    child: Child,
+    /// It ends when this is closed.
     stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Hsm {
@@ -42,23 +52,42 @@ impl Hsm {
 
     /// With its files in a new folder in `parent`.
     pub fn start_in(kind: Kind, parent: &Path) -> Self {
+        Self::try_start_in(kind, parent).unwrap_or_else(|why| panic!("{kind:?} {why}"))
+    }
+
+    /// None, and the reason on standard output, where such an HSM can't run.
+    pub fn start_if_possible(kind: Kind) -> Option<Self> {
+        Self::try_start_in(kind, &std::env::temp_dir())
+            .inspect_err(|why| println!("{why} ({kind:?})"))
+            .ok()
+    }
+
+    /// Fails with `skipped: why`.
+    fn try_start_in(kind: Kind, parent: &Path) -> Result<Self, String> {
         let dir = tempfile::tempdir_in(parent).unwrap();
         let name = match kind {
             Kind::SoftHsm => "softhsm",
             Kind::Tpm2 => "tpm2",
+            Kind::Piv => "piv",
+            Kind::ScHsm => "sc-hsm",
         };
         let rig_dir = dir.path().join(name);
-        let mut rig = Command::new(repository().join("tests/hsm").join(name))
+        let mut child = Command::new(repository().join("tests/hsm").join(name))
             .arg(&rig_dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(rig.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "ready\n", "tests/hsm/{name} did not start");
+        let mut rig = Rig {
+            stdin: child.stdin.take(),
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        let line = rig.line();
+        if line.starts_with("skipped: ") {
+            return Err(line);
+        }
+        assert_eq!(line, "ready", "tests/hsm/{name} did not start");
         let env = std::fs::read_to_string(rig_dir.join("env")).unwrap();
         let env = env
             .lines()
@@ -70,11 +99,19 @@ impl Hsm {
             kind,
             dir,
             env,
-            stdin: rig.stdin.take(),
             rig: Some(rig),
         };
-        hsm.add_token(LABEL);
-        hsm
+        if matches!(kind, Kind::SoftHsm | Kind::Tpm2) {
+            hsm.add_token(LABEL);
+        }
+        Ok(hsm)
+    }
+
+    /// Has the rig obey a command of its own, as `unplug`.
+    pub fn order(&mut self, command: &str) {
+        let rig = self.rig.as_mut().unwrap();
+        writeln!(rig.stdin.as_ref().unwrap(), "{command}").unwrap();
+        assert_eq!(rig.line(), "done", "{command}");
     }
 
     /// An HSM that somebody else runs, without a token yet, found by these variables.
@@ -89,7 +126,6 @@ impl Hsm {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             rig: None,
-            stdin: None,
         }
     }
 
@@ -161,12 +197,18 @@ impl Hsm {
     }
 }
 
-impl Drop for Hsm {
+impl Rig {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Rig {
     fn drop(&mut self) {
         self.stdin = None;
-        if let Some(rig) = &mut self.rig {
-            let _ = rig.wait();
-        }
+        let _ = self.child.wait();
     }
 }
 
@@ -178,8 +220,15 @@ fn write_files(dir: &Path) {
 
 /// Where Debian has libtpm2_pkcs11.
 pub fn tpm2_module() -> PathBuf {
+    debian_library("pkcs11/libtpm2_pkcs11.so")
+}
+
+/// Where Debian has OpenSC's module.
+pub fn opensc_module() -> PathBuf {
+    debian_library("opensc-pkcs11.so")
+}
+
+fn debian_library(name: &str) -> PathBuf {
     let arch = std::env::consts::ARCH;
-    PathBuf::from(format!(
-        "/usr/lib/{arch}-linux-gnu/pkcs11/libtpm2_pkcs11.so"
-    ))
+    PathBuf::from(format!("/usr/lib/{arch}-linux-gnu/{name}"))
 }

@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod est;
 pub mod faulty;
+pub mod healing;
 pub mod hsm;
 pub mod openssl;
 pub mod signer;

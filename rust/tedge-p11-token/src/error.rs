@@ -35,15 +35,17 @@ pub enum Error {
         stale: bool,
     },
     /// No initialised token has the attributes of the URI.
-    #[error(
-        "no token matches {uri}; {}",
-        present(tokens, "the module's tokens are")
-    )]
+    #[error("no token matches {uri}; {}", absent.map_or_else(
+        || present(tokens, "the module's tokens are"),
+        |absent| absent.to_string(),
+    ))]
     NoToken {
         /// What was asked for.
         uri: Uri,
         /// What is there.
         tokens: Vec<Uri>,
+        /// Said when nothing is there.
+        absent: Option<Absent>,
     },
     /// Several tokens have the attributes of the URI.
     #[error(
@@ -315,6 +317,20 @@ pub struct TriesLeft {
     pub locked: bool,
 }
 
+/// Why a module may have no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absent {
+    /// `C_GetSlotList` names no slot: no reader, or the service that knows the readers can't be reached.
+    #[error(
+        "the module has no slot: is the device plugged in, is its service running (pcscd for USB \
+         tokens and smart cards), and may this user use it?"
+    )]
+    Slot,
+    /// There are slots, and no token is in them.
+    #[error("no slot of the module has a token in it: is the device plugged in?")]
+    Token,
+}
+
 impl Error {
     /// Names the function and the code of `error`, which came up on `subject`.
     pub(crate) fn pkcs11(error: &CryptokiError, subject: &Uri) -> Self {
@@ -425,6 +441,10 @@ fn hint(code: &str) -> &'static str {
         "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
         "CKR_MECHANISM_INVALID" | "CKR_FUNCTION_NOT_SUPPORTED" => "; the token cannot do this",
         "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set it: tedge-hsm unlock",
+        "CKR_OPERATION_NOT_INITIALIZED" => {
+            "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
+             C_SignUpdate, which the module may not do with this mechanism"
+        }
         _ => "",
     }
 }

@@ -228,6 +228,7 @@ pub(crate) struct Object {
     key_type: Option<KeyType>,
     ec_params: Option<Vec<u8>>,
     can_sign: bool,
+    always_authenticate: bool,
 }
 
 pub(crate) fn describe(
@@ -242,7 +243,9 @@ pub(crate) fn describe(
         AttributeType::Id,
         AttributeType::EcParams,
         AttributeType::Sign,
+        AttributeType::AlwaysAuthenticate,
     ];
+    let mut always_authenticate = false;
     let (mut key_type, mut label, mut id, mut ec_params) = (None, Vec::new(), Vec::new(), None);
     let mut can_sign = true;
     let attributes = session
@@ -255,6 +258,7 @@ pub(crate) fn describe(
             Attribute::Id(value) => id = value,
             Attribute::EcParams(value) => ec_params = Some(value),
             Attribute::Sign(value) => can_sign = value,
+            Attribute::AlwaysAuthenticate(value) => always_authenticate = value,
             _ => {}
         }
     }
@@ -275,6 +279,7 @@ pub(crate) fn describe(
         key_type,
         ec_params,
         can_sign,
+        always_authenticate,
     })
 }
 
@@ -364,6 +369,7 @@ fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object
         generation,
         uri: object.listed.uri,
         kind,
+        always_authenticate: object.always_authenticate,
         recipes,
         public_key: OnceLock::new(),
     })

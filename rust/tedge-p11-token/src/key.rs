@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use der::asn1::ObjectIdentifier;
@@ -35,6 +36,8 @@ pub(crate) struct Key {
     pub(crate) generation: u64,
     pub(crate) uri: Uri,
     pub(crate) kind: KeyKind,
+    /// `CKA_ALWAYS_AUTHENTICATE`: each signature takes a login of its own.
+    pub(crate) always_authenticate: bool,
     pub(crate) recipes: Vec<(SignatureScheme, Recipe)>,
     pub(crate) public_key: OnceLock<PublicKey>,
 }
@@ -82,11 +85,25 @@ impl Key {
             Err(error) => return Err(error),
         };
         check(&self.uri, *scheme, public_key).map_err(Error::Refused)?;
-        let signature = self.with_session(pin, |session| {
-            recipe
-                .sign(session, self.handle, message)
-                .map_err(|error| Error::pkcs11(&error, &self.uri))
-        })?;
+        let (mechanism, data) = recipe.prepare(message);
+        let named = |error: CryptokiError| Error::pkcs11(&error, &self.uri);
+        let signature = if self.always_authenticate {
+            self.token.with_login_for_use(
+                pin,
+                self.generation,
+                |session| session.sign_init(&mechanism, self.handle).map_err(named),
+                // There is no C_Sign without C_SignInit in cryptoki.
+                |session| {
+                    let whole = session.sign_update(&data);
+                    whole.and_then(|()| session.sign_final()).map_err(named)
+                },
+            )?
+        } else {
+            self.with_session(pin, |session| {
+                let signature = session.sign(&mechanism, self.handle, &data);
+                signature.map_err(named)
+            })?
+        };
         self.token.note_success();
         match self.kind {
             KeyKind::Ec(curve) => {

@@ -23,7 +23,7 @@ mod token;
 mod usage;
 
 pub use certificate::{Certificate, CertificateObject};
-pub use error::{Error, Result, TriesLeft};
+pub use error::{Absent, Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;

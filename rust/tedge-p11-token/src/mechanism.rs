@@ -1,5 +1,6 @@
 //! From a TLS signature scheme to the PKCS#11 mechanism that makes it.
 
+use std::borrow::Cow;
 use std::ffi::c_ulong;
 
 use cryptoki::context::Pkcs11;
@@ -7,8 +8,6 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::SignatureScheme;
 
@@ -61,29 +60,22 @@ pub(crate) fn recipes(
 }
 
 impl Recipe {
-    /// Signs `message`; the result is as PKCS#11 gives it.
-    pub(crate) fn sign(
-        self,
-        session: &Session,
-        key: ObjectHandle,
-        message: &[u8],
-    ) -> cryptoki::error::Result<Vec<u8>> {
+    /// The mechanism, and what of `message` goes into it.
+    pub(crate) fn prepare(self, message: &[u8]) -> (Mechanism<'static>, Cow<'_, [u8]>) {
         match self {
-            Self::Ecdsa(digest) => session.sign(&Mechanism::Ecdsa, key, &digest.of(message)),
+            Self::Ecdsa(digest) => (Mechanism::Ecdsa, digest.of(message).into()),
             Self::Eddsa => {
                 let params = EddsaParams::new(EddsaSignatureScheme::Pure);
-                session.sign(&Mechanism::Eddsa(params), key, message)
+                (Mechanism::Eddsa(params), message.into())
             }
-            Self::RsaCombined(padding, digest) => {
-                session.sign(&combined(padding, digest), key, message)
-            }
+            Self::RsaCombined(padding, digest) => (combined(padding, digest), message.into()),
             Self::RsaDigest(Padding::Pkcs1, digest) => {
-                session.sign(&Mechanism::RsaPkcs, key, &digest.info_of(message))
+                (Mechanism::RsaPkcs, digest.info_of(message).into())
             }
-            Self::RsaDigest(Padding::Pss, digest) => {
-                let mechanism = Mechanism::RsaPkcsPss(pss_params(digest));
-                session.sign(&mechanism, key, &digest.of(message))
-            }
+            Self::RsaDigest(Padding::Pss, digest) => (
+                Mechanism::RsaPkcsPss(pss_params(digest)),
+                digest.of(message).into(),
+            ),
         }
     }
 

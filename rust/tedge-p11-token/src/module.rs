@@ -13,7 +13,7 @@ use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::back_off::BackOff;
-use crate::error::{Error, Result, code_name};
+use crate::error::{Absent, Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
@@ -77,9 +77,13 @@ impl Module {
         })
     }
 
-    /// All tokens that are present, initialised or not.
+    /// All tokens that are present, initialised or not. When there is none, a warning says what may be wrong.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
-        self.attempt(|| self.present())
+        let tokens = self.attempt(|| self.present())?;
+        if tokens.is_empty() {
+            log::warn!("{}", self.absent());
+        }
+        Ok(tokens)
     }
 
     /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers,
@@ -192,6 +196,8 @@ impl Module {
                     stale += 1;
                     stale > MAX_STALE
                 }
+                // It went on failing until it got a pause, in which new sessions are not tried.
+                Error::Failing { .. } if stale > 0 => true,
                 _ => return Err(error),
             };
             if !anew {
@@ -214,7 +220,7 @@ impl Module {
             return false;
         }
         self.back_off().failed(); // until it turns out to have helped
-        log::warn!("{error}; initialising the module anew");
+        log::info!("initialising the module anew: {error}");
         self.renew()
     }
 
@@ -292,6 +298,7 @@ impl Module {
             (Some(token), true) => Ok(token),
             (None, _) => Err(Error::NoToken {
                 uri: uri.token_part(),
+                absent: self.present()?.is_empty().then(|| self.absent()),
                 tokens: present.into_iter().map(|token| token.uri).collect(),
             }),
             (Some(last), false) => {
@@ -391,6 +398,13 @@ impl Module {
 
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
         &self.pkcs11
+    }
+
+    fn absent(&self) -> Absent {
+        match self.pkcs11.get_all_slots() {
+            Ok(slots) if slots.is_empty() => Absent::Slot,
+            _ => Absent::Token,
+        }
     }
 
     fn initialised(&self) -> Result<Vec<TokenInfo>> {

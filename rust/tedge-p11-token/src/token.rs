@@ -244,6 +244,31 @@ impl Token {
         self.reset_if_stale(generation, result)
     }
 
+    /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
+    /// that use alone, and runs `end` (PKCS#11 3.0, section 4.9). Nobody else uses the token meanwhile: a PIV
+    /// card wants nothing between the PIN and the signature.
+    pub(crate) fn with_login_for_use<T>(
+        &self,
+        pin: Option<&Pin>,
+        generation: u64,
+        begin: impl FnOnce(&Session) -> Result<()>,
+        end: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let result = self.search(pin, Some(generation), |session, _| {
+            begin(session)?;
+            self.counted_login(session, UserType::ContextSpecific, pin)?;
+            end(session)
+        });
+        if let Err(Error::PinIncorrect { .. } | Error::PinLocked(_)) = result {
+            // What the token was opened with is not its PIN any more: let in who knows the new one.
+            let mut open = self.seize();
+            if open.generation == generation {
+                reset(&mut open);
+            }
+        }
+        result
+    }
+
     /// Like [`search`](Self::search) without asking for a login: it sees public objects, and must
     /// look for no others, since the token may be open for somebody else.
     pub(crate) fn search_public<T>(
@@ -456,15 +481,7 @@ impl Token {
     fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
         let session = self.open_ro()?;
         if self.info().login_required {
-            let result = self.user_login(&session, pin);
-            if let Some(pin) = pin {
-                match &result {
-                    Ok(()) => lock(&self.user_tries).accepted(pin),
-                    Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(pin),
-                    Err(_) => {}
-                }
-            }
-            result?;
+            self.counted_login(&session, UserType::User, pin)?;
             open.logged_in = match is_logged_in(&session).map_err(|error| self.error(&error)) {
                 // Lost again already.
                 Err(error) if error.is_stale() => return Err(error),
@@ -477,11 +494,25 @@ impl Token {
         Ok(())
     }
 
-    fn user_login(&self, session: &Session, pin: Option<&Pin>) -> Result<()> {
+    fn counted_login(&self, session: &Session, user: UserType, pin: Option<&Pin>) -> Result<()> {
+        let result = self.user_login(session, user, pin);
+        if let Some(pin) = pin {
+            match &result {
+                Ok(()) => lock(&self.user_tries).accepted(pin),
+                Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(pin),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn user_login(&self, session: &Session, user: UserType, pin: Option<&Pin>) -> Result<()> {
         let auth = pin.map(auth_pin);
-        let attempt = || session.login(UserType::User, auth.as_ref());
+        let attempt = || session.login(user, auth.as_ref());
         let mut result = attempt();
-        if let Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) = result {
+        if let (UserType::User, Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _))) =
+            (user, &result)
+        {
             // Left over from sessions that could not be closed. Only a login of our own tells
             // whether this PIN is right.
             result = session.logout().and_then(|()| attempt());

@@ -1,6 +1,6 @@
 //! `list-tokens`: the tokens, blank ones too.
 
-use crate::command::{say, say_json};
+use crate::command::{note, say, say_json};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,9 @@ pub(crate) fn run(store: &Store, args: &Args) -> anyhow::Result<()> {
     let tokens = store.tokens()?;
     if args.json {
         return say_json(&tokens);
+    }
+    if tokens.is_empty() && matches!(store, Store::Signer(_)) {
+        note("the signer sees no token: is the device plugged in? Its log says more");
     }
     for token in tokens {
         let state = if token.initialized {
