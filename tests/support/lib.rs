@@ -2,12 +2,15 @@
 //! panics with what the program said.
 
 pub mod broker;
+pub mod est;
+pub mod faulty;
 pub mod hsm;
 pub mod openssl;
 pub mod signer;
 pub mod wire;
 
 pub use broker::Broker;
+pub use faulty::Faulty;
 pub use hsm::{Hsm, Kind};
 pub use openssl::Ca;
 pub use signer::Signer;

@@ -8,7 +8,11 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
 
-use crate::command::{connect, create_key, csr, doctor, hsms, init, list_keys};
+use crate::command::{
+    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
+    self_signed, show, status, unlock, verify,
+};
 use crate::profile::Profile;
 
 /// Commissions the keys of a device's HSM and tries its connection.
@@ -17,7 +21,7 @@ use crate::profile::Profile;
 /// PINs are taken from files, from the environment (TEDGE_DEVICE_CRYPTOKI_PIN,
 /// TEDGE_DEVICE_CRYPTOKI_SO_PIN) or typed in, never from the command line, where others could see them.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -61,6 +65,8 @@ pub(crate) enum AnyCommand {
     Doctor(doctor::Args),
     /// List the kinds of HSM that are known, and which are on this machine
     Hsms(hsms::Args),
+    /// Tell how the signer is: tokens, counters, how long signatures take
+    Status(status::Args),
 }
 
 /// Works on the tokens at a [`Place`].
@@ -68,17 +74,48 @@ pub(crate) enum AnyCommand {
 pub(crate) enum Command {
     /// Initialise a blank token and set its PINs; does nothing if a token has the label already
     Init(init::Args),
-    /// Make a key pair on a token; does nothing if a key has the label already
+    /// Make a key pair on a token; does nothing if it is there already
     CreateKey(create_key::Args),
+    /// Delete a key, after a look at it
+    DeleteKey(delete_key::Args),
+    /// Write the public key of a key
+    PublicKey(public_key::Args),
+    /// Change the PIN of the user or of the security officer
+    ChangePin(change_pin::Args),
+    /// Have the security officer set the user's PIN anew
+    Unlock(unlock::Args),
     /// List the tokens
-    ListTokens,
+    ListTokens(list_tokens::Args),
     /// List the keys on a token
     ListKeys(list_keys::Args),
+    /// List the certificates on a token
+    ListCertificates(list_certificates::Args),
+    /// Put a certificate beside its key on the token
+    ImportCertificate(import_certificate::Args),
+    /// Write a certificate that is on the token
+    ExportCertificate(export_certificate::Args),
     /// Make a certificate signing request that the key on the token signs
     Csr(csr::Args),
+    /// Make a certificate that the key on the token issues for itself
+    SelfSigned(self_signed::Args),
+    /// Show a certificate, its chain and whether it is for the key on the token
+    Show(show::Args),
+    /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
+    Verify(verify::Args),
+    /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
+    Renew(Box<renew::Args>),
     /// Connect to an MQTT broker with TLS and the key on the token
     Connect(connect::Args),
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0, it is done; 1, it failed, and a line on standard error says why; 2, the command line is wrong.
+
+From a blank token to a connection:
+  tedge-hsm init --label device
+  tedge-hsm create-key --label tls
+  tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name DEVICE_ID --output device.csr
+  tedge-hsm connect --uri 'pkcs11:token=device;object=tls' --host BROKER --cert device.pem --ca ca.pem";
 
 /// Parses `--uri`. Unlike clap's own error, this one does not repeat the value, which may hold a PIN.
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::SignatureVerificationAlgorithm;
+use rustls::pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm};
 use tedge_p11_client::{PrivateKey, SignatureScheme};
-use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::der::{Decode as _, Encode};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 /// What a trial signature took, and whether it was verified.
@@ -70,17 +70,21 @@ fn verifier(
     let Some((_, algorithms)) = known.iter().find(|(known, _)| *known == scheme_number) else {
         return Ok(None);
     };
-    // rustls has the AlgorithmIdentifier without the header of its SEQUENCE.
-    let kind = spki.algorithm.to_der()?;
-    let fits = algorithms.iter().find(|algorithm| {
-        let id = algorithm.public_key_alg_id();
-        kind.strip_suffix(id.as_ref())
-            .is_some_and(|header| header.len() == 2)
-    });
+    let fits = algorithms
+        .iter()
+        .find(|algorithm| is_algorithm(algorithm.public_key_alg_id(), &spki.algorithm));
     match fits {
         Some(algorithm) => Ok(Some(*algorithm)),
         None => bail!("{scheme} is no scheme for this kind of public key"),
     }
+}
+
+/// Whether `algorithm` is `id`, which rustls has without the header of its SEQUENCE.
+pub(crate) fn is_algorithm(id: AlgorithmIdentifier, algorithm: &impl Encode) -> bool {
+    algorithm.to_der().is_ok_and(|algorithm| {
+        let header = algorithm.strip_suffix(id.as_ref());
+        header.is_some_and(|header| header.len() == 2)
+    })
 }
 
 /// RFC 8446, section 4.4.3.
@@ -112,6 +116,7 @@ mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
     use tedge_p11_client::{Error, PublicKey};
+    use tedge_p11_purpose::{Purpose, recognize};
 
     use super::*;
 
@@ -172,6 +177,23 @@ mod tests {
             SignatureScheme::ED25519,
         ] {
             assert!(sign_and_verify(&key, scheme, spki).is_err(), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_has_a_purpose() {
+        let key = SoftwareKey::new();
+        let provider = rustls::crypto::ring::default_provider();
+        for (message, scheme, purpose) in [
+            (certificate_verify(&provider), SCHEME, Purpose::Tls13Client),
+            (
+                nameless_request(key.public_key().spki()),
+                SignatureScheme::RSA_PKCS1_SHA256,
+                Purpose::Csr,
+            ),
+        ] {
+            let recognized = recognize(&message.unwrap(), scheme, Some(key.public_key()));
+            assert_eq!(recognized, Ok(purpose));
         }
     }
 

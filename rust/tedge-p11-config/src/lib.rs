@@ -7,11 +7,13 @@
 mod peer;
 mod policy;
 mod policy_file;
+mod policy_text;
 mod tedge_toml;
 
 pub use peer::Peer;
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
 pub use policy_file::{PolicyError, load as load_policy};
+pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{Cloud, Connections, Cryptoki, TomlError, read_connections, read_cryptoki};
 

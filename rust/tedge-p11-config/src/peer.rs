@@ -1,7 +1,7 @@
 //! A client of the signer, as the policy sees it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgrouplist};
 
@@ -12,19 +12,29 @@ pub struct Peer {
     pub pid: i32,
     /// Effective user.
     pub uid: u32,
-    /// Its primary group, and those that the user database has its user in. The process's own
-    /// supplementary groups can be read only by its pid, which may be another process's by then.
-    pub groups: Arc<[u32]>,
+    gid: u32,
+    /// Shared with copies: looked up once.
+    groups: Arc<OnceLock<Vec<u32>>>,
 }
 
 impl Peer {
-    /// The client with these credentials; reads the user database.
+    /// The client with these credentials. The user database is read when its groups are asked for.
     #[must_use]
     pub fn new(pid: i32, uid: u32, gid: u32) -> Self {
         Self {
             pid,
             uid,
-            groups: Self::groups_of(uid, gid).into(),
+            gid,
+            groups: Arc::default(),
+        }
+    }
+
+    /// A client whose groups are known, its primary one first.
+    #[must_use]
+    pub fn with_groups(pid: i32, uid: u32, groups: &[u32]) -> Self {
+        Self {
+            groups: Arc::new(OnceLock::from(groups.to_vec())),
+            ..Self::new(pid, uid, groups.first().copied().unwrap_or(uid))
         }
     }
 
@@ -35,19 +45,11 @@ impl Peer {
         Self::new(pid, geteuid().as_raw(), getegid().as_raw())
     }
 
-    /// The groups of a user whose primary group is `gid`, by the user database.
+    /// Its primary group, and those that the user database has its user in. The process's own
+    /// supplementary groups can be read only by its pid, which may be another process's by then.
     #[must_use]
-    pub fn groups_of(uid: u32, gid: u32) -> Vec<u32> {
-        let mut groups = vec![gid];
-        // A user that the database does not have, of a container perhaps, is in no other group.
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        if let Some(name) = user.and_then(|user| std::ffi::CString::new(user.name).ok()) {
-            let more = getgrouplist(&name, Gid::from_raw(gid)).unwrap_or_default();
-            groups.extend(more.into_iter().map(Gid::as_raw));
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        groups
+    pub fn groups(&self) -> &[u32] {
+        self.groups.get_or_init(|| look_up(self.uid, self.gid))
     }
 }
 
@@ -55,4 +57,17 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "uid {} (pid {})", self.uid, self.pid)
     }
+}
+
+fn look_up(uid: u32, gid: u32) -> Vec<u32> {
+    let mut groups = vec![gid];
+    // A user that the database does not have, of a container perhaps, is in no other group.
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    if let Some(name) = user.and_then(|user| std::ffi::CString::new(user.name).ok()) {
+        let more = getgrouplist(&name, Gid::from_raw(gid)).unwrap_or_default();
+        groups.extend(more.into_iter().map(Gid::as_raw));
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }

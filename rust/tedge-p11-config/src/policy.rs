@@ -1,6 +1,7 @@
 //! Who may have what signed or changed. Decides on values only; the file is read in `policy_file`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use tedge_p11_protocol::Uri;
@@ -12,6 +13,8 @@ use crate::peer::Peer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// Requests that one user may send in a second.
+    pub requests_per_second: NonZeroU32,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
@@ -43,7 +46,7 @@ pub enum Who {
 pub enum Operation {
     /// A signature.
     Sign,
-    /// Public key and schemes of a key.
+    /// Public key, schemes and certificate of a key.
     Describe,
     /// Tokens and keys.
     List,
@@ -55,6 +58,8 @@ pub enum Operation {
     InitToken,
     /// Another user PIN.
     ChangePin,
+    /// A certificate beside its key.
+    ImportCertificate,
 }
 
 /// What may be signed.
@@ -109,7 +114,10 @@ impl Policy {
     /// One that goes by these rules.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self {
+            rules,
+            requests_per_second: REQUESTS_PER_SECOND,
+        }
     }
 
     /// Without a file: who may open the socket may sign, describe and list; only root and the group
@@ -127,7 +135,7 @@ impl Policy {
             rule(Who::User(0), &Operation::ALL),
         ];
         rules.extend(tedge_hsm.map(|group| rule(Who::Group(group), &Operation::ALL)));
-        Self { rules }
+        Self::new(rules)
     }
 
     /// Whether some rule lets the peer do this at all.
@@ -163,18 +171,19 @@ impl Policy {
         recognize: impl FnOnce() -> Recognized,
     ) -> Result<(), Refusal> {
         self.check_key(peer, Operation::Sign, key)?;
-        let mut covering = self
-            .rules_for(peer, Operation::Sign)
-            .filter(|rule| rule.covers(key));
-        if covering.clone().any(|rule| rule.purposes == Purposes::Any) {
+        let sign = Operation::Sign;
+        let mut any = self
+            .rules
+            .iter()
+            .filter(|rule| rule.purposes == Purposes::Any);
+        if any.any(|rule| rule.covers(key) && rule.allows(peer, sign)) {
             return Ok(());
         }
         let recognized = recognize();
         let allowed = recognized.as_ref().is_ok_and(|purpose| {
-            covering.any(|rule| match &rule.purposes {
-                Purposes::Any => true,
-                Purposes::Only(purposes) => purposes.contains(purpose),
-            })
+            self.rules
+                .iter()
+                .any(|rule| rule.names(*purpose) && rule.covers(key) && rule.allows(peer, sign))
         });
         if allowed {
             return Ok(());
@@ -190,14 +199,25 @@ impl Policy {
         &'a self,
         peer: &'a Peer,
         operation: Operation,
-    ) -> impl Iterator<Item = &'a Rule> + Clone {
-        self.rules
-            .iter()
-            .filter(move |rule| rule.who.is(peer) && rule.operations.contains(&operation))
+    ) -> impl Iterator<Item = &'a Rule> {
+        let rules = self.rules.iter();
+        rules.filter(move |rule| rule.allows(peer, operation))
     }
 }
 
 impl Rule {
+    /// Who it is comes last: the user database is read only where a rule depends on a group.
+    fn allows(&self, peer: &Peer, operation: Operation) -> bool {
+        self.operations.contains(&operation) && self.who.is(peer)
+    }
+
+    fn names(&self, purpose: Purpose) -> bool {
+        match &self.purposes {
+            Purposes::Any => true,
+            Purposes::Only(purposes) => purposes.contains(&purpose),
+        }
+    }
+
     fn covers(&self, key: &Uri) -> bool {
         self.keys.is_empty() || self.keys.iter().any(|wanted| wanted.covers(key))
     }
@@ -208,14 +228,14 @@ impl Who {
         match self {
             Self::Everybody => true,
             Self::User(uid) => peer.uid == uid,
-            Self::Group(gid) => peer.groups.contains(&gid),
+            Self::Group(gid) => peer.groups().contains(&gid),
         }
     }
 }
 
 impl Operation {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sign,
         Self::Describe,
         Self::List,
@@ -223,12 +243,15 @@ impl Operation {
         Self::DeleteKey,
         Self::InitToken,
         Self::ChangePin,
+        Self::ImportCertificate,
     ];
 
     /// Those that change nothing on a token.
     pub const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
 
-    fn name(self) -> &'static str {
+    /// As it is called in a policy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sign => "sign",
             Self::Describe => "describe",
@@ -237,6 +260,7 @@ impl Operation {
             Self::DeleteKey => "delete-key",
             Self::InitToken => "init-token",
             Self::ChangePin => "change-pin",
+            Self::ImportCertificate => "import-certificate",
         }
     }
 
@@ -269,6 +293,9 @@ impl Default for Purposes {
     }
 }
 
+/// Far more than a device with a hardware token can make use of.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
 fn what(recognized: &Recognized) -> String {
     match recognized {
         Ok(purpose) => format!("it is for {purpose}"),
@@ -285,11 +312,7 @@ mod tests {
     const KEY: &str = "pkcs11:token=device;id=%01;object=tls;type=private";
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
-        Peer {
-            pid: 1,
-            uid,
-            groups: groups.into(),
-        }
+        Peer::with_groups(1, uid, groups)
     }
 
     fn uri(text: &str) -> Uri {

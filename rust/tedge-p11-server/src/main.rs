@@ -10,9 +10,13 @@ mod calls;
 mod configuration;
 mod connection;
 mod counters;
+#[cfg(test)]
+mod dist;
 mod limits;
 mod listener;
+mod log_limit;
 mod logging;
+mod notify;
 mod peer;
 mod process;
 mod record;
@@ -55,7 +59,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
     log::info!("using {}", settings.module_path.display());
-    let service = Service::new(module, configuration(settings, policy));
+    let module_path = settings.module_path.clone();
+    let service = Service::new(module, module_path, configuration(settings, policy));
     server::run(listener, service, || {
         let settings = Settings::load(args, env)?;
         let policy = read_policy(&settings)?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::getsockopt;
@@ -12,39 +11,30 @@ use tedge_p11_config::Peer;
 /// Tells peers, and remembers the groups of users for a while: looking them up reads files.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    /// By uid and gid.
-    groups: HashMap<(u32, u32), Remembered>,
+    /// By uid and gid, since when.
+    known: HashMap<(u32, u32), (Instant, Peer)>,
 }
 
 impl Peers {
     pub(crate) fn identify(&mut self, stream: &UnixStream) -> std::io::Result<Peer> {
         let credentials = getsockopt(stream, PeerCredentials)?;
-        let (uid, gid) = (credentials.uid(), credentials.gid());
-        Ok(Peer {
-            pid: credentials.pid(),
-            uid,
-            groups: self.groups(uid, gid),
-        })
-    }
-
-    fn groups(&mut self, uid: u32, gid: u32) -> Arc<[u32]> {
-        if let Some((since, groups)) = self.groups.get(&(uid, gid)) {
+        let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
+        if let Some((since, peer)) = self.known.get(&(uid, gid)) {
             if since.elapsed() < REMEMBERED {
-                return groups.clone();
+                let mut peer = peer.clone();
+                peer.pid = pid;
+                return Ok(peer);
             }
         }
-        if self.groups.len() >= MAX_REMEMBERED {
-            self.groups.clear();
+        if self.known.len() >= MAX_REMEMBERED {
+            self.known.clear();
         }
-        let groups: Arc<[u32]> = Peer::groups_of(uid, gid).into();
-        self.groups
-            .insert((uid, gid), (Instant::now(), groups.clone()));
-        groups
+        let peer = Peer::new(pid, uid, gid);
+        self.known
+            .insert((uid, gid), (Instant::now(), peer.clone()));
+        Ok(peer)
     }
 }
-
-/// Groups, and when they were looked up.
-type Remembered = (Instant, Arc<[u32]>);
 
 /// Until a change in the user database is seen.
 const REMEMBERED: Duration = Duration::from_secs(30);

@@ -188,7 +188,17 @@ pub(crate) fn find(
     class: ObjectClass,
     uri: &Uri,
 ) -> Result<Vec<ObjectHandle>> {
-    let mut template = vec![Attribute::Class(class), Attribute::Token(true)];
+    find_with(token, session, vec![Attribute::Class(class)], uri)
+}
+
+/// The objects with the attributes `template`, and the label and id of `uri`.
+pub(crate) fn find_with(
+    token: &Token,
+    session: &Session,
+    mut template: Vec<Attribute>,
+    uri: &Uri,
+) -> Result<Vec<ObjectHandle>> {
+    template.push(Attribute::Token(true));
     if let Some(id) = &uri.id {
         template.push(Attribute::Id(id.clone()));
     }
@@ -248,15 +258,7 @@ pub(crate) fn describe(
             _ => {}
         }
     }
-    let label = String::from_utf8_lossy(&label)
-        .trim_end_matches('\0')
-        .to_owned();
-    let uri = Uri {
-        id: (!id.is_empty()).then(|| id.clone()),
-        object: (!label.is_empty()).then(|| label.clone()),
-        object_type: Some(object_type),
-        ..token.uri()
-    };
+    let (label, uri) = name(token, object_type, &id, &label);
     let key_type_name = key_type.map_or_else(
         || "unknown".to_owned(),
         |key_type| key_type.to_string().trim_start_matches("CKK_").to_owned(),
@@ -274,6 +276,24 @@ pub(crate) fn describe(
         ec_params,
         can_sign,
     })
+}
+
+/// Label and URI of an object with this `CKA_ID` and `CKA_LABEL`.
+pub(crate) fn name(
+    token: &Token,
+    object_type: ObjectType,
+    id: &[u8],
+    label: &[u8],
+) -> (String, Uri) {
+    let label = String::from_utf8_lossy(label);
+    let label = label.trim_end_matches('\0').to_owned();
+    let uri = Uri {
+        id: (!id.is_empty()).then(|| id.to_vec()),
+        object: (!label.is_empty()).then(|| label.clone()),
+        object_type: Some(object_type),
+        ..token.uri()
+    };
+    (label, uri)
 }
 
 /// The one private key of the token that `uri` leaves.
@@ -351,20 +371,29 @@ fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object
 
 /// A module that mixes up its handles returns the handle of one object and the attributes of another.
 pub(crate) fn is_what_was_asked_for(token: &Token, object: &Object, uri: &Uri) -> Result<()> {
-    let listed = &object.listed;
-    let same_id = uri.id.as_ref().is_none_or(|id| *id == listed.id);
-    let same_label = uri
-        .object
-        .as_ref()
-        .is_none_or(|label| unpadded(label) == unpadded(&listed.label));
-    if same_id && same_label {
+    let found = &object.listed.uri;
+    if has_name(found, uri) {
         return Ok(());
     }
     Err(Error::WrongObject {
         token: token.uri(),
         wanted: uri.clone(),
-        found: listed.uri.clone(),
+        found: found.clone(),
     })
+}
+
+/// Whether an object has the id and the label of `wanted`.
+pub(crate) fn has_name(found: &Uri, wanted: &Uri) -> bool {
+    let label = |uri: &Uri| {
+        uri.object
+            .as_deref()
+            .map(|label| unpadded(label).to_owned())
+    };
+    // An empty one is none in the URI of what was found.
+    let id = |uri: &Uri| uri.id.clone().unwrap_or_default();
+    (wanted.id.is_none() || id(wanted) == id(found))
+        && (wanted.object.is_none()
+            || label(wanted).unwrap_or_default() == label(found).unwrap_or_default())
 }
 
 fn kind(token: &Token, session: &Session, object: &Object) -> Result<KeyKind> {

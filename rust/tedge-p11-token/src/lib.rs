@@ -5,6 +5,7 @@
 //! any number of threads.
 
 mod back_off;
+mod certificate;
 mod digest;
 mod error;
 mod find;
@@ -15,11 +16,13 @@ mod mechanism;
 mod module;
 mod pin_tries;
 mod public_key;
+mod security_officer;
 mod signature;
 mod state;
 mod token;
 mod usage;
 
+pub use certificate::{Certificate, CertificateObject};
 pub use error::{Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
@@ -27,4 +30,4 @@ pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
 pub use module::{Check, Module, SignatureCheck};
 pub use state::{PinState, SlotState, TlsMechanism};
-pub use token::TokenInfo;
+pub use token::{TokenHealth, TokenInfo};

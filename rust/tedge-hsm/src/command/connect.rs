@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tedge_p11_client::Uri;
-use x509_cert::Certificate;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Tag, Tagged as _};
 
 use crate::args::{Place, UriParser};
+use crate::certificate;
 use crate::command::say;
 use crate::mqtt::Mqtt;
 use crate::pins;
@@ -130,35 +128,18 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
     Ok(())
 }
 
-/// The common name of the first certificate in a PEM file: by convention the device's id.
+/// The common name of the first certificate in a PEM file.
 fn common_name(path: &Path) -> anyhow::Result<String> {
-    const CN: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-    let pem = std::fs::read(path)
-        .with_context(|| format!("cannot read certificates from {}", path.display()))?;
-    let certificate = Certificate::load_pem_chain(&pem)
-        .ok()
-        .and_then(|chain| chain.into_iter().next())
-        .with_context(|| format!("there is no certificate in {}", path.display()))?;
-    let subject = &certificate.tbs_certificate.subject;
-    let mut attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter());
-    attributes
-        .find(|attribute| attribute.oid == CN)
-        .and_then(|attribute| {
-            let text = matches!(
-                attribute.value.tag(),
-                Tag::Utf8String | Tag::PrintableString
-            )
-            .then(|| attribute.value.value())?;
-            String::from_utf8(text.to_vec()).ok()
-        })
-        .ok_or_else(|| {
-            anyhow!(
+    certificate::read_chain(path)?[0]
+        .common_name()
+        .with_context(|| {
+            format!(
                 "the certificate in {} has no common name; give --client-id",
                 path.display()
             )
         })
 }
 
-fn milliseconds(duration: Duration) -> String {
+pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }

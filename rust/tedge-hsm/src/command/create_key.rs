@@ -1,14 +1,25 @@
 //! `create-key`: makes a key pair on a token.
 
+use anyhow::bail;
 use clap::ValueEnum;
-use tedge_p11_client::{KeySpec, Uri};
+use tedge_p11_client::{KeySpec, Pin, Uri, hex};
 
 use crate::args::{Place, UriParser};
-use crate::command::say;
+use crate::command::{note, say};
 use crate::pins;
-use crate::store::Store;
+use crate::progress::Progress;
+use crate::store::{Object, Store};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The key's URI is printed. A private key made this way never leaves its token and can only sign. If there is
+a key with the label, the type and the id that are asked for, nothing is done; if the key with the label is
+another one, that is an error.
+
+Examples:
+  tedge-hsm create-key --label tls
+  tedge-hsm create-key --label tls --type rsa3072 --uri pkcs11:token=device
+  tedge-hsm --module-path MODULE --pin-file PIN create-key --label tls --id 01")]
 pub(crate) struct Args {
     /// Label for the key
     #[arg(long)]
@@ -25,6 +36,10 @@ pub(crate) struct Args {
     /// Id for the key in hexadecimal; made at random without
     #[arg(long, value_name = "HEX", value_parser = parse_id)]
     id: Option<Id>,
+
+    /// Make another key even if there is one with the label
+    #[arg(long)]
+    another: bool,
 }
 
 /// `CKA_ID`.
@@ -44,22 +59,63 @@ pub(crate) enum KeyType {
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
-    let keys = store.keys(args.uri.as_ref(), pin.as_ref())?;
-    let existing = keys
-        .iter()
-        .find(|key| key.class == "private" && key.label == args.label);
-    if let Some(key) = existing {
-        eprintln!("a key has the label already; it is left as it is");
-        return Ok(say(&key.uri)?);
+    if !args.another {
+        let mut keys = store.keys(args.uri.as_ref(), pin.as_ref())?;
+        keys.retain(|key| key.class == "private" && key.label == args.label);
+        if !keys.is_empty() {
+            let key = existing(store, pin.as_ref(), &args, &keys)?;
+            note("the key is there already; it is left as it is");
+            return Ok(say(&key.uri)?);
+        }
     }
+    let progress = args
+        .key_type
+        .is_slow()
+        .then(|| Progress::start("making an RSA key, this can take minutes on a slow token ..."));
     let uri = store.create_key(
         args.uri.as_ref(),
         pin.as_ref(),
         args.key_type.into(),
         &args.label,
         args.id.map(|id| id.0),
-    )?;
-    Ok(say(uri)?)
+    );
+    drop(progress);
+    Ok(say(uri?)?)
+}
+
+/// The one of the keys with the label that is what was asked for.
+fn existing<'a>(
+    store: &Store,
+    pin: Option<&Pin>,
+    args: &Args,
+    keys: &'a [Object],
+) -> anyhow::Result<&'a Object> {
+    let wanted = KeySpec::from(args.key_type);
+    let wanted_id = args.id.as_ref().map(|id| hex(&id.0));
+    let mut others = Vec::new();
+    for key in keys {
+        let uri: Uri = key.uri.parse()?;
+        let spec = store.public_key(Some(&uri), pin)?.spec();
+        if spec == Some(wanted) && wanted_id.as_ref().is_none_or(|id| *id == key.id) {
+            return Ok(key);
+        }
+        let spec = spec.map_or_else(|| key.object_type.clone(), |spec| spec.to_string());
+        others.push(format!("{spec} with id {}", key.id));
+    }
+    let id = wanted_id.map_or_else(String::new, |id| format!(" with id {id}"));
+    bail!(
+        "the key labelled {:?} is {}, not {wanted}{id}; delete it, choose another label, or make a second \
+         key of that label with --another",
+        args.label,
+        others.join(" and "),
+    )
+}
+
+impl KeyType {
+    /// A TPM looks for the primes of an RSA key for up to a minute.
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
 }
 
 impl From<KeyType> for KeySpec {

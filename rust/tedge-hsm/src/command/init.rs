@@ -5,11 +5,18 @@ use std::path::PathBuf;
 use tedge_p11_client::Uri;
 
 use crate::args::{Place, UriParser};
-use crate::command::say;
+use crate::command::{note, say};
 use crate::pins;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Both
+PINs are asked for at the terminal, twice and without echo, if they are in no file.
+
+Examples:
+  tedge-hsm init --label device
+  tedge-hsm --pin-file PIN init --label device --so-pin-file SO_PIN")]
 pub(crate) struct Args {
     /// Label for the token, 1 to 32 bytes
     #[arg(long)]
@@ -24,17 +31,17 @@ pub(crate) struct Args {
     so_pin_file: Option<PathBuf>,
 }
 
-pub(crate) fn run(store: &Store, place: &Place, args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let tokens = store.tokens()?;
     if let Some(token) = tokens
         .iter()
         .find(|t| t.initialized && t.label == args.label)
     {
-        eprintln!("a token has the label already; it is left as it is");
+        note("a token has the label already; it is left as it is");
         return Ok(say(&token.uri)?);
     }
     let so_pin = pins::new_so_pin(args.so_pin_file.as_deref())?;
-    let pin = match pins::given(place.pin_file.as_deref(), None)? {
+    let pin = match pins::given(place.pin_file.as_deref(), args.uri.as_mut())? {
         Some(pin) => pin,
         None => pins::new_user_pin()?,
     };
