@@ -125,6 +125,7 @@ fn keys_of_others(kind: Kind) {
             );
             "tpm2_ptool"
         }
+        Kind::Piv | Kind::ScHsm => unreachable!("their keys are made by the rigs"),
     };
 
     let theirs = urls(&hsm, "--list-privkeys");
