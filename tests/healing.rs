@@ -412,6 +412,17 @@ fn a_softhsm_folder_that_is_moved_away_and_back() {
     }
 }
 
+/// libtpm2_pkcs11 reads its store once.
+#[test]
+fn a_key_that_another_program_makes_in_a_tpm_is_found() {
+    let hsm = Hsm::start(Kind::Tpm2);
+    let signer = Signer::start(&hsm);
+    let find = |uri: &str| SocketKey::open(signer.client(), Some(uri.to_owned()), None);
+    find("pkcs11:object=device").unwrap_err();
+    let uri = hsm.create_key("device", "p256");
+    heals(&find(&uri).unwrap());
+}
+
 /// A TPM that goes away with whatever it was doing, and comes back with its keys. Without a resource
 /// manager in between, as far as that is possible: the module itself loses its TPM.
 #[test]

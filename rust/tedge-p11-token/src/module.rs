@@ -37,8 +37,11 @@ pub type SignatureCheck<'a> =
 pub struct Module {
     pkcs11: Pkcs11,
     usage: Usage,
-    /// Between initialising the module anew and doing so again.
-    reinitialization: Mutex<BackOff>,
+    /// Between initialising the module anew because it fails and doing so again.
+    after_failure: Mutex<BackOff>,
+    /// The same because it does not have what is asked for. Clients can ask for what there is not, and must
+    /// not delay the end of a failure by it.
+    after_search: Mutex<BackOff>,
     /// See [`pin_changed`](Self::pin_changed); until the module was initialised anew.
     pin_changed: AtomicBool,
     /// How often the module was initialised anew.
@@ -69,7 +72,8 @@ impl Module {
         Ok(Self {
             pkcs11,
             usage: Usage::default(),
-            reinitialization: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
+            after_failure: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
+            after_search: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
             pin_changed: AtomicBool::new(false),
             renewals: AtomicUsize::new(0),
             tokens: Mutex::default(),
@@ -165,12 +169,12 @@ impl Module {
 
     /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile; when
     /// what was kept of a token proved stale (the token has been reset by then); and with the module
-    /// initialised anew when that did not help, when no token matches (some modules look for tokens
-    /// only then), when another PIN is configured or when the module mixed up its handles.
+    /// initialised anew when that did not help, when no token or key matches (some modules look for what
+    /// others made only then), when another PIN is configured or when the module mixed up its handles.
     pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
         let mut outdated = 0;
         let mut stale = 0;
-        let mut renewed = false;
+        let mut renewed = None;
         loop {
             let pin_changed = self.pin_changed.load(SeqCst);
             let renewals = self.renewals.load(SeqCst);
@@ -179,10 +183,14 @@ impl Module {
                 operation()
             };
             let Err(error) = result else {
-                if renewed {
-                    self.back_off().succeeded();
+                if let Some(back_off) = renewed {
+                    lock(back_off).succeeded();
                 }
                 return result;
+            };
+            let back_off = match &error {
+                Error::NoToken { .. } | Error::NoKey { .. } => &self.after_search,
+                _ => &self.after_failure,
             };
             let anew = match &error {
                 Error::Outdated if outdated < MAX_OUTDATED => {
@@ -190,6 +198,7 @@ impl Module {
                     continue;
                 }
                 Error::WrongObject { .. } | Error::NoToken { .. } => true,
+                Error::NoKey { .. } if self.reads_its_store_once() => true,
                 Error::PinDiffers(_) if pin_changed => true,
                 error if error.needs_initialization() => true,
                 error if error.is_stale() => {
@@ -202,11 +211,12 @@ impl Module {
             };
             if !anew {
                 log::debug!("{error}; trying once more with new sessions");
-            } else if renewed {
+            } else if renewed.is_some() {
                 return Err(error);
-            } else if renewals != self.renewals.load(SeqCst) || self.reinitialize(&error) {
+            } else if renewals != self.renewals.load(SeqCst) || self.reinitialize(&error, back_off)
+            {
                 // By this operation, or by another that had the same trouble.
-                renewed = true;
+                renewed = Some(back_off);
             } else {
                 return Err(error);
             }
@@ -215,11 +225,11 @@ impl Module {
 
     /// `C_Finalize` and `C_Initialize` because of `error`, unless that was done a short time ago, or
     /// some operation does not end. Tells whether it was done.
-    fn reinitialize(&self, error: &Error) -> bool {
-        if !self.back_off().left().is_zero() {
+    fn reinitialize(&self, error: &Error, back_off: &Mutex<BackOff>) -> bool {
+        if !lock(back_off).left().is_zero() {
             return false;
         }
-        self.back_off().failed(); // until it turns out to have helped
+        lock(back_off).failed(); // until it turns out to have helped
         log::info!("initialising the module anew: {error}");
         self.renew()
     }
@@ -259,6 +269,12 @@ impl Module {
     /// Whether a module gives the handle of an object that is there to a new one, once an object was
     /// deleted, as libtpm2_pkcs11 1.9 does.
     pub(crate) fn mixes_up_handles(&self) -> bool {
+        generate::is_tpm2_pkcs11(&self.pkcs11)
+    }
+
+    /// Whether a module sees what other programs make in its store only when it is initialised, as
+    /// libtpm2_pkcs11 does.
+    fn reads_its_store_once(&self) -> bool {
         generate::is_tpm2_pkcs11(&self.pkcs11)
     }
 
@@ -440,12 +456,6 @@ impl Module {
         Ok(key)
     }
 
-    fn back_off(&self) -> MutexGuard<'_, BackOff> {
-        self.reinitialization
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -453,6 +463,10 @@ impl Module {
     fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lock(back_off: &Mutex<BackOff>) -> MutexGuard<'_, BackOff> {
+    back_off.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {
