@@ -6,7 +6,8 @@ use tedge_p11_protocol::{
 };
 use tedge_p11_token::{Certificate, Module};
 
-use super::{Failure, Handler};
+use super::failure::Failure;
+use super::handler::Handler;
 use crate::record::Record;
 
 impl Handler<'_> {

@@ -1,0 +1,382 @@
+//! One request, from frame to call on the module and back.
+
+use std::cell::RefCell;
+
+use der::pem::{LineEnding, encode_string};
+use tedge_p11_config::{Operation, Peer, Policy, Refusal};
+use tedge_p11_protocol::{
+    ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
+    KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
+    SignatureScheme, TokenEntry, Uri, V1Scheme, hex,
+};
+use tedge_p11_purpose::recognize;
+use tedge_p11_token::{KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, TokenInfo};
+
+use super::certificates;
+use super::failure::Failure;
+use crate::configuration::{Configuration, Target};
+use crate::record::Record;
+
+/// The response, and the configured PIN's successor if a client changed it.
+pub(super) type Answer = Result<(Response, Option<Pin>), Failure>;
+
+/// One request on its way.
+pub(super) struct Handler<'a> {
+    pub(super) module: &'a Module,
+    pub(super) configuration: &'a Configuration,
+    pub(super) peer: &'a Peer,
+}
+
+impl Handler<'_> {
+    pub(super) fn handle(&self, request: Request, record: &mut Record) -> Answer {
+        if let Some(operation) = operation(&request) {
+            self.policy().check(self.peer, operation)?;
+        }
+        let signed = match request {
+            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record),
+            Request::SignWithScheme(r) => {
+                let scheme = r.scheme.map(V1Scheme::get);
+                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)
+            }
+            other => return self.handle_rare(other, record),
+        };
+        Ok((signed?, None))
+    }
+
+    /// All but signatures. Not inlined: what it keeps on the stack would lie below every signature, in each
+    /// thread.
+    #[inline(never)]
+    fn handle_rare(&self, request: Request, record: &mut Record) -> Answer {
+        let response = match request {
+            Request::Ping => Response::Pong,
+            Request::ChooseScheme(r) => {
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let (uri, schemes) = self.module.schemes(target.key(), target.pin())?;
+                record.key = Some(uri.clone());
+                self.policy()
+                    .check_key(self.peer, Operation::Describe, &uri)?;
+                let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
+                Response::ChosenScheme(ChosenScheme {
+                    scheme: schemes.into_iter().find(|s| r.offered.contains(s)),
+                    // A key has at least one scheme, all of one algorithm.
+                    algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
+                })
+            }
+            Request::Sign(_) | Request::SignWithScheme(_) => return self.handle(request, record),
+            Request::PublicKeyPem(uri) => {
+                let target = self.target(uri.as_deref(), None)?;
+                let (uri, key) = self.module.public_key(target.key(), target.pin())?;
+                record.key = Some(uri.clone());
+                self.check_private(Operation::Describe, uri)?;
+                Response::PublicKeyPem(v1_pem(&key)?)
+            }
+            Request::CreateKey(r) => {
+                let spec = key_spec(r.params.key)?;
+                let id = r.params.id.map(|id| id.0);
+                let key = self.create_key(Some(&r.uri), r.pin, spec, r.params.label, id, record)?;
+                Response::CreatedKey(CreatedKey {
+                    pem: v1_pem(&key.public_key)?,
+                    uri: key.uri.to_string(),
+                })
+            }
+            Request::TokensUris => {
+                let tokens = self.module.tokens()?;
+                let initialized = tokens.iter().filter(|token| token.initialized);
+                Response::TokensUris(initialized.map(|token| token.uri.to_string()).collect())
+            }
+            Request::ListTokens => {
+                let tokens = self.module.tokens()?;
+                Response::Tokens(tokens.into_iter().map(token_entry).collect())
+            }
+            Request::InitToken(r) => self.init_token(r, record)?,
+            Request::ChangePin(r) => return self.change_pin(r, record),
+            Request::DeleteKey(r) => {
+                let target = self.target(Some(&r.uri), r.pin)?;
+                let uri = target.uri();
+                record.key = Some(uri.clone());
+                let deleted = self.module.delete_key(
+                    &uri,
+                    target.pin(),
+                    &self.check(Operation::DeleteKey),
+                )?;
+                Response::DeletedKeys(deleted.iter().map(ToString::to_string).collect())
+            }
+            Request::ListKeys(r) => {
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let uri = target.uri();
+                let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
+                    certificates::list(self.module, &uri)?
+                } else {
+                    let keys = self.module.keys_on_token(&uri, target.pin())?.into_iter();
+                    keys.map(key_entry).collect()
+                };
+                entries.retain(|(uri, _)| self.check_private(Operation::List, uri.clone()).is_ok());
+                Response::Keys(entries.into_iter().map(|(_, entry)| entry).collect())
+            }
+            Request::Extension(request) => self.handle_extension(request, record)?,
+        };
+        Ok((response, None))
+    }
+
+    fn handle_extension(
+        &self,
+        request: ExtensionRequest,
+        record: &mut Record,
+    ) -> Result<Response, Failure> {
+        match request {
+            ExtensionRequest::Hello | ExtensionRequest::Status => Err(Failure::new(
+                "this is answered without a call on the module",
+            )),
+            ExtensionRequest::KeyInfo(r) => {
+                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let key = self.module.key_info(target.key(), target.pin())?;
+                record.key = Some(key.uri.clone());
+                self.policy()
+                    .check_key(self.peer, Operation::Describe, &key.uri)?;
+                Ok(key_info(key))
+            }
+            ExtensionRequest::Sign(r) => self.sign(
+                r.uri.as_deref(),
+                r.pin,
+                Some(r.scheme),
+                &r.to_sign.0,
+                record,
+            ),
+            ExtensionRequest::CreateKey(r) => {
+                let id = r.id.map(|id| id.0);
+                let key = self.create_key(r.uri.as_deref(), r.pin, r.key, r.label, id, record)?;
+                Ok(key_info(key))
+            }
+            ExtensionRequest::ReadCertificate(uri) => self.read_certificate(uri.as_deref(), record),
+            ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
+            ExtensionRequest::ChangeSoPin(r) => {
+                let target = self.target(r.uri.as_deref(), None)?;
+                let check = self.check(Operation::ChangePin);
+                let uri =
+                    self.module
+                        .change_so_pin(target.token(), &r.old_pin, &r.new_pin, &check)?;
+                record.key = Some(uri.clone());
+                Ok(Response::Extension(ExtensionResponse::Done(
+                    uri.to_string(),
+                )))
+            }
+        }
+    }
+
+    fn sign(
+        &self,
+        uri: Option<&str>,
+        pin: Option<Pin>,
+        scheme: Option<SignatureScheme>,
+        message: &[u8],
+        record: &mut Record,
+    ) -> Result<Response, Failure> {
+        let target = self.target(uri, pin)?;
+        let seen = RefCell::new(record);
+        let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
+            let mut record = seen.borrow_mut();
+            record.key = Some(key.clone());
+            record.scheme = Some(scheme);
+            let decision = self.policy().check_signature(self.peer, key, || {
+                let recognized = recognize(message, scheme, public_key);
+                record.purpose = Some(recognized);
+                recognized
+            });
+            decision.map_err(|refusal| refusal.to_string())
+        };
+        let signature = self
+            .module
+            .sign(target.key(), target.pin(), scheme, message, &check)?;
+        Ok(Response::Signature(signature.into()))
+    }
+
+    fn create_key(
+        &self,
+        uri: Option<&str>,
+        pin: Option<Pin>,
+        spec: KeySpec,
+        label: String,
+        id: Option<Vec<u8>>,
+        record: &mut Record,
+    ) -> Result<KeyInfo, Failure> {
+        let target = self.target(uri, pin)?;
+        record.key = Some(target.token().clone());
+        let new = NewKey { spec, label, id };
+        let check = self.check(Operation::CreateKey);
+        let key = self
+            .module
+            .create_key(target.token(), target.pin(), &new, &check)?;
+        record.key = Some(key.uri.clone());
+        Ok(key)
+    }
+
+    fn init_token(&self, r: InitToken, record: &mut Record) -> Result<Response, Failure> {
+        if let Some(only) = self.configuration.only_token() {
+            if only != r.label {
+                return Err(Failure::new(format!(
+                    "this signer is confined to the token labelled \"{only}\"; \
+                     it initialises no other"
+                )));
+            }
+        }
+        // thin-edge.io's clients count on it: what is there already is left as it is, and no error.
+        let mut tokens = self.module.tokens()?.into_iter();
+        let same_label = |token: &TokenInfo| token.initialized && token.label == r.label;
+        if let Some(token) = tokens.find(same_label).filter(|t| t.user_pin_initialized) {
+            self.policy()
+                .check_key(self.peer, Operation::InitToken, &token.uri)?;
+            record.key = Some(token.uri.clone());
+            return Ok(Response::InitToken(token.uri.to_string()));
+        }
+        let target = self.target(r.uri.as_deref(), r.pin)?;
+        let missing = |who: &str| {
+            Failure::new(format!(
+                "a PIN for the {who} is needed to initialise a token"
+            ))
+        };
+        let new = NewToken {
+            label: r.label,
+            so_pin: r.so_pin.ok_or_else(|| missing("security officer"))?,
+            pin: target.pin.clone().ok_or_else(|| missing("user"))?,
+        };
+        let check = self.check(Operation::InitToken);
+        let uri = self.module.init_token(target.token(), &new, &check)?;
+        record.key = Some(uri.clone());
+        Ok(Response::InitToken(uri.to_string()))
+    }
+
+    fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
+        let target = self.target(r.uri.as_deref(), r.old_pin)?;
+        let old = target.pin.clone();
+        let change = if r.reset {
+            let so_pin = r.so_pin.ok_or_else(|| {
+                Failure::new("resetting the PIN needs the security officer's PIN")
+            })?;
+            PinChange::SecurityOfficer { so_pin }
+        } else {
+            let old = old
+                .clone()
+                .ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
+            PinChange::User { old }
+        };
+        let check = self.check(Operation::ChangePin);
+        let uri = self
+            .module
+            .change_pin(target.token(), &change, &r.new_pin, &check)?;
+        record.key = Some(uri.clone());
+        let configured = self.configuration.pin();
+        let was_configured = configured.is_some() && (r.reset || configured == old.as_ref());
+        let successor = was_configured.then_some(r.new_pin);
+        Ok((Response::ChangePin(uri.to_string()), successor))
+    }
+
+    pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
+        self.configuration.target(uri, pin).map_err(Failure::new)
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        self.configuration.policy()
+    }
+
+    /// Whether the peer may do this with the private key that the object of that URI belongs to.
+    pub(super) fn check_private(&self, operation: Operation, uri: Uri) -> Result<(), Refusal> {
+        let private = Uri {
+            object_type: Some(ObjectType::Private),
+            ..uri
+        };
+        self.policy().check_key(self.peer, operation, &private)
+    }
+
+    pub(super) fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
+        move |uri| {
+            let decision = self.policy().check_key(self.peer, operation, uri);
+            decision.map_err(|refusal| refusal.to_string())
+        }
+    }
+}
+
+/// What a request does, as the policy sees it; none for what is open to all.
+pub(super) fn operation(request: &Request) -> Option<Operation> {
+    Some(match request {
+        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
+            return None;
+        }
+        Request::Sign(_)
+        | Request::SignWithScheme(_)
+        | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
+        Request::ChooseScheme(_)
+        | Request::PublicKeyPem(_)
+        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
+            Operation::Describe
+        }
+        Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
+        Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
+            Operation::CreateKey
+        }
+        Request::DeleteKey(_) => Operation::DeleteKey,
+        Request::InitToken(_) => Operation::InitToken,
+        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
+            Operation::ChangePin
+        }
+        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
+    })
+}
+
+/// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
+/// `subjectPublicKey`, so it must be the bare key, although the label promises more.
+fn v1_pem(key: &PublicKey) -> Result<String, Failure> {
+    encode_string("PUBLIC KEY", LineEnding::LF, key.raw())
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+fn key_spec(params: KeyParams) -> Result<KeySpec, Failure> {
+    Ok(match params {
+        KeyParams::Ec { curve: 256 } => KeySpec::EcP256,
+        KeyParams::Ec { curve: 384 } => KeySpec::EcP384,
+        KeyParams::Ec { curve: 521 } => KeySpec::EcP521,
+        KeyParams::Rsa { bits: 2048 } => KeySpec::Rsa2048,
+        KeyParams::Rsa { bits: 3072 } => KeySpec::Rsa3072,
+        KeyParams::Rsa { bits: 4096 } => KeySpec::Rsa4096,
+        KeyParams::Ec { curve } => {
+            return Err(Failure::new(format!(
+                "an EC key has 256, 384 or 521 bits, not {curve}"
+            )));
+        }
+        KeyParams::Rsa { bits } => {
+            return Err(Failure::new(format!(
+                "an RSA key has 2048, 3072 or 4096 bits, not {bits}"
+            )));
+        }
+    })
+}
+
+fn key_info(key: KeyInfo) -> Response {
+    Response::Extension(ExtensionResponse::KeyInfo(tedge_p11_protocol::KeyInfo {
+        uri: key.uri.to_string(),
+        spki: key.public_key.spki().to_vec().into(),
+        schemes: key.schemes,
+    }))
+}
+
+fn token_entry(token: TokenInfo) -> TokenEntry {
+    TokenEntry {
+        slot: token.slot,
+        label: token.label,
+        model: token.model,
+        manufacturer: token.manufacturer,
+        serial: token.serial,
+        initialized: token.initialized,
+        uri: token.uri.to_string(),
+    }
+}
+
+fn key_entry(key: KeyObject) -> (Uri, KeyEntry) {
+    let entry = KeyEntry {
+        class: key.object_type.name().to_owned(),
+        key_type: key.key_type,
+        label: key.label,
+        id: hex(&key.id),
+        uri: key.uri.to_string(),
+    };
+    (key.uri, entry)
+}
