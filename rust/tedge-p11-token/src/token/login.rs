@@ -1,0 +1,203 @@
+//! Logins of a token's user and security officer, and their PINs.
+
+use std::sync::Mutex;
+
+use cryptoki::context::Function;
+use cryptoki::error::{Error as CryptokiError, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::TokenInfo as TokenFlags;
+use cryptoki::types::AuthPin;
+use tedge_p11_protocol::Pin;
+
+use super::{Open, Token, lock, reset};
+use crate::error::{Error, Result, TriesLeft};
+use crate::security_officer::{as_security_officer, tries_left};
+
+impl Token {
+    /// Changes the user PIN from `old` to `new`.
+    pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+        let mut open = self.seize();
+        self.log_in(&mut open, Some(old))?;
+        self.open_rw()?
+            .set_pin(&auth_pin(old), &auth_pin(new))
+            .map_err(|error| self.error(&error))?;
+        lock(&self.user_tries).accepted(new);
+        // Some tokens count a change of the PIN as a logout.
+        reset(&mut open);
+        Ok(())
+    }
+
+    /// Has the security officer set the user PIN to `new`.
+    pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(so_pin, |session| session.init_pin(&auth_pin(new)))?;
+        lock(&self.user_tries).accepted(new);
+        Ok(())
+    }
+
+    /// Changes the security officer's PIN from `old` to `new`.
+    pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(old, |session| {
+            session.set_pin(&auth_pin(old), &auth_pin(new))
+        })?;
+        lock(&self.so_tries).accepted(new);
+        Ok(())
+    }
+
+    /// All sessions are closed before: a user and the security officer can't be logged in together.
+    fn as_security_officer(
+        &self,
+        so_pin: &Pin,
+        operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
+    ) -> Result<()> {
+        let mut open = self.seize();
+        let uri = self.uri();
+        let final_try = self.token_flags(TokenFlags::so_pin_final_try);
+        lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
+        reset(&mut open);
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, operation);
+        match &result {
+            Ok(()) => lock(&self.so_tries).accepted(so_pin),
+            Err(Error::SoPinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Whether the token is open for who brings `pin`. Who does not know the PIN that opened it must
+    /// not profit from another client's login.
+    pub(super) fn is_open(&self, open: &Open, pin: Option<&Pin>) -> Result<bool> {
+        if !self.needs_pin() {
+            return Ok(open.anchor.is_some());
+        }
+        let pin = pin.ok_or_else(|| Error::PinNeeded(self.uri()))?;
+        match &open.pin {
+            Some(opened_with) if opened_with != pin => Err(Error::PinDiffers(self.uri())),
+            _ => Ok(open.anchor.is_some()),
+        }
+    }
+
+    /// Logs in if the token asks for it and nobody has.
+    pub(super) fn log_in(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+        if self.is_open(open, pin)? {
+            return Ok(());
+        }
+        {
+            let trouble = lock(&self.trouble);
+            let left = trouble.back_off.left();
+            if !left.is_zero() {
+                let error = trouble.error.clone();
+                return Err(Error::Failing { error, left });
+            }
+        }
+        let result = self.log_in_now(open, pin);
+        if let Err(error) = &result {
+            if error.is_stale() {
+                self.note_trouble(error);
+            }
+        }
+        result
+    }
+
+    fn log_in_now(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+        let Some(pin) = pin.filter(|_| self.needs_pin()) else {
+            return self.open_with(open, None);
+        };
+        // A PIN other than the last right one is worth a try only once that one is wrong.
+        let known = lock(&self.user_tries).known().cloned();
+        if let Some(known) = known.filter(|known| known != pin) {
+            match self.open_with(open, Some(&known)) {
+                Ok(()) => return Err(Error::PinDiffers(self.uri())),
+                Err(Error::PinIncorrect { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let final_try = self.token_flags(TokenFlags::user_pin_final_try);
+        lock(&self.user_tries).allow(pin, final_try, &self.uri())?;
+        self.open_with(open, Some(pin))
+    }
+
+    fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+        let session = self.open_ro()?;
+        if self.info().login_required {
+            self.counted_login(&session, UserType::User, pin)?;
+            open.logged_in = match is_logged_in(&session).map_err(|error| self.error(&error)) {
+                // Lost again already.
+                Err(error) if error.is_stale() => return Err(error),
+                // A module that does not tell, or tells wrong, is taken at its C_Login's word.
+                known => known.unwrap_or(false),
+            };
+        }
+        open.pin = pin.cloned();
+        open.anchor = Some(Mutex::new(session));
+        Ok(())
+    }
+
+    pub(super) fn counted_login(
+        &self,
+        session: &Session,
+        user: UserType,
+        pin: Option<&Pin>,
+    ) -> Result<()> {
+        let result = self.user_login(session, user, pin);
+        if let Some(pin) = pin {
+            match &result {
+                Ok(()) => lock(&self.user_tries).accepted(pin),
+                Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(pin),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn user_login(&self, session: &Session, user: UserType, pin: Option<&Pin>) -> Result<()> {
+        let auth = pin.map(auth_pin);
+        let attempt = || session.login(user, auth.as_ref());
+        let mut result = attempt();
+        if let (UserType::User, Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _))) =
+            (user, &result)
+        {
+            // Left over from sessions that could not be closed. Only a login of our own tells
+            // whether this PIN is right.
+            result = session.logout().and_then(|()| attempt());
+        }
+        let Err(error) = result else { return Ok(()) };
+        Err(match error {
+            CryptokiError::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid, Function::Login) => {
+                Error::PinIncorrect {
+                    token: self.uri(),
+                    flags: self.tries_left(),
+                }
+            }
+            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked(self.uri()),
+            other => self.error(&other),
+        })
+    }
+
+    fn tries_left(&self) -> TriesLeft {
+        tries_left(&self.pkcs11, self.slot, |info| TriesLeft {
+            count_low: info.user_pin_count_low(),
+            final_try: info.user_pin_final_try(),
+            locked: info.user_pin_locked(),
+        })
+    }
+
+    fn token_flags(&self, flag: fn(&TokenFlags) -> bool) -> bool {
+        self.pkcs11
+            .get_token_info(self.slot)
+            .is_ok_and(|info| flag(&info))
+    }
+
+    pub(super) fn needs_pin(&self) -> bool {
+        let info = self.info();
+        info.login_required && !info.protected_authentication_path
+    }
+}
+
+pub(super) fn is_logged_in(session: &Session) -> cryptoki::error::Result<bool> {
+    let state = session.get_session_info()?.session_state();
+    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
+}
+
+pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {
+    pin.expose().into()
+}
