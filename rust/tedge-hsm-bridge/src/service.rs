@@ -45,6 +45,7 @@ async fn serve(configuration: Configuration) -> anyhow::Result<()> {
     }
     let mut heartbeat = tokio::time::interval(heartbeat_interval());
     let mut ready = false;
+    let mut told = String::new();
     loop {
         tokio::select! {
             _ = heartbeat.tick() => notify(&[NotifyState::Watchdog]),
@@ -53,13 +54,16 @@ async fn serve(configuration: Configuration) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        let status = status(&reports);
         if !ready && reports.iter().all(|(_, report)| report.borrow().is_up()) {
             ready = true;
             log::info!("all brokers are connected");
             notify(&[NotifyState::Ready]);
         }
-        notify(&[NotifyState::Status(&status)]);
+        let now = status(&reports);
+        if now != told {
+            notify(&[NotifyState::Status(&now)]);
+            told = now;
+        }
     }
     log::info!("stopping");
     notify(&[NotifyState::Stopping]);
