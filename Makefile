@@ -9,6 +9,10 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 POLKITDIR ?= $(PREFIX)/share/polkit-1/rules.d
 # Drop-ins of the unit, for an operator to link.
 DROPINDIR ?= $(PREFIX)/lib/tedge-p11-server
+MANDIR ?= $(PREFIX)/share/man
+BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPLETIONDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSCONFDIR ?= /etc
 DIST = rust/tedge-p11-server/dist
 # The files in DIST name these places as they are by default.
@@ -18,15 +22,16 @@ BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
 BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 
-.PHONY: help demo test bench fuzz lint build install
+.PHONY: help demo test bench soak fuzz lint build install
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
-	@echo 'make bench                    signatures a second, against a process that calls C_Sign itself'
-	@echo 'make fuzz [SECONDS=60]        decoders, URIs and purposes under libFuzzer'
+	@echo 'make bench                    what the signer costs, against processes that do without it'
+	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
+	@echo 'make fuzz [SECONDS=60]        decoders, URIs, purposes and policies under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
-	@echo 'make install [DESTDIR=...]    programs, units and the policy'
+	@echo 'make install [DESTDIR=...]    programs, man pages, completions, units and the policy'
 
 demo:
 	@tests/demo
@@ -38,6 +43,11 @@ bench:
 	@tests/install-packages build softhsm tpm2
 	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-tests
 	@target/release/bench
+
+soak:
+	@tests/install-packages build softhsm
+	@$(CARGO) build --workspace --locked --quiet
+	@SOAK_SECONDS=$(or $(SECONDS),600) $(CARGO) test --locked --quiet -p tedge-hsm-tests --test soak -- --nocapture
 
 # SECONDS for each target.
 fuzz:
@@ -56,13 +66,19 @@ endif
 install:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	for file in $(DIST)/*.service $(DIST)/*.socket; do \
+	for file in $(DIST)/*.service $(DIST)/*.socket rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
 	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	install -d $(foreach dir,$(MANDIR)/man1 $(MANDIR)/man8 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR),'$(DESTDIR)$(dir)')
+	install -m 0644 rust/tedge-hsm/dist/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
+	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
+	install -m 0644 rust/tedge-hsm/dist/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
+	install -m 0644 rust/tedge-hsm/dist/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
+	install -m 0644 rust/tedge-hsm/dist/fish/* '$(DESTDIR)$(FISHCOMPLETIONDIR)'
 	# The policy that is there is the operator's.
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
 		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'

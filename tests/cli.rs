@@ -6,31 +6,41 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use snapbox::{Assert, Data, Redactions};
+use support::est::EstServer;
 use support::{Ca, Hsm, Kind, Signer, program, repository};
 
 macro_rules! cases {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            run(stringify!($name));
+            run(&stringify!($name).replace('_', "-"));
         }
     )*};
 }
 
-cases! { commissioning connecting mistakes }
+cases! { certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 3, "add it to cases! above");
+    assert_eq!(sessions.count(), 10, "add it to cases! above");
 }
 
 fn run(name: &str) {
     let hsm = Hsm::start(Kind::SoftHsm);
-    let signer = Signer::start_with(&hsm, &["--pin", support::hsm::PIN]);
+    let signer = if matches!(name, "certificates" | "renewal") {
+        Signer::start_with_default_policy(&hsm)
+    } else {
+        Signer::start(&hsm)
+    };
     let ca = Ca::new();
-    let broker = (name == "connecting").then(|| support::Broker::start(&ca));
-    let port = broker.as_ref().map(|broker| broker.port.to_string());
+    let broker = ["connecting", "doctor"]
+        .contains(&name)
+        .then(|| support::Broker::start(&ca));
+    let est = (name == "renewal").then(|| EstServer::start(&ca));
+    let port = broker.as_ref().map(|broker| broker.port);
+    let port = port.or_else(|| est.as_ref().map(EstServer::port));
+    let port = port.map(|port| port.to_string());
     let port = port.unwrap_or_else(|| "1".to_owned());
     let dir = hsm.file("session");
     std::fs::create_dir(&dir).unwrap();
@@ -74,14 +84,36 @@ fn run(name: &str) {
     redactions
         .insert("[MODULE]", hsm.module().display().to_string())
         .unwrap();
-    if broker.is_some() {
+    if port != "1" {
         redactions.insert("[PORT]", port).unwrap();
     }
     for (name, pattern) in [
         ("[SERIAL]", r"serial=(?<redacted>[0-9a-f]{16})"),
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
-        ("[SLOT]", r"slot (?<redacted>[0-9]{4,})"),
+        ("[SERIAL]", r#""serial": "(?<redacted>[0-9a-f]{16})""#),
+        ("[SLOT]", r#"(slot |"slot": )(?<redacted>[0-9]{4,})"#),
+        (
+            "[DATE]",
+            r"(?<redacted>20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z)",
+        ),
+        ("[HEX]", r"(?<redacted>([0-9A-F]{2}:){9,}[0-9A-F]{2})"),
+        (
+            "[DAYS]",
+            r#"(?<redacted>[0-9]+)( days (left|ago)| more days|,\s+"issuer")"#,
+        ),
         ("[TIME]", r"(?<redacted>[0-9]+\.[0-9] ms)"),
+        ("[AGE]", r"(?:up |last error  )(?<redacted>[0-9]+ s)"),
+        ("[US]", r#""(?:p50|p90|p99|max)": (?<redacted>[0-9]+)"#),
+        (
+            "[N]",
+            r#"(?:now         |connections": )(?<redacted>[0-9]+)"#,
+        ),
+        ("[S]", r#"_s": (?<redacted>[0-9]+)"#),
+        ("[HEX]", r"(?<redacted>[0-9a-f]{38,40})"),
+        ("[DATE]", r"(?<redacted>20[0-9T:-]{17}Z)"),
+        ("[DATE]", r"until (?<redacted>[0-9TZ:-]+), for"),
+        ("[OWNER]", r"\(0[0-7]{3} (?<redacted>[^)]+)\)"),
+        ("[USER]", r"user (?<redacted>[^ ]+) may"),
     ] {
         redactions
             .insert(name, regex::Regex::new(pattern).unwrap())

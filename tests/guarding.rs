@@ -113,6 +113,29 @@ fn by_default_only_root_changes_a_token() {
         error.contains("may not create-key: no rule of the policy allows it"),
         "{error}"
     );
+    let mut csr = nobody.tedge_hsm(&["csr", "--common-name", "x", "--uri", &uri]);
+    let ca = Ca::new();
+    let certificate = ca.issue("x", &succeed(&mut csr));
+    let certificate = nobody.file("x.pem", &std::fs::read(certificate).unwrap());
+    let pin = nobody.file("pin", b"135790");
+    let import = ["import-certificate", "--uri", &uri, "--cert", &certificate];
+    let change = ["--pin-file", &pin, "change-pin", "--new-pin-file", &pin];
+    let so = ["--so-pin-file", &pin, "--new-pin-file", &pin];
+    for (operation, args) in [
+        ("import-certificate", &import[..]),
+        ("delete-key", &["delete-key", "--yes", "--uri", &uri]),
+        ("change-pin", &change),
+        ("change-pin", &[&["unlock"], &so[..]].concat()),
+        ("change-pin", &[&["change-pin", "--so"], &so[..]].concat()),
+    ] {
+        let output = nobody.tedge_hsm(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let refusal = format!("may not {operation}: no rule of the policy allows it");
+        assert!(said.contains(&refusal), "{args:?}: {said}");
+    }
+    assert_eq!(succeed(&mut nobody.tedge_hsm(&["list-certificates"])), "");
+    succeed(signer.tedge_hsm().args(import));
+    succeed(&mut nobody.tedge_hsm(&["export-certificate", "--uri", &uri]));
     signer
         .client()
         .create_key("pkcs11:token=device", None, KeySpec::EcP256, "more", None)
@@ -126,6 +149,17 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let ours = hsm.create_key("ours", "p256");
     let theirs = hsm.create_key("theirs", "p256");
+    let ca = Ca::new();
+    for uri in [&ours, &theirs] {
+        let csr = succeed(
+            hsm.tedge_hsm()
+                .args(["csr", "--common-name=x", "--uri", uri]),
+        );
+        let certificate = ca.issue("x", &csr);
+        let mut import = hsm.tedge_hsm();
+        import.args(["import-certificate", "--uri", uri, "--cert"]);
+        succeed(import.arg(certificate));
+    }
     let rules = |purpose: &str| {
         format!(
             "[[rule]]\nuser = \"nobody\"\noperations = [\"sign\", \"describe\", \"list\"]\n\
@@ -149,6 +183,15 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
         listed.contains("object=ours") && !listed.contains("object=theirs"),
         "{listed}"
     );
+    let listed = succeed(&mut nobody.tedge_hsm(&["list-certificates"]));
+    assert!(
+        listed.contains("object=ours") && !listed.contains("object=theirs"),
+        "{listed}"
+    );
+    let export = |uri: &str| nobody.tedge_hsm(&["export-certificate", "--uri", uri]);
+    succeed(&mut export(&ours));
+    let error = fail(&mut export(&theirs));
+    assert!(error.contains("may not describe"), "{error}");
     // Root has no rule, so it may nothing.
     let error = signer.client().keys(None, None).unwrap_err().to_string();
     assert!(
@@ -247,6 +290,67 @@ fn a_user_cannot_take_every_place() {
     drop(silent);
 }
 
+/// A user that floods the signer gets errors; others are served, and the journal is not filled.
+#[test]
+fn a_user_that_sends_too_fast_is_throttled() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let policy = "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\npurposes = [\"any\"]\n\
+                  [limits]\nrequests-per-second = 50\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let key = signer.key(&uri);
+    let started = std::time::Instant::now();
+    let (mut done, mut throttled) = (0, 0);
+    while throttled < 2000 {
+        match key.sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x") {
+            Ok(_) => done += 1,
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("may send 50 requests a second"), "{error}");
+                throttled += 1;
+            }
+        }
+    }
+    succeed(&mut nobody.tedge_hsm(&["list-keys"]));
+    let seconds = started.elapsed().as_secs() + 2;
+    assert!(done <= 50 * seconds, "{done} in {seconds} s");
+    let log = signer.log();
+    let lines = log.lines().filter(|line| line.contains("uid 0"));
+    let lines = u64::try_from(lines.count()).unwrap();
+    assert!(lines <= 110 * seconds, "{lines} lines in {seconds} s");
+    // What has no line of its own is counted.
+    let counted = || -> u64 {
+        let log = signer.log();
+        let counts = log.lines().filter_map(|line| {
+            let (count, _) = line.split_once(" more requests of uid 0")?;
+            count.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        let single = log.lines().filter(|line| {
+            line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
+        });
+        counts.sum::<u64>() + u64::try_from(single.count()).unwrap()
+    };
+    let sent = done + 2000;
+    while counted() < sent {
+        std::thread::yield_now();
+    }
+    // A second later, all is as before.
+    while key
+        .sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x")
+        .is_err()
+    {
+        std::thread::yield_now();
+    }
+    let status = signer.client().status();
+    if let Ok(status) = status {
+        assert!(status.throttled >= 2000, "{status:?}");
+    }
+}
+
 /// The content of a DER element.
 fn content(der: &[u8]) -> &[u8] {
     &der[header_len(der)..]
@@ -296,6 +400,13 @@ impl Nobody {
             dir,
             socket: signer.socket().to_owned(),
         })
+    }
+
+    /// A file that they can read.
+    fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     fn tedge_hsm(&self, args: &[&str]) -> Command {

@@ -1,29 +1,14 @@
 //! A module that misbehaves on command (tests/faulty-module, around SoftHSM2), and tokens that go and
 //! come: the signer heals by itself, and other tokens are served meanwhile.
 
+use std::io::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Hsm, Kind, Signer, openssl, program};
+use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
+use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
-
-/// Codes that say, or may mean, that what is kept of the token is not good any more.
-const CODES: [&str; 14] = [
-    "CKR_SESSION_HANDLE_INVALID",
-    "CKR_SESSION_CLOSED",
-    "CKR_KEY_HANDLE_INVALID",
-    "CKR_OBJECT_HANDLE_INVALID",
-    "CKR_USER_NOT_LOGGED_IN",
-    "CKR_DEVICE_ERROR",
-    "CKR_DEVICE_REMOVED",
-    "CKR_DEVICE_MEMORY",
-    "CKR_HOST_MEMORY",
-    "CKR_TOKEN_NOT_PRESENT",
-    "CKR_GENERAL_ERROR",
-    "CKR_FUNCTION_FAILED",
-    "CKR_OPERATION_ACTIVE",
-    "CKR_CRYPTOKI_NOT_INITIALIZED",
-];
+use tedge_p11_protocol::Request;
 
 /// A fault that passes is not seen by clients at all.
 #[test]
@@ -42,6 +27,35 @@ fn one_failure_is_not_seen_by_the_client() {
     openssl::verify_all_schemes(&key);
 }
 
+/// A login that went with its sessions is no error of the module's: it only hides the keys.
+#[test]
+fn a_lost_login_does_not_hide_the_keys() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    // The session that was kept is given up, with an error that says nothing of the login.
+    faulty.rules("C_FindObjectsInit slot=device return CKR_ARGUMENTS_BAD 1");
+    let find = || SocketKey::open(faulty.signer.client(), Some(key_uri("device")), None);
+    assert!(
+        find()
+            .unwrap_err()
+            .to_string()
+            .contains("CKR_ARGUMENTS_BAD")
+    );
+    faulty.rules("sessions slot=device lost");
+    let found = find().unwrap();
+    assert_eq!(found.public_key(), key.public_key());
+    sign(&key).unwrap();
+    // Nor when the sessions go just after the login.
+    faulty.rules(
+        "sessions slot=device lost\n\
+         C_GetSessionInfo slot=device return CKR_SESSION_HANDLE_INVALID 1\n\
+         C_FindObjectsInit slot=device return CKR_ARGUMENTS_BAD 1",
+    );
+    find().unwrap_err();
+    faulty.rules("sessions slot=device lost");
+    find().unwrap();
+}
+
 /// While a token fails, its clients get errors, the other token's don't; once it works again, so does
 /// the signer. It does not log in thousands of times meanwhile.
 #[test]
@@ -50,7 +64,7 @@ fn a_token_that_fails_for_a_while_heals_and_disturbs_no_other() {
     let (device, other) = (faulty.key("device"), faulty.key("two"));
     for code in CODES {
         // A real module that says this says it of every token.
-        let slot = if code == "CKR_CRYPTOKI_NOT_INITIALIZED" {
+        let slot = if code == NOT_INITIALIZED {
             ""
         } else {
             "slot=device "
@@ -100,10 +114,7 @@ fn failing_logins_are_spaced_out() {
 fn a_module_that_lost_its_initialisation_is_initialised_anew() {
     let faulty = Faulty::start();
     let (device, other) = (faulty.key("device"), faulty.key("two"));
-    faulty.rules(
-        "C_Finalize return CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize\n\
-         * return CKR_CRYPTOKI_NOT_INITIALIZED until C_Initialize",
-    );
+    faulty.rules(LOST_INITIALISATION);
     sign(&device).unwrap();
     sign(&other).unwrap();
 }
@@ -135,7 +146,7 @@ fn a_call_that_hangs_disturbs_no_other_token() {
         read: patience,
         write: patience,
     });
-    let hasty = SocketKey::open(impatient, Some(uri("device")), None).unwrap();
+    let hasty = SocketKey::open(impatient, Some(key_uri("device")), None).unwrap();
     faulty.rules("C_Sign slot=device hang");
     std::thread::scope(|scope| {
         for _ in 0..40 {
@@ -153,6 +164,46 @@ fn a_call_that_hangs_disturbs_no_other_token() {
     faulty.key("two");
     faulty.rules("");
     heals(&device);
+}
+
+/// How the signer is can be asked while nothing else works.
+#[test]
+fn status_tells_what_is_wrong_while_every_token_hangs() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    for _ in 0..10 {
+        sign(&key).unwrap();
+    }
+    let status = faulty.signer.client().status().unwrap();
+    assert_eq!((status.signatures, status.failed), (10, 0), "{status:?}");
+    assert!(status.latency.p50 > 0 && status.latency.max >= status.latency.p99);
+    assert_eq!(status.calls, 0);
+    let said = succeed(faulty.signer.tedge_hsm().arg("status"));
+    assert!(said.contains("10 signatures"), "{said}");
+
+    faulty.rules("C_SignInit slot=device return CKR_DEVICE_ERROR");
+    sign(&key).unwrap_err();
+    let output = faulty.signer.tedge_hsm().arg("status").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("CKR_DEVICE_ERROR"), "{said}");
+
+    faulty.rules("* hang");
+    let impatient = faulty.signer.client().with_limits(TimeLimits {
+        connect: Duration::from_secs(30),
+        read: Duration::from_millis(300),
+        write: Duration::from_secs(30),
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| impatient.tokens().unwrap_err());
+        }
+    });
+    let status = faulty.signer.client().status().unwrap();
+    assert!(status.calls > 0 && status.longest_call > 0, "{status:?}");
+    assert!(status.last_error.contains("CKR_DEVICE_ERROR"), "{status:?}");
+    faulty.rules("");
+    heals(&key);
 }
 
 /// The module crashes and the signer with it. Who restarts it is systemd; the client that was waiting
@@ -198,6 +249,64 @@ fn descriptors_run_out_and_come_back() {
         drop(silent);
         sign(&key).unwrap();
     }
+    assert!(signer.is_running());
+}
+
+/// Out of threads: requests that need one more fail, or wait; the signer goes on.
+#[test]
+fn threads_run_out_and_come_back() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: becoming another user takes root");
+        return;
+    }
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    // A user of its own, since the limit counts all threads of a user.
+    let program = hsm.file("tedge-p11-server");
+    let server = Signer::command(&hsm, &hsm.module());
+    std::fs::copy(server.get_program(), &program).unwrap();
+    succeed(
+        Command::new("chown")
+            .args(["-R", "54321:54321"])
+            .arg(hsm.dir.path()),
+    );
+    let as_user = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]);
+        command
+    };
+    let mut command = as_user();
+    command
+        .arg(&program)
+        .args(server.get_args())
+        .args(["--pin", support::hsm::PIN]);
+    for (name, value) in server.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut signer = Signer::spawn(&hsm, &mut command);
+    let key = signer.key(&uri);
+    let limit = |threads: &str| {
+        let pid = signer.pid().to_string();
+        succeed(as_user().args(["prlimit", "--pid", &pid, threads]));
+    };
+    limit("--nproc=1:100");
+    let ping = Request::Ping.encode();
+    let list = Request::ListTokens.encode();
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            // Those that send slowly are answered on other threads than those that accept.
+            scope.spawn(|| {
+                let mut slow = support::wire::connect(signer.socket());
+                slow.write_all(&list[..1]).unwrap();
+                support::wire::exchange(signer.socket(), &ping);
+                slow.write_all(&list[1..]).unwrap();
+                support::wire::answer(&support::wire::read_to_end(&mut slow));
+            });
+        }
+    });
+    sign(&key).unwrap();
+    limit("--nproc=100");
+    heals(&key);
     assert!(signer.is_running());
 }
 
@@ -373,58 +482,45 @@ impl Drop for Swtpm {
     }
 }
 
-/// SoftHSM2 with two tokens, `device` and `two`, behind the module that misbehaves.
-struct Faulty {
-    signer: Signer,
-    hsm: Hsm,
-}
+/// A certificate is replaced by another: whatever fails, one of them is there, and doing it again ends it.
+#[test]
+fn a_certificate_is_never_lost() {
+    let faulty = Faulty::start();
+    let client = faulty.signer.client();
+    let (ca, key) = (Ca::new(), key_uri("device"));
+    let mut csr = faulty.signer.tedge_hsm();
+    let csr = succeed(csr.args(["csr", "--common-name=x", "--uri", &key]));
+    let [old, new] = ["old", "new"].map(|name| {
+        let pem = ca.issue(name, &csr);
+        std::fs::read(openssl::der(&pem)).unwrap()
+    });
+    let import = |der: &[u8]| client.import_certificate(Some(&key), None, der);
+    let all = || client.certificates(&key.parse().unwrap()).unwrap().len();
+    let the_one = || client.certificate(Some(&key)).unwrap().der.0;
+    import(&old).unwrap();
 
-impl Faulty {
-    fn start() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        hsm.add_token("two");
-        for token in ["device", "two"] {
-            hsm.create_key_on(token, "key", "p256");
-        }
-        std::fs::write(hsm.file("control"), "").unwrap();
-        Self {
-            signer: Self::spawn(&hsm),
-            hsm,
-        }
+    faulty.rules("C_CreateObject return CKR_FUNCTION_NOT_SUPPORTED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_CreateObject"), "{error}");
+    assert!(error.ends_with("the token cannot do this"), "{error}");
+    assert_eq!(the_one(), old);
+
+    faulty.rules("C_DestroyObject return CKR_ACTION_PROHIBITED");
+    let error = import(&new).unwrap_err().to_string();
+    assert!(error.contains("C_DestroyObject"), "{error}");
+    assert_eq!(all(), 2);
+    faulty.rules("");
+    import(&new).unwrap();
+    assert_eq!((all(), the_one()), (1, new.clone()));
+
+    let each = CODES
+        .iter()
+        .flat_map(|code| ["C_CreateObject", "C_DestroyObject"].map(|function| (function, code)));
+    for ((function, code), next) in each.zip([&old, &new].into_iter().cycle()) {
+        faulty.rules(&format!("{function} slot=device return {code} 1"));
+        import(next).unwrap_or_else(|error| panic!("{function} {code}: {error}"));
+        assert_eq!((all(), &the_one()), (1, next), "{function} {code}");
     }
-
-    fn spawn(hsm: &Hsm) -> Signer {
-        let mut command = Signer::command(hsm, &program("libfaulty_module.so"));
-        command
-            .args(["--pin", support::hsm::PIN])
-            .env("FAULTY_MODULE", hsm.module())
-            .env("FAULTY_CONTROL", hsm.file("control"))
-            .env("FAULTY_LOG", hsm.file("calls.log"));
-        Signer::spawn(hsm, &mut command)
-    }
-
-    /// From now on, the module misbehaves like this.
-    fn rules(&self, rules: &str) {
-        let new = self.hsm.file("control.new");
-        std::fs::write(&new, rules).unwrap();
-        std::fs::rename(new, self.hsm.file("control")).unwrap();
-    }
-
-    /// How often a function was called so far.
-    fn calls(&self, function: &str) -> usize {
-        let log = std::fs::read_to_string(self.hsm.file("calls.log")).unwrap();
-        log.lines()
-            .filter(|line| line.split(' ').next() == Some(function))
-            .count()
-    }
-
-    fn key(&self, token: &str) -> SocketKey {
-        self.signer.key(&uri(token))
-    }
-}
-
-fn uri(token: &str) -> String {
-    format!("pkcs11:token={token};object=key")
 }
 
 /// Signs until it works, which must be soon.

@@ -92,6 +92,23 @@ fn silent_clients_do_not_delay_the_end() {
     );
 }
 
+/// Its queue takes ten messages; what is behind them must wait alone.
+#[test]
+fn a_service_manager_that_does_not_read_holds_nobody_up() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let mut signer = Signer::start(&hsm);
+    for reloads in 1..=40 {
+        signer.signal(Signal::HUP);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while signer.log().matches("configuration read again").count() < reloads {
+            assert!(Instant::now() < deadline, "{reloads} reloads");
+            std::thread::yield_now();
+        }
+    }
+    signer.signal(Signal::TERM);
+    assert!(signer.wait().success());
+}
+
 /// Requests that have arrived when the signer is told to stop are answered.
 #[test]
 fn signatures_in_flight_are_finished() {

@@ -1,42 +1,45 @@
-//! Threads that sign as fast as they can, and what came of it.
+//! Threads that sign, or connect, as fast as they can, and what came of it.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use crate::turns::median;
 
 /// What a number of clients got in a time.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Measurement {
-    /// Signatures made, all verified.
-    pub signatures: usize,
-    /// Signatures a second.
+    /// Signatures or handshakes made, all verified.
+    pub count: usize,
+    /// A second.
     pub rate: f64,
-    /// Waits in microseconds.
+    /// Waits in microseconds. Those of the first signatures, which all clients ask for at the same moment,
+    /// are left out: they would be those of a queue that is not there yet.
     pub p50_us: f64,
     pub p90_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
     pub mean_us: f64,
-    /// CPU of the clients' process a signature, in microseconds.
+    /// CPU of the clients' process for one, in microseconds.
     pub client_cpu_us: f64,
 }
 
 impl Measurement {
-    /// The mean of several, the worst for the maximum.
+    /// The median of several, the worst for the maximum.
     pub fn merge(all: &[Self]) -> Self {
-        #[allow(clippy::cast_precision_loss)]
-        let mean = |field: fn(&Self) -> f64| all.iter().map(field).sum::<f64>() / all.len() as f64;
+        let of = |field: fn(&Self) -> f64| median(all.iter().map(field));
         Self {
-            signatures: all.iter().map(|m| m.signatures).sum(),
-            rate: mean(|m| m.rate),
-            p50_us: mean(|m| m.p50_us),
-            p90_us: mean(|m| m.p90_us),
-            p99_us: mean(|m| m.p99_us),
+            count: all.iter().map(|m| m.count).sum(),
+            rate: of(|m| m.rate),
+            p50_us: of(|m| m.p50_us),
+            p90_us: of(|m| m.p90_us),
+            p99_us: of(|m| m.p99_us),
             max_us: all.iter().map(|m| m.max_us).fold(0.0, f64::max),
-            mean_us: mean(|m| m.mean_us),
-            client_cpu_us: mean(|m| m.client_cpu_us),
+            mean_us: of(|m| m.mean_us),
+            client_cpu_us: of(|m| m.client_cpu_us),
         }
     }
 }
@@ -76,27 +79,28 @@ where
             })
             .collect();
         barrier.wait();
-        let (started, cpu) = (Instant::now(), cpu_of(std::process::id()));
+        let (started, cpu) = (Instant::now(), own_cpu());
         let done: Result<Vec<_>, _> = threads
             .into_iter()
             .map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?)
             .collect();
         let elapsed = started.elapsed();
-        anyhow::Ok((done?, elapsed, cpu_of(std::process::id())? - cpu?))
+        anyhow::Ok((done?, elapsed, own_cpu() - cpu))
     })?;
-    let done: Vec<Signed> = done.into_iter().flatten().collect();
-    for (message, signature, _) in &done {
+    for (message, signature, _) in done.iter().flatten() {
         anyhow::ensure!(verify(message, signature), "a signature is wrong");
     }
+    let total = done.iter().map(Vec::len).sum::<usize>();
     let mut waits: Vec<_> = done
         .iter()
+        .flat_map(|of_one| of_one.iter().skip(1))
         .map(|(_, _, wait)| wait.as_secs_f64() * 1e6)
         .collect();
     waits.sort_by(f64::total_cmp);
     let last = waits
         .len()
         .checked_sub(1)
-        .context("no signature was made")?;
+        .context("too short: no client got two signatures")?;
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -104,17 +108,25 @@ where
     )]
     let percentile = |p: f64| waits[(last as f64 * p) as usize];
     #[allow(clippy::cast_precision_loss)]
-    let count = waits.len() as f64;
+    let (count, counted) = (total as f64, waits.len() as f64);
     Ok(Measurement {
-        signatures: waits.len(),
+        count: total,
         rate: count / elapsed.as_secs_f64(),
         p50_us: percentile(0.5),
         p90_us: percentile(0.9),
         p99_us: percentile(0.99),
         max_us: waits[last],
-        mean_us: waits.iter().sum::<f64>() / count,
+        mean_us: waits.iter().sum::<f64>() / counted,
         client_cpu_us: cpu * 1e6 / count,
     })
+}
+
+/// CPU seconds that this process has used.
+fn own_cpu() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    #[allow(clippy::cast_precision_loss)]
+    let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+    seconds
 }
 
 /// CPU seconds that a process has used, its ended threads included; in ticks of 10 ms.

@@ -4,25 +4,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
-use cryptoki::types::AuthPin;
+use cryptoki::session::Session;
 use ring::digest::{SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
 };
+use serde::{Deserialize, Serialize};
 use support::wire;
 use tedge_p11_client::{Client, PrivateKey as _, PublicKey, SignatureScheme, SocketKey};
 use tedge_p11_protocol::{Request, Response, SignWithScheme, V1Scheme};
 
 use crate::load::{Measurement, run};
+use crate::session::{find, log_in};
 
 /// A way to a signature.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Way {
     /// C_Sign in one process, a kept session a thread.
     Floor,
@@ -35,8 +35,6 @@ pub enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Floor, Self::Frames, Self::Library, Self::Other];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::Floor => "C_Sign in one process",
@@ -44,10 +42,6 @@ impl Way {
             Self::Library => "signer, client library",
             Self::Other => "other signer, frames",
         }
-    }
-
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|way| way.name() == name)
     }
 
     /// Signs with the key `uri` from `clients` threads; `place` is the module of the floor, the socket
@@ -77,26 +71,32 @@ impl Way {
                 let key = SocketKey::open(Client::new(place), Some(uri.to_owned()), None)?;
                 let scheme = key.schemes()[0];
                 let clients = (0..clients)
-                    .map(|_| {
-                        |message: &[u8]| {
-                            let request = Request::SignWithScheme(SignWithScheme {
-                                to_sign: message.to_vec().into(),
-                                uri: Some(uri.to_owned()),
-                                scheme: V1Scheme::new(scheme),
-                                pin: None,
-                            });
-                            match wire::ask(place, &request) {
-                                Response::Signature(signature) => Ok(signature.0),
-                                other => bail!("{other:?}"),
-                            }
-                        }
-                    })
+                    .map(|_| |message: &[u8]| ask(place, uri, scheme, message))
                     .collect();
                 let public_key = key.public_key().raw().to_vec();
                 let (algorithm, _) = algorithms(scheme)?;
                 run(clients, duration, verifier(algorithm, public_key))
             }
         }
+    }
+}
+
+/// Asks the signer at `socket` for a signature as thin-edge.io's clients do.
+pub fn ask(
+    socket: &Path,
+    uri: &str,
+    scheme: SignatureScheme,
+    message: &[u8],
+) -> anyhow::Result<Vec<u8>> {
+    let request = Request::SignWithScheme(SignWithScheme {
+        to_sign: message.to_vec().into(),
+        uri: Some(uri.to_owned()),
+        scheme: V1Scheme::new(scheme),
+        pin: None,
+    });
+    match wire::ask(socket, &request) {
+        Response::Signature(signature) => Ok(signature.0),
+        other => bail!("{other:?}"),
     }
 }
 
@@ -109,20 +109,10 @@ fn floor(
     duration: Duration,
 ) -> anyhow::Result<Measurement> {
     let label = uri.rsplit('=').next().context("no label in the URI")?;
-    let pkcs11 = Pkcs11::new(module)?;
-    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
-    let slot = pkcs11.get_slots_with_initialized_token()?[0];
-    let session = pkcs11.open_ro_session(slot)?;
-    session.login(UserType::User, Some(&AuthPin::from(pin)))?;
-    let find = |class| {
-        let template = [
-            Attribute::Class(class),
-            Attribute::Label(label.as_bytes().to_vec()),
-        ];
-        anyhow::Ok(session.find_objects(&template)?[0])
-    };
-    let private = find(ObjectClass::PRIVATE_KEY)?;
-    let public = public_key(&session, find(ObjectClass::PUBLIC_KEY)?)?;
+    let (pkcs11, slot, session) = log_in(module, pin)?;
+    let private = find(&session, ObjectClass::PRIVATE_KEY, label)?;
+    let public = find(&session, ObjectClass::PUBLIC_KEY, label)?;
+    let public = public_key(&session, public)?;
     let is_ec = public.raw().len() == 65;
     // Sessions are opened one after another: some modules stand no more.
     let clients = (0..clients)

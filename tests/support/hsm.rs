@@ -139,9 +139,14 @@ impl Hsm {
 
     /// OpenSC's pkcs11-tool, logged in to the first token.
     pub fn pkcs11_tool(&self, args: &[&str]) -> String {
+        self.pkcs11_tool_with_pin(PIN, args)
+    }
+
+    /// The same for a token that has another user PIN.
+    pub fn pkcs11_tool_with_pin(&self, pin: &str, args: &[&str]) -> String {
         let mut command = self.command("pkcs11-tool");
         command.arg("--module").arg(self.module());
-        command.args(["--token-label", LABEL, "--login", "--pin", PIN]);
+        command.args(["--token-label", LABEL, "--login", "--pin", pin]);
         succeed(command.args(args))
     }
 

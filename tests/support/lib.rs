@@ -3,6 +3,8 @@
 
 pub mod bridge;
 pub mod broker;
+pub mod est;
+pub mod faulty;
 pub mod hsm;
 pub mod mosquitto;
 pub mod mqtt;
@@ -13,6 +15,7 @@ pub mod wire;
 
 pub use bridge::Bridge;
 pub use broker::Broker;
+pub use faulty::Faulty;
 pub use hsm::{Hsm, Kind};
 pub use mosquitto::Mosquitto;
 pub use openssl::Ca;

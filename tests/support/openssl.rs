@@ -99,7 +99,7 @@ impl Ca {
     }
 
     /// A P-256 key in a file, and a request or certificate for it, depending on `args`.
-    fn make_key(&self, name: &str, args: &[&str]) {
+    pub fn make_key(&self, name: &str, args: &[&str]) {
         succeed(
             self.openssl()
                 .args([
@@ -146,6 +146,15 @@ impl Default for Ca {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A file beside `pem`, with the certificate in DER.
+pub fn der(pem: &Path) -> PathBuf {
+    let der = pem.with_extension("der");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-outform", "DER", "-in"]).arg(pem);
+    succeed(openssl.arg("-out").arg(&der));
+    der
 }
 
 /// What openssl makes of a public key in DER, as text.

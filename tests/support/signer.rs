@@ -1,6 +1,7 @@
 //! A running tedge-p11-server.
 
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,8 +19,12 @@ pub const POLICY: &str = "tedge-p11-server.toml";
 /// Lets everybody sign anything and change everything: most tests are about something else.
 pub const ALL_ALLOWED: &str = r#"
 [[rule]]
-operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin"]
+operations = ["sign", "describe", "list", "create-key", "delete-key", "init-token", "change-pin",
+              "import-certificate"]
 purposes = ["any"]
+
+[limits]
+requests-per-second = 1000000
 "#;
 
 /// A signer that said READY=1. It is ended when dropped.
@@ -68,6 +73,8 @@ impl Signer {
         let notify_path = hsm.file("notify.sock");
         let _ = std::fs::remove_file(&notify_path);
         let notify = UnixDatagram::bind(&notify_path).unwrap();
+        // The signer may run as another user.
+        std::fs::set_permissions(&notify_path, std::fs::Permissions::from_mode(0o777)).unwrap();
         notify
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
@@ -89,6 +96,12 @@ impl Signer {
         });
         assert_eq!(&message[..len], b"READY=1\n", "{}", signer.log());
         signer
+    }
+
+    /// Reads what the signer tells systemd, as systemd does, until it has been gone for a minute.
+    pub fn read_notifications(&self) {
+        let notify = self.notify.try_clone().unwrap();
+        std::thread::spawn(move || while notify.recv(&mut [0; 4096]).is_ok() {});
     }
 
     pub fn socket(&self) -> &Path {

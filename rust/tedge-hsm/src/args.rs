@@ -5,8 +5,15 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand, ValueEnum};
-use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, PinSource, Uri, UriError};
+use clap::{Parser, Subcommand};
+use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
+
+use crate::command::{
+    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
+    self_signed, show, status, unlock, verify,
+};
+use crate::profile::Profile;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -14,13 +21,13 @@ use tedge_p11_client::{DEFAULT_SOCKET_PATH, KeySpec, PinSource, Uri, UriError};
 /// PINs are taken from files, from the environment (TEDGE_DEVICE_CRYPTOKI_PIN,
 /// TEDGE_DEVICE_CRYPTOKI_SO_PIN) or typed in, never from the command line, where others could see them.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) place: Place,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: AnyCommand,
 }
 
 /// Where the keys are.
@@ -37,158 +44,78 @@ pub(crate) struct Place {
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) module_path: Option<PathBuf>,
 
+    /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
+    #[arg(long, global = true, value_name = "NAME", value_parser = Profile::parse)]
+    pub(crate) hsm: Option<&'static Profile>,
+
     /// File with the user PIN
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum AnyCommand {
+    #[command(flatten)]
+    OnTokens(Command),
+    /// Look at everything between the HSM and the broker, and say what to do next
+    Doctor(doctor::Args),
+    /// List the kinds of HSM that are known, and which are on this machine
+    Hsms(hsms::Args),
+    /// Tell how the signer is: tokens, counters, how long signatures take
+    Status(status::Args),
+}
+
+/// Works on the tokens at a [`Place`].
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Initialise a blank token and set its PINs; does nothing if a token has the label already
-    Init(Init),
-    /// Make a key pair on a token; does nothing if a key has the label already
-    CreateKey(CreateKey),
+    Init(init::Args),
+    /// Make a key pair on a token; does nothing if it is there already
+    CreateKey(create_key::Args),
+    /// Delete a key, after a look at it
+    DeleteKey(delete_key::Args),
+    /// Write the public key of a key
+    PublicKey(public_key::Args),
+    /// Change the PIN of the user or of the security officer
+    ChangePin(change_pin::Args),
+    /// Have the security officer set the user's PIN anew
+    Unlock(unlock::Args),
     /// List the tokens
-    ListTokens,
+    ListTokens(list_tokens::Args),
     /// List the keys on a token
-    ListKeys(ListKeys),
+    ListKeys(list_keys::Args),
+    /// List the certificates on a token
+    ListCertificates(list_certificates::Args),
+    /// Put a certificate beside its key on the token
+    ImportCertificate(import_certificate::Args),
+    /// Write a certificate that is on the token
+    ExportCertificate(export_certificate::Args),
     /// Make a certificate signing request that the key on the token signs
-    Csr(Csr),
+    Csr(csr::Args),
+    /// Make a certificate that the key on the token issues for itself
+    SelfSigned(self_signed::Args),
+    /// Show a certificate, its chain and whether it is for the key on the token
+    Show(show::Args),
+    /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
+    Verify(verify::Args),
+    /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
+    Renew(Box<renew::Args>),
     /// Connect to an MQTT broker with TLS and the key on the token
-    Connect(Connect),
+    Connect(connect::Args),
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Init {
-    /// Label for the token, 1 to 32 bytes
-    #[arg(long)]
-    pub(crate) label: String,
+const EXIT_CODES: &str = "\
+Exit codes: 0, it is done; 1, it failed, and a line on standard error says why; 2, the command line is wrong.
 
-    /// URI of the blank token, if there are blank tokens of several kinds
-    #[arg(long, value_parser = UriParser)]
-    pub(crate) uri: Option<Uri>,
-
-    /// File with the PIN for the security officer
-    #[arg(long, value_name = "FILE")]
-    pub(crate) so_pin_file: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct CreateKey {
-    /// Label for the key
-    #[arg(long)]
-    pub(crate) label: String,
-
-    /// URI of the token
-    #[arg(long, value_parser = UriParser)]
-    pub(crate) uri: Option<Uri>,
-
-    /// Type of the key
-    #[arg(long = "type", value_name = "TYPE", default_value = "p256")]
-    pub(crate) key_type: KeyType,
-
-    /// Id for the key in hexadecimal; made at random without
-    #[arg(long, value_name = "HEX", value_parser = parse_id)]
-    pub(crate) id: Option<Id>,
-}
-
-/// `CKA_ID`.
-#[derive(Clone, Debug)]
-pub(crate) struct Id(pub(crate) Vec<u8>);
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum KeyType {
-    P256,
-    P384,
-    P521,
-    Rsa2048,
-    Rsa3072,
-    Rsa4096,
-    Ed25519,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ListKeys {
-    /// URI of the token, or of the keys
-    #[arg(long, value_parser = UriParser)]
-    pub(crate) uri: Option<Uri>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Csr {
-    /// URI of the key; the one configured at the signer without
-    #[arg(long, value_parser = UriParser)]
-    pub(crate) uri: Option<Uri>,
-
-    /// Common name of the subject: the device's id
-    #[arg(long, value_name = "NAME")]
-    pub(crate) common_name: String,
-
-    /// Organisation of the subject
-    #[arg(long, value_name = "NAME")]
-    pub(crate) organization: Option<String>,
-
-    /// File to write the request to; standard output without
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Connect {
-    /// URI of the key; the one configured at the signer without
-    #[arg(long, value_parser = UriParser)]
-    pub(crate) uri: Option<Uri>,
-
-    /// Host name or address of the broker, as its certificate has it
-    #[arg(long)]
-    pub(crate) host: String,
-
-    /// Port of the broker
-    #[arg(long, default_value_t = 8883)]
-    pub(crate) port: u16,
-
-    /// PEM file with the certificate chain of the key
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cert: PathBuf,
-
-    /// PEM file with the certificates that the broker's is verified with
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: PathBuf,
-
-    /// MQTT client id; the certificate's common name without
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
-
-    /// Publish this message with QoS 1
-    #[arg(long, num_args = 2, value_names = ["TOPIC", "MESSAGE"])]
-    pub(crate) publish: Option<Vec<String>>,
-
-    /// Subscribe to this topic and wait for one message
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) subscribe: Option<String>,
-
-    /// Seconds that each step may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) timeout: u64,
-}
-
-impl From<KeyType> for KeySpec {
-    fn from(key_type: KeyType) -> Self {
-        match key_type {
-            KeyType::P256 => Self::EcP256,
-            KeyType::P384 => Self::EcP384,
-            KeyType::P521 => Self::EcP521,
-            KeyType::Rsa2048 => Self::Rsa2048,
-            KeyType::Rsa3072 => Self::Rsa3072,
-            KeyType::Rsa4096 => Self::Rsa4096,
-            KeyType::Ed25519 => Self::Ed25519,
-        }
-    }
-}
+From a blank token to a connection:
+  tedge-hsm init --label device
+  tedge-hsm create-key --label tls
+  tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name DEVICE_ID --output device.csr
+  tedge-hsm connect --uri 'pkcs11:token=device;object=tls' --host BROKER --cert device.pem --ca ca.pem";
 
 /// Parses `--uri`. Unlike clap's own error, this one does not repeat the value, which may hold a PIN.
 #[derive(Clone)]
-struct UriParser;
+pub(crate) struct UriParser;
 
 impl TypedValueParser for UriParser {
     type Value = Uri;
@@ -213,16 +140,4 @@ impl TypedValueParser for UriParser {
         }
         Ok(uri)
     }
-}
-
-fn parse_id(text: &str) -> Result<Id, String> {
-    let wrong = || "an id is an even number of hexadecimal digits".to_owned();
-    if text.is_empty() || text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong()))
-        .collect::<Result<_, _>>()
-        .map(Id)
 }

@@ -1,12 +1,29 @@
 //! tedge-hsm: takes a blank HSM to a device that connects with the key in it.
 
 mod args;
+mod certificate;
 mod command;
+#[cfg(test)]
+mod dist;
+mod doctor;
+mod document;
+mod est;
+mod file;
+mod hsm;
+mod http;
 mod logging;
 mod mqtt;
+mod names;
 mod pins;
+mod pkcs7;
+mod profile;
+mod progress;
+mod prompt;
+mod root;
 mod store;
 mod tls;
+mod trial;
+mod trust;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -19,6 +36,8 @@ fn main() -> ExitCode {
     logging::init();
     match command::run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who read standard output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             let hint = match error.downcast_ref() {
                 Some(tedge_p11_token::Error::PinNeeded(_)) => {
@@ -31,4 +50,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use tedge_p11_client::{
-    Client, KeySpec, Pin, PrivateKey, PublicKey, SignatureScheme, SocketKey, TimeLimits, Uri,
+    Client, KeyEntry, KeySpec, Pin, PrivateKey, PublicKey, SignatureScheme, SocketKey, TimeLimits,
+    TokenEntry, Uri, hex,
 };
-use tedge_p11_token::{KeyInfo, KeySelector, Module, NewKey, NewToken};
+use tedge_p11_token::{
+    Certificate, CertificateObject, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken,
+    PinChange, TokenInfo,
+};
 
 use crate::args::Place;
 
@@ -20,19 +25,36 @@ pub(crate) enum Store {
 }
 
 /// A token in a listing.
+#[derive(Serialize)]
 pub(crate) struct Token {
-    pub(crate) slot: u64,
-    pub(crate) label: String,
-    pub(crate) initialized: bool,
     pub(crate) uri: String,
+    pub(crate) label: String,
+    model: String,
+    manufacturer: String,
+    serial: String,
+    pub(crate) slot: u64,
+    pub(crate) initialized: bool,
 }
 
-/// A key object in a listing.
-pub(crate) struct Key {
-    pub(crate) class: String,
-    pub(crate) key_type: String,
-    pub(crate) label: String,
+/// A key object or a certificate in a listing.
+#[derive(Serialize)]
+pub(crate) struct Object {
     pub(crate) uri: String,
+    /// `private`, `public` or `cert`.
+    pub(crate) class: String,
+    #[serde(rename = "type")]
+    pub(crate) object_type: String,
+    pub(crate) label: String,
+    /// `CKA_ID` in hexadecimal.
+    pub(crate) id: String,
+}
+
+/// A certificate with its content, unless that can't be read.
+pub(crate) struct StoredCertificate {
+    pub(crate) uri: String,
+    pub(crate) label: String,
+    pub(crate) id: String,
+    pub(crate) der: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -57,51 +79,22 @@ impl Store {
 
     pub(crate) fn tokens(&self) -> anyhow::Result<Vec<Token>> {
         Ok(match self {
-            Self::Signer(client) => client
-                .tokens()?
-                .into_iter()
-                .map(|token| Token {
-                    slot: token.slot,
-                    label: token.label,
-                    initialized: token.initialized,
-                    uri: token.uri,
-                })
-                .collect(),
-            Self::Module(module) => module
-                .tokens()?
-                .into_iter()
-                .map(|token| Token {
-                    slot: token.slot,
-                    label: token.label,
-                    initialized: token.initialized,
-                    uri: token.uri.to_string(),
-                })
-                .collect(),
+            Self::Signer(client) => client.tokens()?.into_iter().map(Token::from).collect(),
+            Self::Module(module) => module.tokens()?.into_iter().map(Token::from).collect(),
         })
     }
 
-    pub(crate) fn keys(&self, uri: Option<&Uri>, pin: Option<&Pin>) -> anyhow::Result<Vec<Key>> {
+    /// The key objects that `uri` leaves.
+    pub(crate) fn keys(&self, uri: Option<&Uri>, pin: Option<&Pin>) -> anyhow::Result<Vec<Object>> {
         Ok(match self {
-            Self::Signer(client) => client
-                .keys(text(uri).as_deref(), pin)?
-                .into_iter()
-                .map(|key| Key {
-                    class: key.class,
-                    key_type: key.key_type,
-                    label: key.label,
-                    uri: key.uri,
-                })
-                .collect(),
-            Self::Module(module) => module
-                .keys_on_token(&uri.cloned().unwrap_or_default(), pin)?
-                .into_iter()
-                .map(|key| Key {
-                    class: key.object_type.name().to_owned(),
-                    key_type: key.key_type,
-                    label: key.label,
-                    uri: key.uri.to_string(),
-                })
-                .collect(),
+            Self::Signer(client) => {
+                let keys = client.keys(text(uri).as_deref(), pin)?.into_iter();
+                keys.map(Object::from).collect()
+            }
+            Self::Module(module) => {
+                let keys = module.keys_on_token(&given(uri), pin)?.into_iter();
+                keys.map(Object::from).collect()
+            }
         })
     }
 
@@ -119,9 +112,7 @@ impl Store {
             Self::Module(module) => {
                 let label = label.to_owned();
                 let new = NewToken { label, so_pin, pin };
-                let uri =
-                    module.init_token(&uri.cloned().unwrap_or_default(), &new, &|_| Ok(()))?;
-                uri.to_string()
+                module.init_token(&given(uri), &new, ALLOWED)?.to_string()
             }
         })
     }
@@ -134,15 +125,135 @@ impl Store {
         label: &str,
         id: Option<Vec<u8>>,
     ) -> anyhow::Result<String> {
-        let uri = uri.cloned().unwrap_or_default();
+        let uri = given(uri);
         Ok(match self {
             Self::Signer(client) => {
                 client.create_key(&uri.to_string(), pin, spec, label, id.as_deref())?
             }
             Self::Module(module) => {
                 let label = label.to_owned();
-                let key = module.create_key(&uri, pin, &NewKey { spec, label, id }, &|_| Ok(()))?;
+                let key = module.create_key(&uri, pin, &NewKey { spec, label, id }, ALLOWED)?;
                 key.uri.to_string()
+            }
+        })
+    }
+
+    /// Returns the URIs of what is gone.
+    pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> anyhow::Result<Vec<String>> {
+        Ok(match self {
+            Self::Signer(client) => client.delete_key(&uri.to_string(), pin)?,
+            Self::Module(module) => {
+                let deleted = module.delete_key(uri, pin, ALLOWED)?;
+                deleted.iter().map(ToString::to_string).collect()
+            }
+        })
+    }
+
+    /// By the user, who knows the old PIN.
+    pub(crate) fn change_pin(&self, uri: Option<&Uri>, old: Pin, new: &Pin) -> anyhow::Result<()> {
+        match self {
+            Self::Signer(client) => client.change_pin(text(uri).as_deref(), Some(&old), new)?,
+            Self::Module(module) => {
+                module.change_pin(&given(uri), &PinChange::User { old }, new, ALLOWED)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The user PIN, by the security officer.
+    pub(crate) fn reset_pin(
+        &self,
+        uri: Option<&Uri>,
+        so_pin: Pin,
+        new: &Pin,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Signer(client) => client.reset_pin(text(uri).as_deref(), &so_pin, new)?,
+            Self::Module(module) => {
+                let change = PinChange::SecurityOfficer { so_pin };
+                module.change_pin(&given(uri), &change, new, ALLOWED)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn change_so_pin(
+        &self,
+        uri: Option<&Uri>,
+        old: &Pin,
+        new: &Pin,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Signer(client) => client.change_so_pin(text(uri).as_deref(), old, new)?,
+            Self::Module(module) => {
+                module.change_so_pin(&given(uri), old, new, ALLOWED)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The public key that `uri` leaves, of a public key object if there is one.
+    pub(crate) fn public_key(
+        &self,
+        uri: Option<&Uri>,
+        pin: Option<&Pin>,
+    ) -> anyhow::Result<PublicKey> {
+        Ok(match self {
+            Self::Signer(client) => client.public_key(text(uri).as_deref())?,
+            Self::Module(module) => module.public_key(&selector(uri)?, pin)?.1,
+        })
+    }
+
+    /// The certificates that `uri` leaves.
+    pub(crate) fn certificates(&self, uri: Option<&Uri>) -> anyhow::Result<Vec<StoredCertificate>> {
+        let uri = given(uri);
+        Ok(match self {
+            Self::Signer(client) => {
+                let entries = client.certificates(&uri)?.into_iter();
+                entries
+                    .map(|entry| StoredCertificate {
+                        der: client
+                            .certificate(Some(&entry.uri))
+                            .ok()
+                            .map(|found| found.der.0),
+                        uri: entry.uri,
+                        label: entry.label,
+                        id: entry.id,
+                    })
+                    .collect()
+            }
+            Self::Module(module) => {
+                let objects = module.certificates_on_token(&uri)?.into_iter();
+                objects.map(StoredCertificate::from).collect()
+            }
+        })
+    }
+
+    /// DER of the one certificate that `uri` leaves, which may be the URI of its key.
+    pub(crate) fn certificate(&self, uri: Option<&Uri>) -> anyhow::Result<Vec<u8>> {
+        Ok(match self {
+            Self::Signer(client) => client.certificate(text(uri).as_deref())?.der.0,
+            Self::Module(module) => {
+                let uri = uri.context("--uri is needed: which certificate of the module?")?;
+                module.certificate(uri)?.der
+            }
+        })
+    }
+
+    /// Puts a certificate beside its key and returns the certificate's URI.
+    pub(crate) fn import_certificate(
+        &self,
+        uri: Option<&Uri>,
+        pin: Option<&Pin>,
+        der: &[u8],
+    ) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Signer(client) => client.import_certificate(text(uri).as_deref(), pin, der)?,
+            Self::Module(module) => {
+                let certificate = Certificate::from_der(der)?;
+                let key = selector(uri)?;
+                let uri = module.import_certificate(&key, pin, &certificate, ALLOWED)?;
+                uri.to_string()
             }
         })
     }
@@ -156,8 +267,7 @@ impl Store {
         Ok(match self {
             Self::Signer(client) => Arc::new(SocketKey::open(client.clone(), text(uri), pin)?),
             Self::Module(module) => {
-                let uri = uri.context("--uri is needed: which key of the module?")?;
-                let selector = KeySelector::Uri(uri.clone());
+                let selector = selector(uri)?;
                 let info = module.key_info(&selector, pin.as_ref())?;
                 Arc::new(ModuleKey {
                     module: module.clone(),
@@ -168,6 +278,69 @@ impl Store {
                 })
             }
         })
+    }
+}
+
+impl From<TokenEntry> for Token {
+    fn from(token: TokenEntry) -> Self {
+        Self {
+            uri: token.uri,
+            label: token.label,
+            model: token.model,
+            manufacturer: token.manufacturer,
+            serial: token.serial,
+            slot: token.slot,
+            initialized: token.initialized,
+        }
+    }
+}
+
+impl From<TokenInfo> for Token {
+    fn from(token: TokenInfo) -> Self {
+        Self {
+            uri: token.uri.to_string(),
+            label: token.label,
+            model: token.model,
+            manufacturer: token.manufacturer,
+            serial: token.serial,
+            slot: token.slot,
+            initialized: token.initialized,
+        }
+    }
+}
+
+impl From<KeyEntry> for Object {
+    fn from(key: KeyEntry) -> Self {
+        Self {
+            uri: key.uri,
+            class: key.class,
+            object_type: key.key_type,
+            label: key.label,
+            id: key.id,
+        }
+    }
+}
+
+impl From<KeyObject> for Object {
+    fn from(key: KeyObject) -> Self {
+        Self {
+            uri: key.uri.to_string(),
+            class: key.object_type.name().to_owned(),
+            object_type: key.key_type,
+            label: key.label,
+            id: hex(&key.id),
+        }
+    }
+}
+
+impl From<CertificateObject> for StoredCertificate {
+    fn from(certificate: CertificateObject) -> Self {
+        Self {
+            uri: certificate.uri.to_string(),
+            label: certificate.label,
+            id: hex(&certificate.id),
+            der: Some(certificate.der),
+        }
     }
 }
 
@@ -209,6 +382,18 @@ impl PrivateKey for ModuleKey {
             )
             .map_err(|error| tedge_p11_client::Error::Refused(error.to_string()))
     }
+}
+
+/// Who runs this program on a module may do with it what he can.
+const ALLOWED: tedge_p11_token::Check<'static> = &|_| Ok(());
+
+fn selector(uri: Option<&Uri>) -> anyhow::Result<KeySelector> {
+    let uri = uri.context("--uri is needed: which key of the module?")?;
+    Ok(KeySelector::Uri(uri.clone()))
+}
+
+fn given(uri: Option<&Uri>) -> Uri {
+    uri.cloned().unwrap_or_default()
 }
 
 fn text(uri: Option<&Uri>) -> Option<String> {

@@ -1,12 +1,13 @@
 //! A TLS connection with a client certificate, and what it took.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -38,25 +39,11 @@ pub(crate) fn connect(
         signature: Mutex::default(),
     });
     let resolver = Arc::new(ClientCertResolver::new(timed.clone(), cert)?);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca)?)
-        .with_client_cert_resolver(resolver.clone());
-    let name = ServerName::try_from(host.to_owned())
-        .with_context(|| format!("{host} is no host name or address"))?;
-    let tcp = connect_tcp(host, port, limit)
+    let config = Arc::new(config(ca, Some(resolver.clone()))?);
+    let tcp = connect_tcp((host, port), limit)
         .with_context(|| format!("cannot connect to {host} port {port}"))?;
     let started = Instant::now();
-    let connection = ClientConnection::new(Arc::new(config), name)?;
-    let mut stream = StreamOwned::new(connection, tcp);
-    while stream.conn.is_handshaking() {
-        stream
-            .conn
-            .complete_io(&mut stream.sock)
-            .map_err(|error| explain(&error))
-            .with_context(|| format!("the TLS handshake with {host} port {port} failed"))?;
-    }
+    let stream = handshake(config, host, port, tcp)?;
     if let Some(error) = resolver.last_error() {
         return Err(anyhow!("no certificate was sent: {error}"));
     }
@@ -66,6 +53,41 @@ pub(crate) fn connect(
         duration: started.elapsed(),
         signature,
     })
+}
+
+/// How to connect to servers with certificates from one of those in the file `ca`.
+pub(crate) fn config(
+    ca: &Path,
+    client: Option<Arc<dyn ResolvesClientCert>>,
+) -> anyhow::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?);
+    Ok(match client {
+        Some(client) => config.with_client_cert_resolver(client),
+        None => config.with_no_client_auth(),
+    })
+}
+
+/// Does the client's side of the handshake with a server that must be `host`.
+pub(crate) fn handshake(
+    config: Arc<ClientConfig>,
+    host: &str,
+    port: u16,
+    tcp: TcpStream,
+) -> anyhow::Result<TlsStream> {
+    let name = ServerName::try_from(host.to_owned())
+        .with_context(|| format!("{host} is no host name or address"))?;
+    let mut stream = StreamOwned::new(ClientConnection::new(config, name)?, tcp);
+    while stream.conn.is_handshaking() {
+        stream
+            .conn
+            .complete_io(&mut stream.sock)
+            .map_err(|error| explain(&error))
+            .with_context(|| format!("the TLS handshake with {host} port {port} failed"))?;
+    }
+    Ok(stream)
 }
 
 /// What a failed read or write on a TLS connection means. In TLS 1.3 the server judges the client's
@@ -89,14 +111,12 @@ pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
                     | Alert::AccessDenied
                     | Alert::DecryptError
             );
-            let what = if refused {
-                "the server refused the client certificate"
-            } else {
-                "the server broke off"
-            };
-            anyhow!("{what}: TLS alert {alert:?}")
+            anyhow::Error::new(FatalAlert {
+                alert: *alert,
+                refused,
+            })
         }
-        (Some(error), _) => anyhow!("{error}"),
+        (Some(error), _) => anyhow::Error::new(error.clone()),
         (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             anyhow!("no answer in time")
         }
@@ -104,6 +124,27 @@ pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
             anyhow!("the server closed the connection")
         }
         (None, _) => anyhow!("{error}"),
+    }
+}
+
+/// A fatal alert that the server sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FatalAlert {
+    pub(crate) alert: rustls::AlertDescription,
+    /// Whether it is about the client's certificate.
+    pub(crate) refused: bool,
+}
+
+impl std::error::Error for FatalAlert {}
+
+impl std::fmt::Display for FatalAlert {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.refused {
+            "the server refused the client certificate"
+        } else {
+            "the server broke off"
+        };
+        write!(f, "{what}: TLS alert {:?}", self.alert)
     }
 }
 
@@ -143,14 +184,23 @@ impl PrivateKey for TimedKey {
     }
 }
 
-fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
+/// The CA certificates in a PEM file.
+pub(crate) fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
     let failed = || format!("cannot read certificates from {}", ca.display());
     let mut roots = RootCertStore::empty();
-    let pem = std::fs::read(ca).with_context(failed)?;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        roots
-            .add(certificate.with_context(failed)?)
-            .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
+    if ca.is_dir() {
+        // /etc/ssl/certs has most of them twice, and one in it that is not understood is no loss.
+        for file in std::fs::read_dir(ca).with_context(failed)?.flatten() {
+            let pem = std::fs::read(file.path()).unwrap_or_default();
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+        }
+    } else {
+        let pem = std::fs::read(ca).with_context(failed)?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots
+                .add(certificate.with_context(failed)?)
+                .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
+        }
     }
     if roots.is_empty() {
         return Err(anyhow!("there is none in it").context(failed()));
@@ -159,9 +209,9 @@ fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
 }
 
 /// Tries every address of the host; the last failure is reported.
-fn connect_tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+pub(crate) fn connect_tcp(host: impl ToSocketAddrs, limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in host.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, limit) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(limit))?;

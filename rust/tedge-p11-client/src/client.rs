@@ -6,12 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use der::pem;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tedge_p11_protocol::{
-    ChangePin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey, ExtensionRequest,
-    ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec, ListKeys,
-    MAX_REQUEST_LEN, Pin, Request, Response, TokenEntry,
+    CertificateEntry, ChangePin, ChangeSoPin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey,
+    ExtensionRequest, ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec,
+    ListKeys, MAX_REQUEST_LEN, ObjectType, Pin, PublicKey, Request, Response, Status, TokenEntry,
+    Uri, WriteCertificate,
 };
 
 use crate::error::Error;
@@ -77,6 +79,17 @@ impl Client {
         }
     }
 
+    /// How the signer is. Answered without a call on its module, so also while a token hangs.
+    pub fn status(&self) -> Result<Status, Error> {
+        if !self.knows_extension()? {
+            return Err(Error::NotInVersion1("tell how it is"));
+        }
+        match self.request(&Request::Extension(ExtensionRequest::Status))? {
+            Response::Extension(ExtensionResponse::Status(status)) => Ok(*status),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     /// All tokens, initialised or not.
     pub fn tokens(&self) -> Result<Vec<TokenEntry>, Error> {
         match self.request(&Request::ListTokens)? {
@@ -134,7 +147,9 @@ impl Client {
                 params: KeyPairParams { key, label, id },
                 pin: pin.cloned(),
             }),
-            None if !self.knows_extension()? => return Err(Error::NeedsExtension),
+            None if !self.knows_extension()? => {
+                return Err(Error::NeedsExtension);
+            }
             None => Request::Extension(ExtensionRequest::CreateKey(ExtensionCreateKey {
                 uri: Some(uri.to_owned()),
                 key: spec,
@@ -164,17 +179,106 @@ impl Client {
 
     /// Changes the user PIN of a token.
     pub fn change_pin(&self, uri: Option<&str>, old: Option<&Pin>, new: &Pin) -> Result<(), Error> {
-        let request = Request::ChangePin(ChangePin {
+        self.set_pin(ChangePin {
             uri: uri.map(str::to_owned),
             new_pin: new.clone(),
             old_pin: old.cloned(),
             so_pin: None,
             reset: false,
-        });
+        })
+    }
+
+    /// Has the security officer set the user PIN of a token anew.
+    pub fn reset_pin(&self, uri: Option<&str>, so_pin: &Pin, new: &Pin) -> Result<(), Error> {
+        self.set_pin(ChangePin {
+            uri: uri.map(str::to_owned),
+            new_pin: new.clone(),
+            old_pin: None,
+            so_pin: Some(so_pin.clone()),
+            reset: true,
+        })
+    }
+
+    /// Changes the PIN of the security officer of a token.
+    pub fn change_so_pin(&self, uri: Option<&str>, old: &Pin, new: &Pin) -> Result<(), Error> {
+        self.need_extension("change the security officer's PIN")?;
+        let request = Request::Extension(ExtensionRequest::ChangeSoPin(ChangeSoPin {
+            uri: uri.map(str::to_owned),
+            old_pin: old.clone(),
+            new_pin: new.clone(),
+        }));
         match self.request(&request)? {
+            Response::Extension(ExtensionResponse::Done(_)) => Ok(()),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// The public key that `uri` leaves: of a public key object if there is one, otherwise that of the
+    /// private key.
+    pub fn public_key(&self, uri: Option<&str>) -> Result<PublicKey, Error> {
+        let request = Request::PublicKeyPem(uri.map(str::to_owned));
+        let Response::PublicKeyPem(pem) = self.request(&request)? else {
+            return Err(Error::Unexpected);
+        };
+        let (_, raw) = pem::decode_vec(pem.as_bytes()).map_err(|_| Error::UnknownKey)?;
+        PublicKey::from_raw(&raw)
+            // A later version may send what its label promises.
+            .or_else(|| PublicKey::from_spki(&raw))
+            .ok_or(Error::UnknownKey)
+    }
+
+    /// The certificates that `uri` leaves on its token, without their content.
+    pub fn certificates(&self, uri: &Uri) -> Result<Vec<KeyEntry>, Error> {
+        self.need_extension("list certificates")?;
+        let certificates = Uri {
+            object_type: Some(ObjectType::Certificate),
+            ..uri.clone()
+        };
+        self.keys(Some(&certificates.to_string()), None)
+    }
+
+    /// The certificate that `uri` leaves, which may be the URI of its key.
+    pub fn certificate(&self, uri: Option<&str>) -> Result<CertificateEntry, Error> {
+        self.need_extension("read certificates")?;
+        let request = ExtensionRequest::ReadCertificate(uri.map(str::to_owned));
+        match self.request(&Request::Extension(request))? {
+            Response::Extension(ExtensionResponse::Certificate(certificate)) => Ok(certificate),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Puts a DER certificate beside its key and returns the certificate's URI. One that was there is
+    /// replaced.
+    pub fn import_certificate(
+        &self,
+        uri: Option<&str>,
+        pin: Option<&Pin>,
+        der: &[u8],
+    ) -> Result<String, Error> {
+        self.need_extension("write certificates")?;
+        let request = Request::Extension(ExtensionRequest::WriteCertificate(WriteCertificate {
+            uri: uri.map(str::to_owned),
+            certificate: der.to_vec().into(),
+            pin: pin.cloned(),
+        }));
+        match self.request(&request)? {
+            Response::Extension(ExtensionResponse::Done(uri)) => Ok(uri),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    fn set_pin(&self, change: ChangePin) -> Result<(), Error> {
+        match self.request(&Request::ChangePin(change))? {
             Response::ChangePin(_) => Ok(()),
             _ => Err(Error::Unexpected),
         }
+    }
+
+    fn need_extension(&self, to: &'static str) -> Result<(), Error> {
+        if self.knows_extension()? {
+            return Ok(());
+        }
+        Err(Error::NotInVersion1(to))
     }
 
     /// Like [`request`](Self::request), with time for a token to make a key.
@@ -188,7 +292,7 @@ impl Client {
 
     /// Whether the signer knows this project's own frames. thin-edge.io's answers the question with
     /// an Error frame, and is sent no more of them.
-    pub(crate) fn knows_extension(&self) -> Result<bool, Error> {
+    pub fn knows_extension(&self) -> Result<bool, Error> {
         match self.request(&Request::Extension(ExtensionRequest::Hello)) {
             Ok(Response::Extension(ExtensionResponse::Hello)) => Ok(true),
             Ok(_) => Err(Error::Unexpected),
@@ -327,7 +431,11 @@ fn changes_something(request: &Request) -> bool {
             | Request::InitToken(_)
             | Request::ChangePin(_)
             | Request::DeleteKey(_)
-            | Request::Extension(ExtensionRequest::CreateKey(_))
+            | Request::Extension(
+                ExtensionRequest::CreateKey(_)
+                    | ExtensionRequest::WriteCertificate(_)
+                    | ExtensionRequest::ChangeSoPin(_)
+            )
     )
 }
 

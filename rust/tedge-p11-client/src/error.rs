@@ -58,6 +58,9 @@ pub enum Error {
     /// The signer is thin-edge.io's, which can't make such a key.
     #[error("the signer cannot make a key of this type; it knows EC and RSA only")]
     NeedsExtension,
+    /// The signer is thin-edge.io's, whose protocol has no way to say this.
+    #[error("the signer cannot {0}; use tedge-p11-server of this project, or --module-path")]
+    NotInVersion1(&'static str),
     /// The certificate can't be used with the key.
     #[error("{0}")]
     Certificate(String),

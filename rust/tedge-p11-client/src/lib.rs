@@ -28,7 +28,8 @@ pub use error::Error;
 pub use key::PrivateKey;
 pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
-    DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Pin, PinError, PinSource, PublicKey,
-    SignatureAlgorithm, SignatureScheme, TokenEntry, Uri, UriError,
+    CertificateEntry, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, ObjectType, Pin, PinError,
+    PinSource, PublicKey, SignatureAlgorithm, SignatureScheme, Status, TokenEntry, TokenStatus,
+    Uri, UriError, hex,
 };
 pub use tls::{ClientCertResolver, TlsKey};

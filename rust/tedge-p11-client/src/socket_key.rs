@@ -1,6 +1,5 @@
 //! A private key behind the signer's socket.
 
-use der::pem;
 use tedge_p11_protocol::{
     ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfoRequest, Pin, PublicKey, Request,
     Response, SignWithScheme, SignatureScheme, V1Scheme,
@@ -51,15 +50,7 @@ impl SocketKey {
     }
 
     fn open_v1(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
-        let Response::PublicKeyPem(pem) = client.request(&Request::PublicKeyPem(uri.clone()))?
-        else {
-            return Err(Error::Unexpected);
-        };
-        let (_, raw) = pem::decode_vec(pem.as_bytes()).map_err(|_| Error::UnknownKey)?;
-        let public_key = PublicKey::from_raw(&raw)
-            // A later version may send what its label promises.
-            .or_else(|| PublicKey::from_spki(&raw))
-            .ok_or(Error::UnknownKey)?;
+        let public_key = client.public_key(uri.as_deref())?;
         Ok(Self {
             client,
             uri: uri.clone().unwrap_or_default(),

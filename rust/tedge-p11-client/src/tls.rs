@@ -1,6 +1,6 @@
 //! The key in a rustls client.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
@@ -23,6 +23,8 @@ pub struct TlsKey(Arc<dyn PrivateKey>);
 pub struct ClientCertResolver {
     key: Arc<dyn PrivateKey>,
     chain: PathBuf,
+    /// What the file had in it last time, and what came of it.
+    last: Mutex<Option<(Vec<u8>, Arc<CertifiedKey>)>>,
     last_error: Mutex<Option<String>>,
 }
 
@@ -64,6 +66,7 @@ impl ClientCertResolver {
         let resolver = Self {
             key,
             chain: chain.into(),
+            last: Mutex::default(),
             last_error: Mutex::default(),
         };
         resolver.certified_key()?;
@@ -79,8 +82,25 @@ impl ClientCertResolver {
             .clone()
     }
 
-    fn certified_key(&self) -> Result<CertifiedKey, Error> {
-        let chain = read_chain(&self.chain)?;
+    fn certified_key(&self) -> Result<Arc<CertifiedKey>, Error> {
+        let content =
+            std::fs::read(&self.chain).map_err(|error| self.unreadable(&error.to_string()))?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, certified)) = last.as_ref().filter(|(before, _)| *before == content) {
+            return Ok(certified.clone());
+        }
+        let certified = Arc::new(self.parse(&content)?);
+        *last = Some((content, certified.clone()));
+        Ok(certified)
+    }
+
+    fn parse(&self, content: &[u8]) -> Result<CertifiedKey, Error> {
+        let chain = CertificateDer::pem_slice_iter(content)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.unreadable(&error.to_string()))?;
+        if chain.is_empty() {
+            return Err(self.unreadable("there is none in it"));
+        }
         let certified = CertifiedKey::new(chain, Arc::new(TlsKey(self.key.clone())));
         certified.keys_match().map_err(|error| {
             Error::Certificate(match error {
@@ -97,6 +117,13 @@ impl ClientCertResolver {
             })
         })?;
         Ok(certified)
+    }
+
+    fn unreadable(&self, why: &str) -> Error {
+        Error::Certificate(format!(
+            "cannot read certificates from {}: {why}",
+            self.chain.display()
+        ))
     }
 }
 
@@ -124,7 +151,7 @@ impl ResolvesClientCert for ClientCertResolver {
             .last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = error;
-        certified.ok().map(Arc::new)
+        certified.ok()
     }
 
     fn has_certs(&self) -> bool {
@@ -148,23 +175,6 @@ impl Signer for TlsSigner {
     fn scheme(&self) -> rustls::SignatureScheme {
         rustls_scheme(self.scheme)
     }
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let failed = |why: String| {
-        Error::Certificate(format!(
-            "cannot read certificates from {}: {why}",
-            path.display()
-        ))
-    };
-    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let chain = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| failed(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(failed("there is none in it".to_owned()));
-    }
-    Ok(chain)
 }
 
 fn rustls_scheme(scheme: SignatureScheme) -> rustls::SignatureScheme {

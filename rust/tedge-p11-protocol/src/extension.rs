@@ -18,6 +18,14 @@ pub enum ExtensionRequest {
     Sign(ExtensionSign),
     /// Make a key pair of any type, answered by [`ExtensionResponse::KeyInfo`].
     CreateKey(ExtensionCreateKey),
+    /// How the signer is, answered by [`ExtensionResponse::Status`] without asking the module.
+    Status,
+    /// The certificate that lies beside a key, answered by [`ExtensionResponse::Certificate`].
+    ReadCertificate(Option<String>),
+    /// Put a certificate beside its key, answered by [`ExtensionResponse::Done`].
+    WriteCertificate(WriteCertificate),
+    /// Change the security officer's PIN, answered by [`ExtensionResponse::Done`].
+    ChangeSoPin(ChangeSoPin),
 }
 
 /// An answer of this project's own.
@@ -27,6 +35,12 @@ pub enum ExtensionResponse {
     Hello,
     /// A key, described.
     KeyInfo(KeyInfo),
+    /// How the signer is.
+    Status(Box<Status>),
+    /// A certificate.
+    Certificate(CertificateEntry),
+    /// It is done; the URI of what it was done to.
+    Done(String),
 }
 
 wire_struct! {
@@ -64,6 +78,34 @@ wire_struct! {
         pin: Option<Pin>,
     }
 
+    /// Fields of [`ExtensionRequest::WriteCertificate`].
+    WriteCertificate {
+        /// RFC 7512 URI of the private key.
+        uri: Option<String>,
+        /// DER X.509 certificate.
+        certificate: Bytes,
+        /// User PIN of the key's token.
+        pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::ChangeSoPin`].
+    ChangeSoPin {
+        /// RFC 7512 URI of the token.
+        uri: Option<String>,
+        /// The PIN until now.
+        old_pin: Pin,
+        /// The PIN to set.
+        new_pin: Pin,
+    }
+
+    /// A certificate on a token.
+    CertificateEntry {
+        /// RFC 7512 URI of the certificate.
+        uri: String,
+        /// DER X.509 certificate.
+        der: Bytes,
+    }
+
     /// A private key, without anything secret.
     KeyInfo {
         /// RFC 7512 URI that names this key and no other.
@@ -72,6 +114,64 @@ wire_struct! {
         spki: Bytes,
         /// What the key can sign with, in the order that a TLS 1.3 client prefers.
         schemes: Vec<SignatureScheme>,
+    }
+
+    /// How a signer is, and what it has done since it started.
+    Status {
+        /// Version of the signer.
+        version: String,
+        /// Seconds since it started.
+        uptime: u64,
+        /// File of its PKCS#11 module.
+        module: String,
+        /// The tokens that it has used.
+        tokens: Vec<TokenStatus>,
+        /// Requests so far, but for those that no call on the module was needed for.
+        requests: u64,
+        /// Signatures among them.
+        signatures: u64,
+        /// Requests that failed.
+        failed: u64,
+        /// Requests that the policy refused.
+        refused: u64,
+        /// Requests that came too fast.
+        throttled: u64,
+        /// Connections now.
+        connections: u64,
+        /// Calls on the module that have not returned yet.
+        calls: u64,
+        /// Milliseconds since the oldest of them began.
+        longest_call: u64,
+        /// Time that signatures took.
+        latency: Latency,
+        /// What failed last; empty if nothing has.
+        last_error: String,
+        /// Seconds since then.
+        last_error_age: u64,
+        /// Why the configuration on disk is not the one in force; empty if it is.
+        reload_error: String,
+    }
+
+    /// A token that the signer has used.
+    TokenStatus {
+        /// RFC 7512 URI of the token.
+        uri: String,
+        /// What it fails with; empty if it works.
+        trouble: String,
+        /// Milliseconds until it is tried again.
+        pause: u64,
+    }
+
+    /// How the time that signatures took is distributed, in microseconds, each at most a quarter too long.
+    Latency {
+        /// Median.
+        p50: u64,
+        /// 90th percentile.
+        p90: u64,
+        /// 99th percentile.
+        p99: u64,
+        /// The longest.
+        max: u64,
     }
 }
 
@@ -112,6 +212,19 @@ impl Wire for ExtensionRequest {
                 out.put_varint(3);
                 request.encode(out);
             }
+            Self::Status => out.put_varint(4),
+            Self::ReadCertificate(uri) => {
+                out.put_varint(5);
+                uri.encode(out);
+            }
+            Self::WriteCertificate(request) => {
+                out.put_varint(6);
+                request.encode(out);
+            }
+            Self::ChangeSoPin(request) => {
+                out.put_varint(7);
+                request.encode(out);
+            }
         }
     }
 
@@ -121,6 +234,10 @@ impl Wire for ExtensionRequest {
             1 => Wire::decode(input).map(Self::KeyInfo),
             2 => Wire::decode(input).map(Self::Sign),
             3 => Wire::decode(input).map(Self::CreateKey),
+            4 => Ok(Self::Status),
+            5 => Wire::decode(input).map(Self::ReadCertificate),
+            6 => Wire::decode(input).map(Self::WriteCertificate),
+            7 => Wire::decode(input).map(Self::ChangeSoPin),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -136,6 +253,18 @@ impl Wire for ExtensionResponse {
                 out.put_varint(1);
                 info.encode(out);
             }
+            Self::Status(status) => {
+                out.put_varint(2);
+                status.encode(out);
+            }
+            Self::Certificate(certificate) => {
+                out.put_varint(3);
+                certificate.encode(out);
+            }
+            Self::Done(uri) => {
+                out.put_varint(4);
+                uri.encode(out);
+            }
         }
     }
 
@@ -143,8 +272,25 @@ impl Wire for ExtensionResponse {
         match input.take_discriminant()? {
             0 => Ok(Self::Hello),
             1 => Wire::decode(input).map(Self::KeyInfo),
+            2 => Wire::decode(input).map(Box::new).map(Self::Status),
+            3 => Wire::decode(input).map(Self::Certificate),
+            4 => Wire::decode(input).map(Self::Done),
             other => Err(DecodeError::UnknownFrame(other)),
         }
+    }
+}
+
+impl std::fmt::Display for KeySpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::EcP256 => "EC P-256",
+            Self::EcP384 => "EC P-384",
+            Self::EcP521 => "EC P-521",
+            Self::Rsa2048 => "RSA 2048",
+            Self::Rsa3072 => "RSA 3072",
+            Self::Rsa4096 => "RSA 4096",
+            Self::Ed25519 => "Ed25519",
+        })
     }
 }
 

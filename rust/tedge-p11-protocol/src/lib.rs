@@ -15,8 +15,9 @@ mod uri;
 pub use codec::DecodeError;
 pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use extension::{
-    ExtensionCreateKey, ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfo,
-    KeyInfoRequest, KeySpec,
+    CertificateEntry, ChangeSoPin, ExtensionCreateKey, ExtensionRequest, ExtensionResponse,
+    ExtensionSign, KeyInfo, KeyInfoRequest, KeySpec, Latency, Status, TokenStatus,
+    WriteCertificate,
 };
 pub use frame::{
     Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken,

@@ -4,6 +4,8 @@ use der::asn1::{BitStringRef, ObjectIdentifier, SequenceOf, UintRef};
 use der::{AnyRef, Decode as _, Encode as _};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
+use crate::extension::KeySpec;
+
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
@@ -62,6 +64,26 @@ impl PublicKey {
     #[must_use]
     pub fn raw(&self) -> &[u8] {
         &self.raw
+    }
+
+    /// Type and size, if it is one of those that can be made here.
+    #[must_use]
+    pub fn spec(&self) -> Option<KeySpec> {
+        Some(match self.raw.len() {
+            65 => KeySpec::EcP256,
+            97 => KeySpec::EcP384,
+            133 => KeySpec::EcP521,
+            32 => KeySpec::Ed25519,
+            _ => {
+                let numbers = SequenceOf::<UintRef<'_>, 2>::from_der(&self.raw).ok()?;
+                match numbers.get(0)?.as_bytes().len() {
+                    256 => KeySpec::Rsa2048,
+                    384 => KeySpec::Rsa3072,
+                    512 => KeySpec::Rsa4096,
+                    _ => return None,
+                }
+            }
+        })
     }
 
     fn with_algorithm(

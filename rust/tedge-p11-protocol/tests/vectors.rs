@@ -5,9 +5,10 @@
 
 use serde::Serialize;
 use tedge_p11_protocol::{
-    Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, Decoder, DeleteKey,
-    InitToken, KeyEntry, KeyPairParams, KeyParams, ListKeys, Pin, Request, Response, Sign,
-    SignWithScheme, SignatureScheme, TokenEntry, V1Scheme,
+    Bytes, CertificateEntry, ChangePin, ChangeSoPin, ChooseScheme, ChosenScheme, CreateKey,
+    CreatedKey, Decoder, DeleteKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
+    KeyPairParams, KeyParams, ListKeys, Pin, Request, Response, Sign, SignWithScheme,
+    SignatureScheme, TokenEntry, V1Scheme, WriteCertificate,
 };
 
 #[test]
@@ -237,9 +238,53 @@ fn the_others_as_postcard_has_them() {
     );
 }
 
-/// `inner` is the frame without the outer discriminant.
+/// Ours for certificates and for the security officer's PIN.
+#[test]
+fn frames_of_the_extension() {
+    let extension = |frame, inner: &[u8]| whole_request(Request::Extension(frame), 112, inner);
+    extension(
+        ExtensionRequest::ReadCertificate(Some("key".into())),
+        &[5, 1, 3, 107, 101, 121],
+    );
+    extension(ExtensionRequest::ReadCertificate(None), &[5, 0]);
+    extension(
+        ExtensionRequest::WriteCertificate(WriteCertificate {
+            uri: Some("key".into()),
+            certificate: Bytes(vec![0x30, 0]),
+            pin: pin("pin"),
+        }),
+        &[6, 1, 3, 107, 101, 121, 2, 0x30, 0, 1, 3, 112, 105, 110],
+    );
+    extension(
+        ExtensionRequest::ChangeSoPin(ChangeSoPin {
+            uri: None,
+            old_pin: pin("old").unwrap(),
+            new_pin: pin("new").unwrap(),
+        }),
+        &[7, 0, 3, 111, 108, 100, 3, 110, 101, 119],
+    );
+    let extension = |frame, inner: &[u8]| whole_response(Response::Extension(frame), 112, inner);
+    extension(
+        ExtensionResponse::Certificate(CertificateEntry {
+            uri: "u".into(),
+            der: Bytes(vec![0x30, 0]),
+        }),
+        &[3, 1, 117, 2, 0x30, 0],
+    );
+    extension(ExtensionResponse::Done("u".into()), &[4, 1, 117]);
+}
+
 fn request(frame: Request, inner: &[u8]) {
-    let bytes = [&[0], inner].concat();
+    whole_request(frame, 0, inner);
+}
+
+fn response(frame: Response, inner: &[u8]) {
+    whole_response(frame, 0, inner);
+}
+
+/// `inner` is the frame without the outer discriminant.
+fn whole_request(frame: Request, outer: u8, inner: &[u8]) {
+    let bytes = [&[outer], inner].concat();
     assert_eq!(frame.encode().as_slice(), bytes, "encoding {frame:?}");
     assert_eq!(
         Decoder::for_request().push(&bytes),
@@ -254,8 +299,8 @@ fn request(frame: Request, inner: &[u8]) {
 }
 
 /// `inner` is the frame without the outer discriminant.
-fn response(frame: Response, inner: &[u8]) {
-    let bytes = [&[0], inner].concat();
+fn whole_response(frame: Response, outer: u8, inner: &[u8]) {
+    let bytes = [&[outer], inner].concat();
     assert_eq!(frame.encode().as_slice(), bytes, "encoding {frame:?}");
     assert_eq!(
         Decoder::for_response().push(&bytes),

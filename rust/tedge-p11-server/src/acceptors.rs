@@ -5,7 +5,7 @@
 //! in one process: an event loop that hands each call to another thread reached about 30 %, this about
 //! 50 % (`make bench`). Here the thread that accepts a client reads its request and calls the module
 //! itself. What it can't do at once goes to the event loop: a client that is slow to send, a token with
-//! too many calls, and everything while it is the last thread that accepts.
+//! too many calls, and everything while it is the last thread that accepts and there can be no more.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tedge_p11_config::Peer;
 use tedge_p11_protocol::{Decoder, Request};
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
 use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
-use crate::limits::{Limits, Place};
-use crate::peer::{Peer, Peers};
+use crate::limits::Place;
+use crate::peer::Peers;
 use crate::service::Service;
 
 /// What the accepting threads share.
@@ -32,10 +33,11 @@ pub(crate) struct Acceptors {
     listener: UnixListener,
     service: Arc<Service>,
     calls: Arc<Calls>,
-    limits: Limits,
     peers: Mutex<Peers>,
     event_loop: UnboundedSender<Client>,
-    /// Threads that wait for a client.
+    /// Threads there are.
+    threads: AtomicUsize,
+    /// Threads that wait for a client, or are about to.
     waiting: AtomicUsize,
     /// Threads that answer one.
     busy: AtomicUsize,
@@ -45,7 +47,7 @@ pub(crate) struct Acceptors {
 }
 
 impl Acceptors {
-    /// Starts the threads. They live as long as the process.
+    /// Starts the first threads; more come when all are busy. They live as long as the process.
     pub(crate) fn start(
         listener: UnixListener,
         service: Arc<Service>,
@@ -57,20 +59,16 @@ impl Acceptors {
             listener,
             service,
             calls,
-            limits: Limits::default(),
             peers: Mutex::default(),
             event_loop,
+            threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
             last_end: Mutex::new(Instant::now()),
             last_complaint: Mutex::default(),
         });
-        for number in 0..THREADS {
-            let acceptors = acceptors.clone();
-            std::thread::Builder::new()
-                .name("accept".to_owned())
-                .stack_size(STACK_SIZE)
-                .spawn(move || acceptors.run(number >= LANE_WIDTH))?;
+        for _ in 0..FIRST_THREADS {
+            acceptors.add_thread()?;
         }
         Ok(acceptors)
     }
@@ -80,10 +78,29 @@ impl Acceptors {
         self.busy.load(SeqCst) > 0
     }
 
+    /// Starts one more thread, unless there are enough; tells whether it did. Each costs some 70 KiB: its
+    /// stack, and what malloc and OpenSSL keep for it.
+    fn add_thread(self: &Arc<Self>) -> io::Result<bool> {
+        let may_grow = |threads| (threads < THREADS).then_some(threads + 1);
+        let Ok(number) = self.threads.fetch_update(SeqCst, SeqCst, may_grow) else {
+            return Ok(false);
+        };
+        self.waiting.fetch_add(1, SeqCst);
+        let acceptors = self.clone();
+        let started = std::thread::Builder::new()
+            .name("accept".to_owned())
+            .stack_size(STACK_SIZE)
+            .spawn(move || acceptors.run(number >= LANE_WIDTH));
+        if started.is_err() {
+            self.waiting.fetch_sub(1, SeqCst);
+            self.threads.fetch_sub(1, SeqCst);
+        }
+        started.map(|_| true)
+    }
+
     /// Spare threads are for the clients that the others can't take.
-    fn run(&self, spare: bool) {
+    fn run(self: &Arc<Self>, spare: bool) {
         loop {
-            self.waiting.fetch_add(1, SeqCst);
             if spare {
                 self.wait_while_calls_are_quick();
             }
@@ -92,55 +109,77 @@ impl Acceptors {
             match accepted {
                 Ok((stream, _)) => {
                     self.busy.fetch_add(1, SeqCst);
-                    self.welcome(stream, others);
+                    let client = self.welcome(stream, others);
+                    // Before the client has its answer, and sends somebody its next request: what is left
+                    // to do never waits.
+                    self.waiting.fetch_add(1, SeqCst);
+                    if let Some(client) = client {
+                        self.finish(client);
+                    }
                     self.busy.fetch_sub(1, SeqCst);
                 }
                 Err(error) => {
                     self.complain(&error);
                     std::thread::sleep(ACCEPT_PAUSE);
+                    self.waiting.fetch_add(1, SeqCst);
                 }
             }
         }
     }
 
-    /// `others` is how many other threads wait for clients.
-    fn welcome(&self, stream: UnixStream, others: usize) {
-        let Some((peer, place)) = self.admit(&stream) else {
-            return;
-        };
+    /// Does what waits. `others` is how many other threads wait for clients.
+    fn welcome(self: &Arc<Self>, stream: UnixStream, others: usize) -> Option<Client> {
+        let (peer, place) = self.admit(&stream)?;
         let mut decoder = Decoder::for_request();
         let next = match read(&stream, &mut decoder) {
-            Read::Request(request) => self.answer(&stream, &peer, request, others),
-            Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
-            Read::Slow => Some(Next::Read(decoder)),
-            Read::Gone => None,
+            Read::Request(request) => self.answer(&stream, &peer, &place, request, others)?,
+            Read::Wrong(error) => Next::Refuse(error.to_string()),
+            Read::Slow => Next::Read(decoder),
+            Read::Gone => return None,
         };
-        if let Some(next) = next {
-            // Fails only while the process ends.
-            let _ = self.event_loop.send(Client {
-                stream,
-                peer,
-                place,
-                next,
-            });
-        }
+        Some(Client {
+            stream,
+            peer,
+            place,
+            next,
+        })
     }
 
-    /// Answers, or tells what is left to do.
+    /// Sends what can be sent at once. The rest is for the event loop.
+    fn finish(&self, mut client: Client) {
+        if let Next::Send(frame) = &mut client.next {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let sent = send(&client.stream, frame, flags).unwrap_or(0);
+            if sent == frame.len() {
+                let _ = shutdown(&client.stream, Shutdown::Both);
+                return;
+            }
+            frame.drain(..sent);
+        }
+        // Fails only while the process ends.
+        let _ = self.event_loop.send(client);
+    }
+
+    /// Calls the module, if there is a turn. None if the client has been told already.
     fn answer(
-        &self,
+        self: &Arc<Self>,
         stream: &UnixStream,
         peer: &Peer,
+        place: &Place,
         request: Request,
         others: usize,
     ) -> Option<Next> {
-        let response = if let Some(response) = Service::answer_at_once(&request) {
+        let at_once = self
+            .service
+            .answer_at_once(peer, place, &request, &self.calls);
+        let response = if let Some(response) = at_once {
             response
         } else {
             let lane = self.service.lane(&request);
             let limit = Service::time_limit(&request);
             // Somebody must be left to accept, whatever becomes of this call.
-            let turn = (others > 0).then(|| self.calls.turn(&lane)).flatten();
+            let others = others > 0 || self.add_thread().unwrap_or(false);
+            let turn = others.then(|| self.calls.turn(&lane)).flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };
@@ -154,14 +193,7 @@ impl Acceptors {
             }
             response
         };
-        let frame = response.encode();
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = send(stream, &frame, flags).unwrap_or(0);
-        if sent < frame.len() {
-            return Some(Next::Send(frame[sent..].to_vec()));
-        }
-        let _ = shutdown(stream, Shutdown::Both);
-        None
+        Some(Next::Send(response.encode()))
     }
 
     /// While calls end quickly, the threads that make them take the next client from the socket's queue
@@ -187,11 +219,8 @@ impl Acceptors {
             }
         };
         drop(peers);
-        let place = self.limits.admit(peer.uid);
-        if place.is_none() {
-            log::warn!("{peer}: too many connections");
-        }
-        Some((peer, place?))
+        let place = self.service.admit(&peer)?;
+        Some((peer, place))
     }
 
     /// Out of file descriptors, most likely. It must not end the service, nor fill the journal.
@@ -215,7 +244,9 @@ enum Read {
     Gone,
 }
 
-/// Waits for a moment: the client has connected and is just about to send.
+/// Waits for a moment: the client has connected and is just about to send. Not inlined, because its buffer
+/// would stay on the stack, below all that the module puts there.
+#[inline(never)]
 fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> Read {
     if set_socket_timeout(stream, Timeout::Recv, Some(MOMENT)).is_err() {
         return Read::Slow;
@@ -236,6 +267,8 @@ fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> Read {
 
 /// Two more than a lane has places, so that a token which hangs leaves one to answer and one to accept.
 const THREADS: usize = LANE_WIDTH + 2;
+/// Enough for clients that come one after another.
+const FIRST_THREADS: usize = 2;
 /// Between the ends of two calls: longer than a signature in software, shorter than one in a TPM.
 const QUICK: Duration = Duration::from_millis(2);
 const STACK_SIZE: usize = 512 * 1024;

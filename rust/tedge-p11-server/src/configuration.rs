@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tedge_p11_config::Policy;
 use tedge_p11_protocol::{Pin, PinSource, Uri};
 use tedge_p11_token::KeySelector;
-
-use crate::policy::Policy;
 
 /// What the operator configured, as far as it can change while the signer runs.
 #[derive(Debug)]

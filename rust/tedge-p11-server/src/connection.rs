@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tedge_p11_config::Peer;
 use tedge_p11_protocol::{DecodeError, Decoder, Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -13,7 +14,6 @@ use zeroize::Zeroizing;
 
 use crate::calls::{Calls, Late};
 use crate::limits::Place;
-use crate::peer::Peer;
 use crate::service::Service;
 
 /// A client on its way.
@@ -35,7 +35,7 @@ pub(crate) enum Next {
     /// What it sent is no request.
     Refuse(String),
     /// The rest of its answer.
-    Send(Vec<u8>),
+    Send(Zeroizing<Vec<u8>>),
 }
 
 /// Serves the client to the end. Returns early when `stopping` while the request has not arrived yet;
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     let Client {
         stream,
         peer,
-        place: _place,
+        place,
         next,
     } = client;
     let stream = stream
@@ -68,8 +68,8 @@ pub(crate) async fn serve(
             };
             match read {
                 Err(_) => {
-                    log::info!("{peer}: no request within {} s", READ_LIMIT.as_secs());
-                    return;
+                    let what = format!("no request within {} s", READ_LIMIT.as_secs());
+                    return service.complain(&peer, &what);
                 }
                 Ok(Err(ReadError::Gone)) => return,
                 Ok(Err(ReadError::Frame(error))) => Err(error.to_string()),
@@ -81,10 +81,11 @@ pub(crate) async fn serve(
         Next::Send(rest) => return finish(&mut stream, &peer, &rest).await,
     };
     let response = match request {
-        Ok(request) => answer(request, &peer, service, &calls).await,
+        Ok(request) => answer(request, &peer, &place, service, &calls).await,
         Err(error) => {
-            log::warn!("{peer}: bad request: {error}");
-            Response::Error(format!("bad request: {error}"))
+            let message = format!("bad request: {error}");
+            service.complain(&peer, &message);
+            Response::Error(message)
         }
     };
     finish(&mut stream, &peer, &response.encode()).await;
@@ -117,9 +118,15 @@ async fn read_request(
     }
 }
 
-async fn answer(request: Request, peer: &Peer, service: Arc<Service>, calls: &Calls) -> Response {
-    // That the signer is there must show even when every thread waits for a token.
-    if let Some(response) = Service::answer_at_once(&request) {
+async fn answer(
+    request: Request,
+    peer: &Peer,
+    place: &Place,
+    service: Arc<Service>,
+    calls: &Calls,
+) -> Response {
+    // How the signer is must show even when every thread waits for a token.
+    if let Some(response) = service.answer_at_once(peer, place, &request, calls) {
         return response;
     }
     let (lane, limit) = (service.lane(&request), Service::time_limit(&request));

@@ -3,9 +3,12 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::policy::Operation;
+use tedge_p11_protocol::Latency;
+
 use crate::service::Failure;
+use tedge_p11_config::Operation;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -13,15 +16,30 @@ pub(crate) struct Counters {
     pub(crate) signatures: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) refused: AtomicU64,
-    last_error: Mutex<String>,
+    pub(crate) throttled: AtomicU64,
+    latency: Histogram,
+    last_error: Mutex<Option<(Instant, String)>>,
+}
+
+/// Durations by size: four classes an octave, so what is told is at most a quarter too long.
+#[derive(Debug)]
+struct Histogram {
+    classes: [AtomicU64; CLASSES],
+    max: AtomicU64,
 }
 
 impl Counters {
-    pub(crate) fn count(&self, operation: Option<Operation>, failure: Option<&Failure>) {
+    pub(crate) fn count(
+        &self,
+        operation: Option<Operation>,
+        took: Duration,
+        failure: Option<&Failure>,
+    ) {
         self.requests.fetch_add(1, Relaxed);
         match failure {
             None if operation == Some(Operation::Sign) => {
                 self.signatures.fetch_add(1, Relaxed);
+                self.latency.add(took);
             }
             None => {}
             Some(failure) if failure.refused => {
@@ -29,20 +47,119 @@ impl Counters {
             }
             Some(failure) => {
                 self.failed.fetch_add(1, Relaxed);
-                let mut last = self.lock();
-                last.clone_from(&failure.message);
+                *self.lock() = Some((Instant::now(), failure.message.clone()));
             }
         }
     }
 
-    /// Empty if there was none.
-    pub(crate) fn last_error(&self) -> String {
+    /// What failed last, and when.
+    pub(crate) fn last_error(&self) -> Option<(Instant, String)> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, String> {
+    /// How long the signatures took.
+    pub(crate) fn latency(&self) -> Latency {
+        self.latency.summary()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
         self.last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Histogram {
+    fn add(&self, duration: Duration) {
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.classes[class(microseconds)].fetch_add(1, Relaxed);
+        self.max.fetch_max(microseconds, Relaxed);
+    }
+
+    fn summary(&self) -> Latency {
+        let counts: Vec<u64> = self
+            .classes
+            .iter()
+            .map(|class| class.load(Relaxed))
+            .collect();
+        let all: u64 = counts.iter().sum();
+        let max = self.max.load(Relaxed);
+        let percentile = |percent: u64| {
+            let wanted = (all * percent).div_ceil(100).max(1);
+            let mut seen = 0;
+            let class = counts.iter().position(|count| {
+                seen += count;
+                seen >= wanted
+            });
+            class.map_or(0, |class| upper_bound(class).min(max))
+        };
+        Latency {
+            p50: percentile(50),
+            p90: percentile(90),
+            p99: percentile(99),
+            max,
+        }
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            classes: [const { AtomicU64::new(0) }; CLASSES],
+            max: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Of a number: twice its octave's first two bits after the leading one.
+fn class(microseconds: u64) -> usize {
+    let value = microseconds.max(4);
+    let octave = value.ilog2();
+    let quarter = (value >> (octave - 2)) & 3;
+    // At most 4 * 62 + 3, which fits any usize.
+    let class = usize::try_from(4 * u64::from(octave - 2) + quarter).unwrap_or(CLASSES);
+    class.min(CLASSES - 1)
+}
+
+/// The greatest number in a class.
+fn upper_bound(class: usize) -> u64 {
+    let (octave, quarter) = (class / 4, class as u64 % 4);
+    ((5 + quarter) << octave) - 1
+}
+
+/// Up to 134 s, more than any call may take.
+const CLASSES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_a_quarter_wide_at_most() {
+        for value in (4..200_000_000_u64).step_by(99_991).chain(4..5000) {
+            let class = class(value);
+            if class == CLASSES - 1 {
+                continue;
+            }
+            let upper = upper_bound(class);
+            assert!(
+                value <= upper && upper <= value + value / 4,
+                "{value} {upper}"
+            );
+        }
+    }
+
+    #[test]
+    fn percentiles() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.summary().max, 0);
+        for ms in 1..=100 {
+            histogram.add(Duration::from_millis(ms));
+        }
+        let latency = histogram.summary();
+        let near = |value: u64, exact: u64| value >= exact && value <= exact + exact / 4;
+        assert!(near(latency.p50, 50_000), "{latency:?}");
+        assert!(near(latency.p90, 90_000) && near(latency.p99, 99_000));
+        assert_eq!(latency.max, 100_000);
     }
 }

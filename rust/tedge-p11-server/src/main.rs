@@ -10,12 +10,14 @@ mod calls;
 mod configuration;
 mod connection;
 mod counters;
+#[cfg(test)]
+mod dist;
 mod limits;
 mod listener;
+mod log_limit;
 mod logging;
+mod notify;
 mod peer;
-mod policy;
-mod policy_file;
 mod process;
 mod record;
 mod server;
@@ -27,12 +29,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tedge_p11_config::{Policy, PolicyError, load_policy};
 use tedge_p11_token::Module;
 
 use crate::args::Args;
 use crate::configuration::Configuration;
 use crate::listener::Listener;
-use crate::policy::Policy;
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -52,17 +54,22 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<()> {
     let settings = Settings::load(args, env)?;
     logging::init(settings.log_level)?;
-    let policy = policy_file::load(&settings.policy_path)?;
+    let policy = read_policy(&settings)?;
     let module = Module::load(&settings.module_path)?;
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
     log::info!("using {}", settings.module_path.display());
-    let service = Service::new(module, configuration(settings, policy));
+    let module_path = settings.module_path.clone();
+    let service = Service::new(module, module_path, configuration(settings, policy));
     server::run(listener, service, || {
         let settings = Settings::load(args, env)?;
-        let policy = policy_file::load(&settings.policy_path)?;
+        let policy = read_policy(&settings)?;
         Ok(configuration(settings, policy))
     })
+}
+
+fn read_policy(settings: &Settings) -> Result<Policy, PolicyError> {
+    load_policy(&settings.policy_path, nix::unistd::geteuid().as_raw())
 }
 
 fn configuration(settings: Settings, policy: Policy) -> Configuration {

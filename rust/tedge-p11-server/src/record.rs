@@ -1,12 +1,12 @@
 //! One line a request in the log, with fields for the journal. Nothing secret, nothing that is signed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::Level;
+use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
-use crate::peer::Peer;
-use crate::policy::{Operation, Recognized};
+use crate::log_limit::LogLimit;
 use crate::service::Failure;
 
 /// What is known of a request by the time it is answered.
@@ -31,9 +31,14 @@ impl Record {
         }
     }
 
+    /// How long the request has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Logs the request with its outcome: refusals, failures and what changes a token at a level that
-    /// is noticed, the rest at `info`.
-    pub(crate) fn log<T>(&self, result: &Result<T, Failure>) {
+    /// is noticed, the rest at `info`. `limit` may leave it out, but not if it changes something.
+    pub(crate) fn log<T>(&self, result: &Result<T, Failure>, limit: &LogLimit) {
         let changes = self.operation.is_some_and(Operation::changes);
         let (outcome, level) = match result {
             Err(failure) if failure.refused => ("refused", Level::Warn),
@@ -44,11 +49,12 @@ impl Record {
         if level > log::max_level() {
             return;
         }
+        let name = self.operation.map_or("ping", Operation::name);
+        if !changes && !limit.allows(self.peer.uid, name, outcome) {
+            return;
+        }
         let failure = result.as_ref().err();
         let text = |value: Option<String>| value.unwrap_or_default();
-        let operation = self
-            .operation
-            .map_or_else(|| "ping".to_owned(), |operation| operation.to_string());
         let key = text(self.key.as_ref().map(ToString::to_string));
         let scheme = text(self.scheme.map(|scheme| scheme.to_string()));
         let purpose = text(self.purpose.as_ref().map(|recognized| match recognized {
@@ -57,10 +63,10 @@ impl Record {
         }));
         let code = text(failure.and_then(|failure| failure.code.clone()));
         let reason = failure.map_or_else(String::new, |failure| format!(": {}", failure.message));
-        let microseconds = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let microseconds = u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX);
         log::log!(
             level,
-            OPERATION = operation.as_str(),
+            OPERATION = name,
             PEER_UID = self.peer.uid,
             PEER_PID = self.peer.pid,
             KEY_URI = key.as_str(),
@@ -69,7 +75,7 @@ impl Record {
             OUTCOME = outcome,
             CKR_CODE = code.as_str(),
             DURATION_USEC = microseconds;
-            "{operation} for {} {outcome} in {microseconds} us{}{}{}{reason}",
+            "{name} for {} {outcome} in {microseconds} us{}{}{}{reason}",
             self.peer,
             prefixed(" key ", &key),
             prefixed(" scheme ", &scheme),

@@ -15,6 +15,7 @@ use crate::calls::{Calls, MAX_THREADS};
 use crate::configuration::Configuration;
 use crate::connection;
 use crate::listener::Listener;
+use crate::notify::Notifier;
 use crate::service::Service;
 
 /// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,
@@ -28,9 +29,12 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_THREADS)
+        .thread_keep_alive(KEEP_ALIVE)
         .thread_name("pkcs11")
         .build()
         .context("cannot start the runtime")?;
+    // Without a thread to fall back on, a machine that is out of threads would make tokio panic.
+    runtime.spawn_blocking(|| {});
     let service = Arc::new(service);
     let result = runtime.block_on(serve(listener, &service, reload));
     // Calls that still run are those that did not return in time: nobody waits for them.
@@ -55,23 +59,27 @@ async fn serve(
     let mut late = tokio::time::interval(LATE_INTERVAL);
     let mut clients = JoinSet::new();
     let mut heartbeat = tokio::time::interval(heartbeat_interval());
-    notify(&[NotifyState::Ready]);
+    let notifier = Notifier::start().context("cannot start a thread")?;
+    notifier.tell(&[NotifyState::Ready]);
     loop {
         tokio::select! {
             Some(client) = handed_over.recv() => {
                 let (service, calls) = (service.clone(), calls.clone());
                 clients.spawn(connection::serve(client, service, calls, stopping.clone()));
             }
-            _ = late.tick() => calls.tell_late(),
+            _ = late.tick() => {
+                calls.tell_late();
+                service.flush_log();
+            }
             Some(_) = clients.join_next() => {}
-            _ = heartbeat.tick() => beat(service, &calls),
-            _ = hangup.recv() => reconfigure(service, &reload),
+            _ = heartbeat.tick() => beat(service, &calls, &notifier),
+            _ = hangup.recv() => reconfigure(service, &reload, &notifier),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     log::info!("stopping");
-    notify(&[NotifyState::Stopping]);
+    notifier.tell(&[NotifyState::Stopping]);
     drop(own_socket_file);
     stop.send_replace(true);
     let finished = timeout(STOP_LIMIT, async {
@@ -88,19 +96,23 @@ async fn serve(
 }
 
 /// Tells systemd how it goes, and that it goes on, unless a call hangs for good.
-fn beat(service: &Service, calls: &Calls) {
+fn beat(service: &Service, calls: &Calls, notifier: &Notifier) {
     let status = service.status();
     if calls.longest() > HUNG {
         log::error!("a call on the module does not return: waiting for the watchdog");
-        notify(&[NotifyState::Status("a call on the module hangs")]);
+        notifier.tell(&[NotifyState::Status("a call on the module hangs")]);
     } else {
-        notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
+        notifier.tell(&[NotifyState::Status(&status), NotifyState::Watchdog]);
     }
 }
 
-fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configuration>) {
+fn reconfigure(
+    service: &Service,
+    reload: &impl Fn() -> anyhow::Result<Configuration>,
+    notifier: &Notifier,
+) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        notify(&[NotifyState::Reloading, now]);
+        notifier.tell(&[NotifyState::Reloading, now]);
     }
     match reload() {
         Ok(configuration) => {
@@ -113,16 +125,19 @@ fn reconfigure(service: &Service, reload: &impl Fn() -> anyhow::Result<Configura
             service.set_reload_error(Some(format!("{error:#}")));
         }
     }
-    notify(&[NotifyState::Ready, NotifyState::Status(&service.status())]);
+    notifier.tell(&[NotifyState::Ready, NotifyState::Status(&service.status())]);
 }
 
 /// C_Finalize may block as any call may: it is given a moment, not the power to delay the end.
 fn finalize(service: Arc<Service>) {
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         service.finalize();
         let _ = sender.send(());
     });
+    if let Err(error) = thread {
+        return log::warn!("no thread to finish the module in: {error}");
+    }
     if receiver.recv_timeout(FINALIZE_LIMIT).is_err() {
         log::warn!("the module did not finish in time");
     }
@@ -133,12 +148,8 @@ fn heartbeat_interval() -> Duration {
     sd_notify::watchdog_enabled().map_or(STATUS_INTERVAL, |limit| (limit / 2).min(STATUS_INTERVAL))
 }
 
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::debug!("cannot notify systemd: {error}");
-    }
-}
-
+/// Threads for calls stay: there are as many as were ever needed at once.
+const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How exact the time limit of a call is.
 const LATE_INTERVAL: Duration = Duration::from_secs(2);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);

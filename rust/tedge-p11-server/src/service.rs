@@ -1,11 +1,16 @@
 //! From a request to a call on the module, and back to a response, within policy and configuration.
 
+mod certificates;
+mod status;
+
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use der::pem::{LineEnding, encode_string};
+use tedge_p11_config::{Operation, Peer, Policy, Refusal};
 use tedge_p11_protocol::{
     ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
     KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
@@ -14,41 +19,97 @@ use tedge_p11_protocol::{
 use tedge_p11_purpose::recognize;
 use tedge_p11_token::{Error, KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, TokenInfo};
 
+use crate::calls::Calls;
 use crate::configuration::{Configuration, Target};
 use crate::counters::Counters;
-use crate::peer::Peer;
-use crate::policy::{Operation, Policy, Refusal};
+use crate::limits::{Limits, Place};
+use crate::log_limit::LogLimit;
 use crate::record::Record;
 
 /// Answers requests with the keys of one module, within what the operator configured.
 #[derive(Debug)]
 pub(crate) struct Service {
     module: Module,
+    module_path: PathBuf,
     configuration: RwLock<Arc<Configuration>>,
     /// Why the last attempt to read the configuration again failed, if it did.
     reload_error: Mutex<Option<String>>,
     counters: Counters,
+    log_limit: LogLimit,
+    limits: Limits,
+    started: Instant,
 }
 
 impl Service {
-    pub(crate) fn new(module: Module, configuration: Configuration) -> Self {
+    /// `module_path` is where the module was loaded from.
+    pub(crate) fn new(module: Module, module_path: PathBuf, configuration: Configuration) -> Self {
         Self {
             module,
+            module_path,
             configuration: RwLock::new(Arc::new(configuration)),
             reload_error: Mutex::default(),
             counters: Counters::default(),
+            log_limit: LogLimit::default(),
+            limits: Limits::default(),
+            started: Instant::now(),
         }
     }
 
-    /// The answer to a request that concerns no token.
-    pub(crate) fn answer_at_once(request: &Request) -> Option<Response> {
+    /// A place for one more connection of `peer`, if it may have one.
+    pub(crate) fn admit(&self, peer: &Peer) -> Option<Place> {
+        let rate = self.configuration().policy().requests_per_second;
+        let place = self.limits.admit(peer.uid, rate);
+        if place.is_none() {
+            self.complain(peer, "too many connections");
+        }
+        place
+    }
+
+    /// The answer to a request that needs no call on the module: when all calls hang, this still works.
+    pub(crate) fn answer_at_once(
+        &self,
+        peer: &Peer,
+        place: &Place,
+        request: &Request,
+        calls: &Calls,
+    ) -> Option<Response> {
+        if place.too_fast {
+            self.counters.throttled.fetch_add(1, Relaxed);
+            let rate = self.configuration().policy().requests_per_second;
+            let message = format!(
+                "user {} may send {rate} requests a second, and has sent more; try again in a second",
+                peer.uid
+            );
+            self.complain(peer, &message);
+            return Some(Response::Error(message));
+        }
         match request {
             Request::Ping => Some(Response::Pong),
             Request::Extension(ExtensionRequest::Hello) => {
                 Some(Response::Extension(ExtensionResponse::Hello))
             }
+            Request::Extension(ExtensionRequest::Status) => Some(self.answer_status(peer, calls)),
             _ => None,
         }
+    }
+
+    /// Logs what is wrong with a client's connection.
+    pub(crate) fn complain(&self, peer: &Peer, what: &str) {
+        if self.log_limit.allows(peer.uid, "connection", "refused") {
+            log::warn!(PEER_UID = peer.uid, PEER_PID = peer.pid; "{peer}: {what}");
+        }
+    }
+
+    /// Logs what was counted only, of seconds that are over.
+    pub(crate) fn flush_log(&self) {
+        self.log_limit.flush();
+    }
+
+    fn reload_error(&self) -> Option<String> {
+        self.reload_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Answers one request of `peer`, and logs it. Blocks for as long as the token takes.
@@ -62,8 +123,9 @@ impl Service {
             peer,
         };
         let result = handler.handle(request, &mut record);
-        record.log(&result);
-        self.counters.count(operation, result.as_ref().err());
+        self.counters
+            .count(operation, record.elapsed(), result.as_ref().err());
+        record.log(&result, &self.log_limit);
         match result {
             Ok((response, changed_pin)) => {
                 if let Some(pin) = changed_pin {
@@ -77,10 +139,17 @@ impl Service {
 
     /// From now on, this is what the operator configured.
     pub(crate) fn configure(&self, configuration: Configuration) {
-        *self
-            .configuration
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(configuration);
+        let new = Arc::new(configuration);
+        let old = {
+            let mut current = self
+                .configuration
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, new.clone())
+        };
+        if old.pin() != new.pin() {
+            self.module.pin_changed();
+        }
     }
 
     /// Which lane a request waits in: requests that name the same token share one.
@@ -89,7 +158,8 @@ impl Service {
             Request::ChooseScheme(r) => r.uri.as_deref(),
             Request::Sign(r) => r.uri.as_deref(),
             Request::SignWithScheme(r) => r.uri.as_deref(),
-            Request::PublicKeyPem(uri) => uri.as_deref(),
+            Request::PublicKeyPem(uri)
+            | Request::Extension(ExtensionRequest::ReadCertificate(uri)) => uri.as_deref(),
             Request::CreateKey(r) => Some(r.uri.as_str()),
             Request::InitToken(r) => r.uri.as_deref(),
             Request::ChangePin(r) => r.uri.as_deref(),
@@ -98,10 +168,14 @@ impl Service {
             Request::Extension(ExtensionRequest::KeyInfo(r)) => r.uri.as_deref(),
             Request::Extension(ExtensionRequest::Sign(r)) => r.uri.as_deref(),
             Request::Extension(ExtensionRequest::CreateKey(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::WriteCertificate(r)) => r.uri.as_deref(),
+            Request::Extension(ExtensionRequest::ChangeSoPin(r)) => r.uri.as_deref(),
             Request::Ping
             | Request::TokensUris
             | Request::ListTokens
-            | Request::Extension(ExtensionRequest::Hello) => return String::new(),
+            | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
+                return String::new();
+            }
         };
         // A URI that is wrong gets its error behind the others.
         let target = self.configuration().target(uri, None);
@@ -116,32 +190,6 @@ impl Service {
             Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
             _ => Duration::from_secs(25),
         }
-    }
-
-    /// One line on how it goes.
-    pub(crate) fn status(&self) -> String {
-        let counters = &self.counters;
-        let last = counters.last_error();
-        let reload_error = self
-            .reload_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let reload = reload_error.map_or_else(String::new, |error| {
-            format!("the old configuration is in force: {error}; ")
-        });
-        format!(
-            "{reload}{} requests, {} signatures, {} failed, {} refused{}{last}",
-            counters.requests.load(Relaxed),
-            counters.signatures.load(Relaxed),
-            counters.failed.load(Relaxed),
-            counters.refused.load(Relaxed),
-            if last.is_empty() {
-                ""
-            } else {
-                "; last failure: "
-            },
-        )
     }
 
     /// Remembers how reading the configuration again went, for the status.
@@ -196,6 +244,21 @@ impl Handler<'_> {
         if let Some(operation) = operation(&request) {
             self.policy().check(self.peer, operation)?;
         }
+        let signed = match request {
+            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record),
+            Request::SignWithScheme(r) => {
+                let scheme = r.scheme.map(V1Scheme::get);
+                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)
+            }
+            other => return self.handle_rare(other, record),
+        };
+        Ok((signed?, None))
+    }
+
+    /// All but signatures. Not inlined: what it keeps on the stack would lie below every signature, in each
+    /// thread.
+    #[inline(never)]
+    fn handle_rare(&self, request: Request, record: &mut Record) -> Answer {
         let response = match request {
             Request::Ping => Response::Pong,
             Request::ChooseScheme(r) => {
@@ -211,21 +274,12 @@ impl Handler<'_> {
                     algorithm: algorithm.unwrap_or(SignatureAlgorithm(0)).0,
                 })
             }
-            Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record)?,
-            Request::SignWithScheme(r) => {
-                let scheme = r.scheme.map(V1Scheme::get);
-                self.sign(r.uri.as_deref(), r.pin, scheme, &r.to_sign.0, record)?
-            }
+            Request::Sign(_) | Request::SignWithScheme(_) => return self.handle(request, record),
             Request::PublicKeyPem(uri) => {
                 let target = self.target(uri.as_deref(), None)?;
                 let (uri, key) = self.module.public_key(target.key(), target.pin())?;
                 record.key = Some(uri.clone());
-                let private = Uri {
-                    object_type: Some(ObjectType::Private),
-                    ..uri
-                };
-                self.policy()
-                    .check_key(self.peer, Operation::Describe, &private)?;
+                self.check_private(Operation::Describe, uri)?;
                 Response::PublicKeyPem(v1_pem(&key)?)
             }
             Request::CreateKey(r) => {
@@ -262,18 +316,14 @@ impl Handler<'_> {
             Request::ListKeys(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
                 let uri = target.uri();
-                let keys = self.module.keys_on_token(&uri, target.pin())?;
-                let visible = keys.into_iter().filter(|key| {
-                    let private = Uri {
-                        object_type: Some(ObjectType::Private),
-                        ..key.uri.clone()
-                    };
-                    let decision = self
-                        .policy()
-                        .check_key(self.peer, Operation::List, &private);
-                    decision.is_ok()
-                });
-                Response::Keys(visible.map(key_entry).collect())
+                let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
+                    certificates::list(self.module, &uri)?
+                } else {
+                    let keys = self.module.keys_on_token(&uri, target.pin())?.into_iter();
+                    keys.map(key_entry).collect()
+                };
+                entries.retain(|(uri, _)| self.check_private(Operation::List, uri.clone()).is_ok());
+                Response::Keys(entries.into_iter().map(|(_, entry)| entry).collect())
             }
             Request::Extension(request) => self.handle_extension(request, record)?,
         };
@@ -286,7 +336,9 @@ impl Handler<'_> {
         record: &mut Record,
     ) -> Result<Response, Failure> {
         match request {
-            ExtensionRequest::Hello => Ok(Response::Extension(ExtensionResponse::Hello)),
+            ExtensionRequest::Hello | ExtensionRequest::Status => Err(Failure::new(
+                "this is answered without a call on the module",
+            )),
             ExtensionRequest::KeyInfo(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
                 let key = self.module.key_info(target.key(), target.pin())?;
@@ -306,6 +358,19 @@ impl Handler<'_> {
                 let id = r.id.map(|id| id.0);
                 let key = self.create_key(r.uri.as_deref(), r.pin, r.key, r.label, id, record)?;
                 Ok(key_info(key))
+            }
+            ExtensionRequest::ReadCertificate(uri) => self.read_certificate(uri.as_deref(), record),
+            ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
+            ExtensionRequest::ChangeSoPin(r) => {
+                let target = self.target(r.uri.as_deref(), None)?;
+                let check = self.check(Operation::ChangePin);
+                let uri =
+                    self.module
+                        .change_so_pin(target.token(), &r.old_pin, &r.new_pin, &check)?;
+                record.key = Some(uri.clone());
+                Ok(Response::Extension(ExtensionResponse::Done(
+                    uri.to_string(),
+                )))
             }
         }
     }
@@ -425,6 +490,15 @@ impl Handler<'_> {
         self.configuration.policy()
     }
 
+    /// Whether the peer may do this with the private key that the object of that URI belongs to.
+    fn check_private(&self, operation: Operation, uri: Uri) -> Result<(), Refusal> {
+        let private = Uri {
+            object_type: Some(ObjectType::Private),
+            ..uri
+        };
+        self.policy().check_key(self.peer, operation, &private)
+    }
+
     fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
         move |uri| {
             let decision = self.policy().check_key(self.peer, operation, uri);
@@ -436,20 +510,27 @@ impl Handler<'_> {
 /// What a request does, as the policy sees it; none for what is open to all.
 fn operation(request: &Request) -> Option<Operation> {
     Some(match request {
-        Request::Ping | Request::Extension(ExtensionRequest::Hello) => return None,
+        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
+            return None;
+        }
         Request::Sign(_)
         | Request::SignWithScheme(_)
         | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
         Request::ChooseScheme(_)
         | Request::PublicKeyPem(_)
-        | Request::Extension(ExtensionRequest::KeyInfo(_)) => Operation::Describe,
+        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
+            Operation::Describe
+        }
         Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
         Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
             Operation::CreateKey
         }
         Request::DeleteKey(_) => Operation::DeleteKey,
         Request::InitToken(_) => Operation::InitToken,
-        Request::ChangePin(_) => Operation::ChangePin,
+        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
+            Operation::ChangePin
+        }
+        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
     })
 }
 
@@ -539,12 +620,13 @@ fn token_entry(token: TokenInfo) -> TokenEntry {
     }
 }
 
-fn key_entry(key: KeyObject) -> KeyEntry {
-    KeyEntry {
+fn key_entry(key: KeyObject) -> (Uri, KeyEntry) {
+    let entry = KeyEntry {
         class: key.object_type.name().to_owned(),
         key_type: key.key_type,
         label: key.label,
         id: hex(&key.id),
         uri: key.uri.to_string(),
-    }
+    };
+    (key.uri, entry)
 }

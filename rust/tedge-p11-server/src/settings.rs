@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use serde::Deserialize;
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, POLICY_FILE, TomlError, read_cryptoki};
 use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, PinSource, Uri, UriError};
 
 use crate::args::Args;
@@ -28,42 +28,12 @@ pub(crate) enum SettingsError {
          TEDGE_DEVICE_CRYPTOKI_MODULE_PATH or device.cryptoki.module_path in {0}"
     )]
     NoModule(PathBuf),
-    #[error("cannot read {path}: {error}")]
-    Unreadable {
-        path: PathBuf,
-        error: std::io::Error,
-    },
-    #[error("{path}, line {line}: {message}")]
-    Malformed {
-        path: PathBuf,
-        line: usize,
-        message: String,
-    },
+    #[error(transparent)]
+    File(#[from] TomlError),
     #[error(transparent)]
     Uri(#[from] UriError),
     #[error(transparent)]
     Pin(#[from] PinError),
-}
-
-/// The parts of tedge.toml that concern the signer; thin-edge.io has many more.
-#[derive(Debug, Default, Deserialize)]
-struct TedgeToml {
-    #[serde(default)]
-    device: Device,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Device {
-    #[serde(default)]
-    cryptoki: Cryptoki,
-}
-
-#[derive(Default, Deserialize)]
-struct Cryptoki {
-    module_path: Option<String>,
-    pin: Option<String>,
-    uri: Option<String>,
-    socket_path: Option<String>,
 }
 
 impl Settings {
@@ -82,7 +52,7 @@ impl Settings {
             .or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from))
             .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into());
         let config_file = config_dir.join("tedge.toml");
-        let file = read(&config_file)?.device.cryptoki;
+        let file = read_cryptoki(&config_file)?;
         let module_path = path(&args.module_path)
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").map(PathBuf::from))
             .or_else(|| set(file.module_path).map(PathBuf::from))
@@ -117,7 +87,7 @@ impl Settings {
         Ok(Self {
             socket_path,
             module_path,
-            policy_path: config_dir.join("tedge-p11-server.toml"),
+            policy_path: config_dir.join(POLICY_FILE),
             uri,
             pin,
             log_level: args.log_level.unwrap_or(LevelFilter::Info),
@@ -129,45 +99,6 @@ impl Settings {
 fn set(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
-
-/// A file that is not there has nothing set.
-fn read(path: &Path) -> Result<TedgeToml, SettingsError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(TedgeToml::default());
-        }
-        Err(error) => {
-            return Err(SettingsError::Unreadable {
-                path: path.to_owned(),
-                error,
-            });
-        }
-    };
-    toml::from_str(&text).map_err(|error| SettingsError::Malformed {
-        path: path.to_owned(),
-        line: error
-            .span()
-            .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
-        message: without_values(error.message()),
-    })
-}
-
-/// What was expected, without what was found: that could be the PIN.
-fn without_values(message: &str) -> String {
-    let expected = message.find("expected").map(|at| &message[at..]);
-    expected
-        .unwrap_or("this is not TOML, or not what it should be")
-        .to_owned()
-}
-
-impl std::fmt::Debug for Cryptoki {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Cryptoki { .. }")
-    }
-}
-
-const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
 
 #[cfg(test)]
 mod tests {

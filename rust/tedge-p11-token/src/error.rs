@@ -98,6 +98,38 @@ pub enum Error {
         /// What matches.
         keys: Vec<Uri>,
     },
+    /// No certificate has the attributes of the URI.
+    #[error(
+        "no certificate matches {uri} on token {token}; {}",
+        present(certificates, "its certificates are")
+    )]
+    NoCertificate {
+        /// What was asked for.
+        uri: Uri,
+        /// The token that was searched.
+        token: Uri,
+        /// What is there.
+        certificates: Vec<Uri>,
+    },
+    /// Several certificates have the attributes of the URI.
+    #[error(
+        "{uri} matches several certificates; use the URI of one of{}",
+        list(certificates)
+    )]
+    SeveralCertificates {
+        /// What was asked for.
+        uri: Uri,
+        /// What matches.
+        certificates: Vec<Uri>,
+    },
+    /// What should be a certificate is none.
+    #[error("what should be written is no X.509 certificate in DER")]
+    NotACertificate,
+    /// The certificate belongs to another key.
+    #[error(
+        "the certificate does not belong to the key {0}: their public keys differ; it is not written"
+    )]
+    CertificateOfAnotherKey(Uri),
     /// There is no key on any token.
     #[error("no private key that can sign on any token; create one and set its URI")]
     NoKeyAtAll,
@@ -122,8 +154,28 @@ pub enum Error {
     /// The token wants a login and there is no PIN.
     #[error("token {0} needs its user PIN and none was given")]
     PinNeeded(Uri),
+    /// The token refused the security officer's PIN.
+    #[error(
+        "wrong PIN for the security officer of token {token} (CKR_PIN_INCORRECT){}",
+        tries(*flags)
+    )]
+    SoPinIncorrect {
+        /// The token.
+        token: Uri,
+        /// What the token says of the tries that are left.
+        flags: TriesLeft,
+    },
+    /// The security officer's PIN is locked.
+    #[error(
+        "the PIN of the security officer of token {0} is locked (CKR_PIN_LOCKED); only the maker's \
+         tools can help, and erase the token"
+    )]
+    SoPinLocked(Uri),
     /// The token refused the PIN.
-    #[error("wrong PIN for token {token} (CKR_PIN_INCORRECT){}", tries(*flags))]
+    #[error(
+        "wrong PIN for token {token} (CKR_PIN_INCORRECT){}; give or configure another one",
+        tries(*flags)
+    )]
     PinIncorrect {
         /// The token.
         token: Uri,
@@ -133,7 +185,7 @@ pub enum Error {
     /// The token refused this very PIN before; it was not tried again, to spare the tries left.
     #[error(
         "token {0} refused this PIN before; it is not tried again, since that could lock the token: \
-         give another PIN"
+         give or configure another one, or start anew if it is right by now"
     )]
     PinRefusedBefore(Uri),
     /// Wrong PINs were given; what is left of the tries is spared.
@@ -193,7 +245,8 @@ pub enum Error {
     PinDiffers(Uri),
     /// The token is locked.
     #[error(
-        "the user PIN of token {0} is locked (CKR_PIN_LOCKED); the security officer can reset it"
+        "the user PIN of token {0} is locked (CKR_PIN_LOCKED); the security officer can reset it: \
+         tedge-hsm unlock"
     )]
     PinLocked(Uri),
     /// A PIN that the operation can't do without.
@@ -251,10 +304,10 @@ pub enum Error {
     NoPublicKey(Uri),
 }
 
-/// What a token says of the tries that its user PIN has left.
+/// What a token says of the tries that a PIN has left.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TriesLeft {
-    /// `CKF_USER_PIN_COUNT_LOW`.
+    /// `CKF_USER_PIN_COUNT_LOW`, or `CKF_SO_PIN_COUNT_LOW` for the security officer, and so on.
     pub count_low: bool,
     /// `CKF_USER_PIN_FINAL_TRY`.
     pub final_try: bool,
@@ -288,8 +341,8 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Pkcs11 { code, .. } => Some(code),
-            Self::PinIncorrect { .. } => Some("CKR_PIN_INCORRECT"),
-            Self::PinLocked(_) => Some("CKR_PIN_LOCKED"),
+            Self::PinIncorrect { .. } | Self::SoPinIncorrect { .. } => Some("CKR_PIN_INCORRECT"),
+            Self::PinLocked(_) | Self::SoPinLocked(_) => Some("CKR_PIN_LOCKED"),
             _ => None,
         }
     }
@@ -370,7 +423,7 @@ fn hint(code: &str) -> &'static str {
         "CKR_TOKEN_WRITE_PROTECTED" => "; the token is write-protected",
         "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
         "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
-        "CKR_MECHANISM_INVALID" => "; the token cannot do this",
+        "CKR_MECHANISM_INVALID" | "CKR_FUNCTION_NOT_SUPPORTED" => "; the token cannot do this",
         "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set the user PIN",
         _ => "",
     }

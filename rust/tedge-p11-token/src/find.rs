@@ -188,7 +188,17 @@ pub(crate) fn find(
     class: ObjectClass,
     uri: &Uri,
 ) -> Result<Vec<ObjectHandle>> {
-    let mut template = vec![Attribute::Class(class), Attribute::Token(true)];
+    find_with(token, session, vec![Attribute::Class(class)], uri)
+}
+
+/// The objects with the attributes `template`, and the label and id of `uri`.
+pub(crate) fn find_with(
+    token: &Token,
+    session: &Session,
+    mut template: Vec<Attribute>,
+    uri: &Uri,
+) -> Result<Vec<ObjectHandle>> {
+    template.push(Attribute::Token(true));
     if let Some(id) = &uri.id {
         template.push(Attribute::Id(id.clone()));
     }
@@ -248,15 +258,7 @@ pub(crate) fn describe(
             _ => {}
         }
     }
-    let label = String::from_utf8_lossy(&label)
-        .trim_end_matches('\0')
-        .to_owned();
-    let uri = Uri {
-        id: (!id.is_empty()).then(|| id.clone()),
-        object: (!label.is_empty()).then(|| label.clone()),
-        object_type: Some(object_type),
-        ..token.uri()
-    };
+    let (label, uri) = name(token, object_type, &id, &label);
     let key_type_name = key_type.map_or_else(
         || "unknown".to_owned(),
         |key_type| key_type.to_string().trim_start_matches("CKK_").to_owned(),
@@ -274,6 +276,24 @@ pub(crate) fn describe(
         ec_params,
         can_sign,
     })
+}
+
+/// Label and URI of an object with this `CKA_ID` and `CKA_LABEL`.
+pub(crate) fn name(
+    token: &Token,
+    object_type: ObjectType,
+    id: &[u8],
+    label: &[u8],
+) -> (String, Uri) {
+    let label = String::from_utf8_lossy(label);
+    let label = label.trim_end_matches('\0').to_owned();
+    let uri = Uri {
+        id: (!id.is_empty()).then(|| id.to_vec()),
+        object: (!label.is_empty()).then(|| label.clone()),
+        object_type: Some(object_type),
+        ..token.uri()
+    };
+    (label, uri)
 }
 
 /// The one private key of the token that `uri` leaves.

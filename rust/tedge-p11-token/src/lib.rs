@@ -5,6 +5,7 @@
 //! any number of threads.
 
 mod back_off;
+mod certificate;
 mod digest;
 mod error;
 mod find;
@@ -16,13 +17,16 @@ mod module;
 mod pin_tries;
 mod public_key;
 mod signature;
+mod state;
 mod token;
 mod usage;
 
+pub use certificate::{Certificate, CertificateObject};
 pub use error::{Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
 pub use module::{Check, Module, SignatureCheck};
-pub use token::TokenInfo;
+pub use state::{PinState, SlotState, TlsMechanism};
+pub use token::{TokenHealth, TokenInfo};

@@ -7,7 +7,7 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 use crate::error::{Error, Result};
 use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::module::{Check, Module};
-use crate::token::{Token, TokenInfo, auth_pin, init_pin, unpadded};
+use crate::token::{Token, TokenInfo, as_security_officer, auth_pin, unpadded};
 
 /// A token to initialise.
 #[derive(Clone, Debug)]
@@ -91,7 +91,9 @@ impl Module {
         self.pkcs11()
             .init_token(slot, &auth_pin(&new.so_pin), &new.label)
             .map_err(failed)?;
-        init_pin(self.pkcs11(), slot, &slot_uri, &new.so_pin, &new.pin)?;
+        as_security_officer(self.pkcs11(), slot, &slot_uri, &new.so_pin, |session| {
+            session.init_pin(&auth_pin(&new.pin))
+        })?;
         Ok(TokenInfo::read(self.pkcs11(), slot).map_err(failed)?.uri)
     }
 
@@ -110,6 +112,17 @@ impl Module {
                 PinChange::User { old } => token.set_pin(old, new)?,
                 PinChange::SecurityOfficer { so_pin } => token.reset_pin(so_pin, new)?,
             }
+            Ok(token.uri())
+        })
+    }
+
+    /// Changes the PIN of the security officer of the token that `uri` names, and returns the token's
+    /// URI.
+    pub fn change_so_pin(&self, uri: &Uri, old: &Pin, new: &Pin, check: Check<'_>) -> Result<Uri> {
+        self.attempt(|| {
+            let token = self.token(uri)?;
+            check(&token.uri()).map_err(Error::Refused)?;
+            token.set_so_pin(old, new)?;
             Ok(token.uri())
         })
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use crate::error::{Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
-use crate::token::{Token, TokenInfo, unpadded};
-use crate::usage::Usage;
+use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
+use crate::usage::{NotAlone, Usage};
 
 /// Asked before something is done with the key or token of that URI; what it says instead of yes is the
 /// error that the caller gets.
@@ -37,6 +39,10 @@ pub struct Module {
     usage: Usage,
     /// Between initialising the module anew and doing so again.
     reinitialization: Mutex<BackOff>,
+    /// See [`pin_changed`](Self::pin_changed); until the module was initialised anew.
+    pin_changed: AtomicBool,
+    /// How often the module was initialised anew.
+    renewals: AtomicUsize,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
     /// By [`KeySelector::cache_key`].
@@ -64,6 +70,8 @@ impl Module {
             pkcs11,
             usage: Usage::default(),
             reinitialization: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
+            pin_changed: AtomicBool::new(false),
+            renewals: AtomicUsize::new(0),
             tokens: Mutex::default(),
             keys: Mutex::default(),
         })
@@ -122,10 +130,24 @@ impl Module {
             .map(|info| (info.uri, info.public_key))
     }
 
+    /// How the tokens do that were used so far. Makes no call on the module, and so waits for none.
+    pub fn health(&self) -> Vec<TokenHealth> {
+        let mut tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
+        tokens.sort_by_key(|token| token.slot().id());
+        tokens.iter().map(|token| token.health()).collect()
+    }
+
+    /// Another PIN was configured: where it is not the one that a token was opened with, the module is
+    /// initialised anew to find out which is right. A module may keep to a PIN that another program has
+    /// changed (SoftHSM2 does, until C_Initialize).
+    pub fn pin_changed(&self) {
+        self.pin_changed.store(true, SeqCst);
+    }
+
     /// Ends the use of the module (`C_Finalize`) for good: what begins afterwards never ends. Does nothing
     /// while some call does not return.
     pub fn finalize(&self) {
-        let Some(alone) = self.usage.alone(ALONE_LIMIT) else {
+        let Ok(alone) = self.usage.alone(ALONE_LIMIT) else {
             return;
         };
         std::mem::forget(alone);
@@ -140,12 +162,14 @@ impl Module {
     /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile; when
     /// what was kept of a token proved stale (the token has been reset by then); and with the module
     /// initialised anew when that did not help, when no token matches (some modules look for tokens
-    /// only then) or when the module mixed up its handles.
+    /// only then), when another PIN is configured or when the module mixed up its handles.
     pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
         let mut outdated = 0;
         let mut stale = 0;
         let mut renewed = false;
         loop {
+            let pin_changed = self.pin_changed.load(SeqCst);
+            let renewals = self.renewals.load(SeqCst);
             let result = {
                 let _in_use = self.usage.enter();
                 operation()
@@ -162,6 +186,7 @@ impl Module {
                     continue;
                 }
                 Error::WrongObject { .. } | Error::NoToken { .. } => true,
+                Error::PinDiffers(_) if pin_changed => true,
                 error if error.needs_initialization() => true,
                 error if error.is_stale() => {
                     stale += 1;
@@ -171,10 +196,13 @@ impl Module {
             };
             if !anew {
                 log::debug!("{error}; trying once more with new sessions");
-            } else if renewed || !self.reinitialize(&error) {
+            } else if renewed {
                 return Err(error);
-            } else {
+            } else if renewals != self.renewals.load(SeqCst) || self.reinitialize(&error) {
+                // By this operation, or by another that had the same trouble.
                 renewed = true;
+            } else {
+                return Err(error);
             }
         }
     }
@@ -191,9 +219,17 @@ impl Module {
     }
 
     pub(crate) fn renew(&self) -> bool {
-        let Some(_alone) = self.usage.alone(ALONE_LIMIT) else {
-            log::warn!("the module is in use: not initialised anew");
-            return false;
+        let _alone = match self.usage.alone(ALONE_LIMIT) {
+            Ok(alone) => alone,
+            Err(NotAlone::AnotherIs) => {
+                // It has been done when one can enter.
+                drop(self.usage.enter());
+                return true;
+            }
+            Err(NotAlone::InUse) => {
+                log::warn!("the module is in use: not initialised anew");
+                return false;
+            }
         };
         self.forget_keys();
         let tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
@@ -203,6 +239,8 @@ impl Module {
         if let Err(error) = self.pkcs11.clone().finalize() {
             log::debug!("C_Finalize: {error}");
         }
+        self.pin_changed.store(false, SeqCst);
+        self.renewals.fetch_add(1, SeqCst);
         match initialize(&self.pkcs11) {
             Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => true,
             Err(error) => {

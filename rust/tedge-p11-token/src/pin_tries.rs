@@ -11,28 +11,30 @@ use crate::error::{Error, Result};
 pub(crate) struct PinTries {
     /// The last one that was right.
     known: Option<Pin>,
-    /// Those that were wrong since.
-    refused: Vec<Pin>,
-    last_refusal: Option<Instant>,
+    /// Those that were wrong since, the latest last.
+    refused: Vec<(Pin, Instant)>,
 }
 
 impl PinTries {
     /// Whether `pin` may be tried. `final_try` is what the token says of the tries left.
-    pub(crate) fn allow(&mut self, pin: &Pin, final_try: bool, token: &Uri) -> Result<()> {
+    pub(crate) fn allow(&self, pin: &Pin, final_try: bool, token: &Uri) -> Result<()> {
+        self.allow_at(Instant::now(), pin, final_try, token)
+    }
+
+    fn allow_at(&self, now: Instant, pin: &Pin, final_try: bool, token: &Uri) -> Result<()> {
         if self.known.as_ref() == Some(pin) {
             return Ok(());
         }
-        if self.last_refusal.is_some_and(|at| at.elapsed() > PAUSE) {
-            self.refused.clear();
-            self.last_refusal = None;
-        }
-        if self.refused.contains(pin) {
+        // However long ago: many tokens never forget a wrong try, and a configured PIN that is wrong
+        // comes with every request.
+        if self.refused.iter().any(|(refused, _)| refused == pin) {
             return Err(Error::PinRefusedBefore(token.clone()));
         }
         if final_try {
             return Err(Error::PinFinalTry(token.clone()));
         }
-        if self.refused.len() >= MAX_REFUSED {
+        let lately = |(_, at): &&(Pin, Instant)| now.saturating_duration_since(*at) < PAUSE;
+        if self.refused.iter().filter(lately).count() >= MAX_REFUSED {
             return Err(Error::PinTriesSpared(token.clone()));
         }
         Ok(())
@@ -49,8 +51,10 @@ impl PinTries {
         if self.known.as_ref() == Some(pin) {
             self.known = None;
         }
-        self.refused.push(pin.clone());
-        self.last_refusal = Some(Instant::now());
+        if self.refused.len() >= MAX_REMEMBERED {
+            self.refused.remove(0);
+        }
+        self.refused.push((pin.clone(), Instant::now()));
     }
 
     /// The PIN that was right when it was last tried.
@@ -61,8 +65,10 @@ impl PinTries {
 
 /// Wrong PINs that are tried before others have to wait; the least that tokens allow is three.
 const MAX_REFUSED: usize = 2;
-/// Until wrong PINs are tried again. A TPM forgets a wrong one after 17 minutes by default.
+/// Until further PINs are tried. A TPM forgets a wrong one after 17 minutes by default.
 const PAUSE: Duration = Duration::from_secs(3600);
+/// Wrong PINs that are not tried again: two an hour for a month.
+const MAX_REMEMBERED: usize = 1500;
 
 #[cfg(test)]
 mod tests {
@@ -77,15 +83,15 @@ mod tests {
             tries.allow(&pin(wrong), false, &token).unwrap();
             tries.refused(&pin(wrong));
         }
-        let allow = |tries: &mut PinTries, text: &str| tries.allow(&pin(text), false, &token);
-        assert!(matches!(
-            allow(&mut tries, "1"),
-            Err(Error::PinRefusedBefore(_))
-        ));
-        assert!(matches!(
-            allow(&mut tries, "3"),
-            Err(Error::PinTriesSpared(_))
-        ));
+        let after = |hours, text| {
+            let now = Instant::now() + hours * PAUSE;
+            tries.allow_at(now, &pin(text), false, &token)
+        };
+        assert!(matches!(after(0, "1"), Err(Error::PinRefusedBefore(_))));
+        assert!(matches!(after(0, "3"), Err(Error::PinTriesSpared(_))));
+        // Later another one may be tried, but not one that was wrong.
+        assert!(after(1, "3").is_ok());
+        assert!(matches!(after(1, "1"), Err(Error::PinRefusedBefore(_))));
         tries.accepted(&pin("4"));
         assert!(tries.allow(&pin("4"), true, &token).is_ok());
         assert!(tries.allow(&pin("1"), false, &token).is_ok());

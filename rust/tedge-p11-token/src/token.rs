@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo as TokenFlags};
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::{Pin, Uri};
@@ -61,6 +61,17 @@ pub(crate) struct Token {
     troubled: AtomicBool,
 }
 
+/// How a token that is in use does, as far as it is known without asking it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHealth {
+    /// URI of the token.
+    pub uri: Uri,
+    /// What it last failed with, if it has not signed since.
+    pub trouble: Option<String>,
+    /// How long it is still left alone.
+    pub pause: Duration,
+}
+
 /// How long a token that keeps failing is left alone, so that failing logins come in seconds, not in
 /// thousands a second: a TPM counts some of them.
 #[derive(Debug)]
@@ -77,6 +88,8 @@ struct Open {
     anchor: Option<Mutex<Session>>,
     /// The PIN that the token was opened with.
     pin: Option<Pin>,
+    /// Whether the anchor says that it is logged in.
+    logged_in: bool,
     /// Sessions that no operation is using.
     idle: Mutex<Vec<Session>>,
     /// Sessions to be closed when nobody else uses the token.
@@ -153,6 +166,16 @@ impl Token {
         self.info().uri.clone()
     }
 
+    pub(crate) fn health(&self) -> TokenHealth {
+        let trouble = lock(&self.trouble);
+        let troubled = self.troubled.load(Relaxed);
+        TokenHealth {
+            uri: self.uri(),
+            trouble: troubled.then(|| trouble.error.clone()),
+            pause: trouble.back_off.left(),
+        }
+    }
+
     pub(crate) fn slot(&self) -> Slot {
         self.slot
     }
@@ -189,7 +212,7 @@ impl Token {
             drop(open);
             let mut open = self.seize();
             self.log_in(&mut open, pin)?;
-            let session = self.open_ro()?;
+            let session = self.open_beside(&mut open, Self::open_ro)?;
             lock(&open.idle).push(session);
         }
     }
@@ -211,7 +234,7 @@ impl Token {
         let idle = lock(&open.idle).pop();
         let session = match idle {
             Some(session) => session,
-            None => self.open_ro()?,
+            None => self.open_beside(&mut open, Self::open_ro)?,
         };
         let generation = open.generation;
         let result = operation(&session, generation);
@@ -243,7 +266,8 @@ impl Token {
         let (session, generation) = {
             let mut open = self.seize();
             self.log_in(&mut open, pin)?;
-            (self.open_rw()?, open.generation)
+            let session = self.open_beside(&mut open, Self::open_rw)?;
+            (session, open.generation)
         };
         let open = self.share();
         let result = operation(&session);
@@ -262,7 +286,8 @@ impl Token {
     ) -> Result<T> {
         let mut open = self.seize();
         self.log_in(&mut open, pin)?;
-        let result = self.open_rw().and_then(|session| operation(&session));
+        let session = self.open_beside(&mut open, Self::open_rw);
+        let result = session.and_then(|session| operation(&session));
         reset(&mut open);
         result
     }
@@ -280,20 +305,37 @@ impl Token {
         Ok(())
     }
 
-    /// Has the security officer set the user PIN to `new`. All sessions are closed before.
+    /// Has the security officer set the user PIN to `new`.
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(so_pin, |session| session.init_pin(&auth_pin(new)))?;
+        lock(&self.user_tries).accepted(new);
+        Ok(())
+    }
+
+    /// Changes the security officer's PIN from `old` to `new`.
+    pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+        self.as_security_officer(old, |session| {
+            session.set_pin(&auth_pin(old), &auth_pin(new))
+        })?;
+        lock(&self.so_tries).accepted(new);
+        Ok(())
+    }
+
+    /// All sessions are closed before: a user and the security officer can't be logged in together.
+    fn as_security_officer(
+        &self,
+        so_pin: &Pin,
+        operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
+    ) -> Result<()> {
         let mut open = self.seize();
         let uri = self.uri();
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
         lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
         reset(&mut open);
-        let result = init_pin(&self.pkcs11, self.slot, &uri, so_pin, new);
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, operation);
         match &result {
-            Ok(()) => {
-                lock(&self.so_tries).accepted(so_pin);
-                lock(&self.user_tries).accepted(new);
-            }
-            Err(Error::PinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
+            Ok(()) => lock(&self.so_tries).accepted(so_pin),
+            Err(Error::SoPinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
             Err(_) => {}
         }
         result
@@ -422,6 +464,12 @@ impl Token {
                 }
             }
             result?;
+            open.logged_in = match is_logged_in(&session).map_err(|error| self.error(&error)) {
+                // Lost again already.
+                Err(error) if error.is_stale() => return Err(error),
+                // A module that does not tell, or tells wrong, is taken at its C_Login's word.
+                known => known.unwrap_or(false),
+            };
         }
         open.pin = pin.cloned();
         open.anchor = Some(Mutex::new(session));
@@ -451,14 +499,11 @@ impl Token {
     }
 
     fn tries_left(&self) -> TriesLeft {
-        self.pkcs11
-            .get_token_info(self.slot)
-            .map(|info| TriesLeft {
-                count_low: info.user_pin_count_low(),
-                final_try: info.user_pin_final_try(),
-                locked: info.user_pin_locked(),
-            })
-            .unwrap_or_default()
+        tries_left(&self.pkcs11, self.slot, |info| TriesLeft {
+            count_low: info.user_pin_count_low(),
+            final_try: info.user_pin_final_try(),
+            locked: info.user_pin_locked(),
+        })
     }
 
     fn token_flags(&self, flag: fn(&TokenFlags) -> bool) -> bool {
@@ -470,6 +515,27 @@ impl Token {
     fn needs_pin(&self) -> bool {
         let info = self.info();
         info.login_required && !info.protected_authentication_path
+    }
+
+    /// Opens a session beside those that are there, which must be as logged in as they were. A token
+    /// that was away has lost its login, and says nothing of it: it hides its private objects.
+    fn open_beside(
+        &self,
+        open: &mut Open,
+        open_session: fn(&Self) -> Result<Session>,
+    ) -> Result<Session> {
+        let result = open_session(self).and_then(|session| {
+            if open.logged_in && !is_logged_in(&session).unwrap_or(false) {
+                let lost = CryptokiError::Pkcs11(RvError::UserNotLoggedIn, Function::OpenSession);
+                return Err(self.error(&lost));
+            }
+            Ok(session)
+        });
+        if let Some(error) = result.as_ref().err().filter(|error| error.is_stale()) {
+            reset(open);
+            self.note_trouble(error);
+        }
+        result
     }
 
     fn open_ro(&self) -> Result<Session> {
@@ -496,6 +562,11 @@ impl Token {
     }
 }
 
+fn is_logged_in(session: &Session) -> cryptoki::error::Result<bool> {
+    let state = session.get_session_info()?.session_state();
+    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
+}
+
 /// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
 fn keep<T>(open: &Open, session: Session, result: &Result<T>) {
     if matches!(result, Err(Error::Pkcs11 { .. })) {
@@ -516,27 +587,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the user PIN of the token in `slot` as its security officer. The token must have no session.
-pub(crate) fn init_pin(
+/// Runs `operation` in a session in which the security officer of the token in `slot` is logged in. The
+/// token must have no other session.
+pub(crate) fn as_security_officer(
     pkcs11: &Pkcs11,
     slot: Slot,
     uri: &Uri,
     so_pin: &Pin,
-    new: &Pin,
+    operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
 ) -> Result<()> {
     let named = |error: CryptokiError| match error {
-        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::PinIncorrect {
+        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::SoPinIncorrect {
             token: uri.clone(),
-            flags: TriesLeft::default(),
+            flags: tries_left(pkcs11, slot, |info| TriesLeft {
+                count_low: info.so_pin_count_low(),
+                final_try: info.so_pin_final_try(),
+                locked: info.so_pin_locked(),
+            }),
         },
+        CryptokiError::Pkcs11(RvError::PinLocked, Function::Login) => {
+            Error::SoPinLocked(uri.clone())
+        }
         other => Error::pkcs11(&other, uri),
     };
     let session = pkcs11.open_rw_session(slot).map_err(named)?;
     session
         .login(UserType::So, Some(&auth_pin(so_pin)))
         .map_err(named)?;
-    session.init_pin(&auth_pin(new)).map_err(named)?;
+    operation(&session).map_err(named)?;
     session.logout().map_err(named)
+}
+
+fn tries_left(pkcs11: &Pkcs11, slot: Slot, read: fn(&TokenFlags) -> TriesLeft) -> TriesLeft {
+    let info = pkcs11.get_token_info(slot);
+    info.as_ref().map(read).unwrap_or_default()
 }
 
 pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {

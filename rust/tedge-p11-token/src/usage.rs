@@ -25,6 +25,15 @@ pub(crate) struct InUse<'a>(&'a Usage);
 #[derive(Debug)]
 pub(crate) struct Alone<'a>(&'a Usage);
 
+/// Why somebody is not alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAlone {
+    /// Some operation did not end in time.
+    InUse,
+    /// Somebody else is, or is about to be.
+    AnotherIs,
+}
+
 impl Usage {
     /// Begins an operation, when the module is not just being initialised anew.
     pub(crate) fn enter(&self) -> InUse<'_> {
@@ -37,12 +46,11 @@ impl Usage {
     }
 
     /// Waits until no operation is under way, but not longer than `limit`.
-    pub(crate) fn alone(&self, limit: Duration) -> Option<Alone<'_>> {
+    pub(crate) fn alone(&self, limit: Duration) -> Result<Alone<'_>, NotAlone> {
         let deadline = Instant::now() + limit;
         let mut state = self.lock();
         if state.closed {
-            // Somebody else is at it already.
-            return None;
+            return Err(NotAlone::AnotherIs);
         }
         state.closed = true;
         while state.active > 0 {
@@ -50,7 +58,7 @@ impl Usage {
             if left.is_zero() {
                 state.closed = false;
                 self.changed.notify_all();
-                return None;
+                return Err(NotAlone::InUse);
             }
             state = self
                 .changed
@@ -58,7 +66,7 @@ impl Usage {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        Some(Alone(self))
+        Ok(Alone(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,11 +99,13 @@ mod tests {
     fn an_operation_that_hangs_stops_no_other() {
         let usage = Usage::default();
         let hung = usage.enter();
-        assert!(usage.alone(Duration::from_millis(10)).is_none());
+        let alone = usage.alone(Duration::from_millis(10));
+        assert_eq!(alone.unwrap_err(), NotAlone::InUse);
         drop(usage.enter());
         drop(hung);
         let alone = usage.alone(Duration::from_millis(10)).unwrap();
-        assert!(usage.alone(Duration::from_millis(10)).is_none());
+        let second = usage.alone(Duration::from_millis(10));
+        assert_eq!(second.unwrap_err(), NotAlone::AnotherIs);
         drop(alone);
         drop(usage.enter());
     }

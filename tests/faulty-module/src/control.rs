@@ -8,6 +8,7 @@
 //! FUNCTION [slot=LABEL] [every N] hang [TIMES] [until FUNCTION]
 //! FUNCTION [slot=LABEL] [every N] crash
 //! token LABEL absent
+//! token LABEL flag CKF_USER_PIN_NAME
 //! sessions [slot=LABEL] lost
 //! ```
 //!
@@ -22,7 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use cryptoki_sys::{CK_RV, CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID};
+use cryptoki_sys::{
+    CK_FLAGS, CK_RV, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
+    CKF_USER_PIN_TO_BE_CHANGED, CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID,
+};
 
 use crate::wrap::{Function, Takes};
 use crate::{give_up, rv, state};
@@ -63,6 +67,8 @@ pub(crate) struct Control {
     rules: Vec<Rule>,
     /// Labels of the tokens that are not there.
     absent: Vec<String>,
+    /// Labels of tokens, and flags that they have besides their own.
+    flags: Vec<(String, CK_FLAGS)>,
     /// Labels of the tokens whose sessions end now; `None` for all.
     pub(crate) lost: Vec<Option<String>>,
 }
@@ -89,6 +95,12 @@ impl Control {
 
     pub(crate) fn is_absent(&self, label: &str) -> bool {
         self.absent.iter().any(|absent| absent == label)
+    }
+
+    /// What the token says of its user PIN besides what is true.
+    pub(crate) fn flags(&self, label: &str) -> CK_FLAGS {
+        let own = self.flags.iter().filter(|(of, _)| of == label);
+        own.fold(0, |flags, (_, flag)| flags | flag)
     }
 
     pub(crate) fn hides_tokens(&self) -> bool {
@@ -145,8 +157,13 @@ impl Control {
             None => return Ok(()),
             Some("token") => {
                 let label = decode(words.next().ok_or("no label")?)?;
-                expect(words.next(), "absent")?;
-                self.absent.push(label);
+                match words.next() {
+                    Some("flag") => self.flags.push((label, flag(words.next())?)),
+                    word => {
+                        expect(word, "absent")?;
+                        self.absent.push(label);
+                    }
+                }
             }
             Some("sessions") => {
                 let mut word = words.next();
@@ -242,6 +259,16 @@ fn function(name: &str) -> Result<Function, String> {
     found
         .copied()
         .ok_or_else(|| format!("no function is called {name}"))
+}
+
+fn flag(word: Option<&str>) -> Result<CK_FLAGS, String> {
+    Ok(match word.ok_or("no flag")? {
+        "CKF_USER_PIN_COUNT_LOW" => CKF_USER_PIN_COUNT_LOW,
+        "CKF_USER_PIN_FINAL_TRY" => CKF_USER_PIN_FINAL_TRY,
+        "CKF_USER_PIN_LOCKED" => CKF_USER_PIN_LOCKED,
+        "CKF_USER_PIN_TO_BE_CHANGED" => CKF_USER_PIN_TO_BE_CHANGED,
+        other => return Err(format!("{other:?} is no flag of a user PIN")),
+    })
 }
 
 fn label(word: Option<&str>) -> Result<Option<String>, String> {
@@ -394,6 +421,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_more_flags() {
+        let control =
+            control("token a flag CKF_USER_PIN_LOCKED\ntoken a flag CKF_USER_PIN_FINAL_TRY");
+        assert_eq!(
+            control.flags("a"),
+            CKF_USER_PIN_LOCKED | CKF_USER_PIN_FINAL_TRY
+        );
+        assert_eq!(control.flags("b"), 0);
+    }
+
+    #[test]
     fn what_is_malformed_is_refused() {
         for line in [
             "C_Sing return CKR_OK",
@@ -412,6 +450,7 @@ mod tests {
             "X* hang",
             "token a",
             "token a absent now",
+            "token a flag CKF_RNG",
             "sessions",
         ] {
             let error = format!("C_Login crash\n{line}")

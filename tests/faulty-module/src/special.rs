@@ -107,11 +107,15 @@ pub(crate) unsafe extern "C" fn C_GetTokenInfo(
     slot: CK_SLOT_ID,
     info: *mut CK_TOKEN_INFO,
 ) -> CK_RV {
-    Call::begin(Function::C_GetTokenInfo, Subject::Slot(slot)).end_with(|| {
+    let call = Call::begin(Function::C_GetTokenInfo, Subject::Slot(slot));
+    let control = call.control.clone();
+    call.end_with(|| {
         let rv = real!(C_GetTokenInfo(slot, info));
         if rv == CKR_OK {
             // SAFETY: the wrapped module has just filled it.
-            state::learn(slot, unsafe { &*info });
+            let info = unsafe { &mut *info };
+            let label = state::learn(slot, info);
+            info.flags |= control.flags(&label);
         }
         rv
     })

@@ -1,21 +1,59 @@
 //! `connect`: a TLS handshake with the key on the token, then MQTT.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use x509_cert::Certificate;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Tag, Tagged as _};
+use anyhow::Context as _;
+use tedge_p11_client::Uri;
 
-use crate::args::{Connect, Place};
+use crate::args::{Place, UriParser};
+use crate::certificate;
 use crate::command::say;
 use crate::mqtt::Mqtt;
 use crate::pins;
 use crate::store::Store;
 use crate::tls;
 
-pub(crate) fn run(store: Store, place: &Place, mut args: Connect) -> anyhow::Result<()> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// URI of the key; the one configured at the signer without
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// Host name or address of the broker, as its certificate has it
+    #[arg(long)]
+    host: String,
+
+    /// Port of the broker
+    #[arg(long, default_value_t = 8883)]
+    port: u16,
+
+    /// PEM file with the certificate chain of the key
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+
+    /// PEM file with the certificates that the broker's is verified with
+    #[arg(long, value_name = "FILE")]
+    ca: PathBuf,
+
+    /// MQTT client id; the certificate's common name without
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+
+    /// Publish this message with QoS 1
+    #[arg(long, num_args = 2, value_names = ["TOPIC", "MESSAGE"])]
+    publish: Option<Vec<String>>,
+
+    /// Subscribe to this topic and wait for one message
+    #[arg(long, value_name = "TOPIC")]
+    subscribe: Option<String>,
+
+    /// Seconds that each step may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+}
+
+pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let limit = Duration::from_secs(args.timeout);
     let store = store.with_limit(limit);
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
@@ -90,35 +128,18 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Connect) -> anyhow::Res
     Ok(())
 }
 
-/// The common name of the first certificate in a PEM file: by convention the device's id.
+/// The common name of the first certificate in a PEM file.
 fn common_name(path: &Path) -> anyhow::Result<String> {
-    const CN: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-    let pem = std::fs::read(path)
-        .with_context(|| format!("cannot read certificates from {}", path.display()))?;
-    let certificate = Certificate::load_pem_chain(&pem)
-        .ok()
-        .and_then(|chain| chain.into_iter().next())
-        .with_context(|| format!("there is no certificate in {}", path.display()))?;
-    let subject = &certificate.tbs_certificate.subject;
-    let mut attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter());
-    attributes
-        .find(|attribute| attribute.oid == CN)
-        .and_then(|attribute| {
-            let text = matches!(
-                attribute.value.tag(),
-                Tag::Utf8String | Tag::PrintableString
-            )
-            .then(|| attribute.value.value())?;
-            String::from_utf8(text.to_vec()).ok()
-        })
-        .ok_or_else(|| {
-            anyhow!(
+    certificate::read_chain(path)?[0]
+        .common_name()
+        .with_context(|| {
+            format!(
                 "the certificate in {} has no common name; give --client-id",
                 path.display()
             )
         })
 }
 
-fn milliseconds(duration: Duration) -> String {
+pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }

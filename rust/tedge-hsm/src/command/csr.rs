@@ -1,60 +1,65 @@
 //! `csr`: a certificate signing request that the key on the token signs.
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose,
-};
-use tedge_p11_client::CsrKey;
+use tedge_p11_client::Uri;
+use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::args::{Csr, Place};
-use crate::pins;
+use crate::args::{Place, UriParser};
+use crate::names::{self, Names};
 use crate::store::Store;
+use crate::{certificate, document, file, pins};
 
-pub(crate) fn run(store: &Store, place: &Place, mut args: Csr) -> anyhow::Result<()> {
-    let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
-    let key = CsrKey::new(store.private_key(args.uri.as_ref(), pin)?)?;
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, args.common_name);
-    if let Some(organization) = args.organization {
-        subject.push(DnType::OrganizationName, organization);
-    }
-    let mut params = CertificateParams::default();
-    params.distinguished_name = subject;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let csr = params
-        .serialize_request(&key)
-        .and_then(|csr| csr.pem())
-        .context("cannot make the certificate signing request")?;
-    match &args.output {
-        Some(path) => write_atomically(path, csr.as_bytes())
-            .with_context(|| format!("cannot write {}", path.display())),
-        None => Ok(std::io::stdout().write_all(csr.as_bytes())?),
-    }
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// URI of the key; the one configured at the signer without
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// Common name of the subject: the device's id
+    #[arg(long, value_name = "NAME", required_unless_present = "renew")]
+    common_name: Option<String>,
+
+    /// Organisation of the subject
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+
+    /// Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = names::parse)]
+    san: Vec<GeneralName>,
+
+    /// Take the names from this certificate, which must be for the same key
+    #[arg(long, value_name = "CERT", conflicts_with_all = ["common_name", "organization", "san"])]
+    renew: Option<PathBuf>,
+
+    /// With --renew: the certificate may be for another key
+    #[arg(long, requires = "renew")]
+    new_key: bool,
+
+    /// File to write the request to; standard output without
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
-/// Writes a file for all to read; who looks meanwhile sees the old one or the new one, whole.
-fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    // A device or a pipe is written to, not replaced.
-    if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
-        return std::fs::File::options()
-            .write(true)
-            .open(path)?
-            .write_all(content);
-    }
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let renewed = match &args.renew {
+        Some(path) => certificate::read_chain(path)?.into_iter().next(),
+        None => None,
     };
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(content)?;
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    let key = store.private_key(args.uri.as_ref(), pin)?;
+    let names = match &renewed {
+        Some(certificate) => {
+            if !args.new_key {
+                certificate.check_key(key.as_ref())?;
+            }
+            Names::of(certificate)?
+        }
+        None => {
+            let common_name = args.common_name.unwrap_or_default();
+            Names::new(&common_name, args.organization.as_deref(), args.san)?
+        }
+    };
+    let request = document::request(key.as_ref(), names)?;
+    file::write_or_print(args.output.as_deref(), &request)
 }

@@ -1,6 +1,7 @@
 //! Who may have what signed or changed. Decides on values only; the file is read in `policy_file`.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use tedge_p11_protocol::Uri;
@@ -10,45 +11,60 @@ use crate::peer::Peer;
 
 /// The rules; what no rule allows is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct Policy {
     rules: Vec<Rule>,
+    /// Requests that one user may send in a second.
+    pub requests_per_second: NonZeroU32,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rule {
-    pub(crate) who: Who,
-    pub(crate) operations: Vec<Operation>,
+pub struct Rule {
+    /// The peers.
+    pub who: Who,
+    /// What they may do.
+    pub operations: Vec<Operation>,
     /// URIs whose attributes a key must have; all keys if there is none.
-    pub(crate) keys: Vec<Uri>,
-    pub(crate) purposes: Purposes,
+    pub keys: Vec<Uri>,
+    /// What they may have signed.
+    pub purposes: Purposes,
 }
 
 /// The peers of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
+    /// Who may open the socket.
     Everybody,
+    /// Clients of the user with this uid.
     User(u32),
+    /// Clients whose user is in the group with this gid.
     Group(u32),
 }
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
+    /// A signature.
     Sign,
-    /// Public key and schemes of a key.
+    /// Public key, schemes and certificate of a key.
     Describe,
     /// Tokens and keys.
     List,
+    /// A new key pair.
     CreateKey,
+    /// A key's end.
     DeleteKey,
+    /// A label and PINs for a blank token.
     InitToken,
+    /// Another user PIN.
     ChangePin,
+    /// A certificate beside its key.
+    ImportCertificate,
 }
 
 /// What may be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Purposes {
+pub enum Purposes {
     /// Anything at all.
     Any,
     /// What is recognised as one of these.
@@ -57,37 +73,57 @@ pub(crate) enum Purposes {
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
+    /// No rule allows the peer the operation.
     #[error("{peer} may not {operation}: no rule of the policy allows it")]
-    Operation { peer: Peer, operation: Operation },
+    Operation {
+        /// Who.
+        peer: Peer,
+        /// What.
+        operation: Operation,
+    },
+    /// The rules that do are for other keys.
     #[error("{peer} may not {operation} with {key}: no rule that allows it covers this key")]
     Key {
+        /// Who.
         peer: Peer,
+        /// What.
         operation: Operation,
+        /// With which key.
         key: Uri,
     },
+    /// The rules that are for this key are for other purposes.
     #[error(
         "{peer} may not sign this with {key}: {}, and no rule that covers the key allows that",
         what(recognized)
     )]
     Purpose {
+        /// Who.
         peer: Peer,
+        /// With which key.
         key: Uri,
+        /// What was to be signed.
         recognized: Recognized,
     },
 }
 
 /// What was found out about a message: its purpose, or why it has none.
-pub(crate) type Recognized = Result<Purpose, Unrecognized>;
+pub type Recognized = Result<Purpose, Unrecognized>;
 
 impl Policy {
-    pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+    /// One that goes by these rules.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self {
+            rules,
+            requests_per_second: REQUESTS_PER_SECOND,
+        }
     }
 
     /// Without a file: who may open the socket may sign, describe and list; only root and the group
     /// `tedge-hsm`, if there is one, may change anything on a token.
-    pub(crate) fn without_file(tedge_hsm: Option<u32>) -> Self {
+    #[must_use]
+    pub fn without_file(tedge_hsm: Option<u32>) -> Self {
         let rule = |who, operations: &[Operation]| Rule {
             who,
             operations: operations.to_vec(),
@@ -99,11 +135,11 @@ impl Policy {
             rule(Who::User(0), &Operation::ALL),
         ];
         rules.extend(tedge_hsm.map(|group| rule(Who::Group(group), &Operation::ALL)));
-        Self { rules }
+        Self::new(rules)
     }
 
     /// Whether some rule lets the peer do this at all.
-    pub(crate) fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
+    pub fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
         if self.rules_for(peer, operation).next().is_some() {
             return Ok(());
         }
@@ -114,12 +150,7 @@ impl Policy {
     }
 
     /// Whether one rule lets the peer do this with this key or token.
-    pub(crate) fn check_key(
-        &self,
-        peer: &Peer,
-        operation: Operation,
-        key: &Uri,
-    ) -> Result<(), Refusal> {
+    pub fn check_key(&self, peer: &Peer, operation: Operation, key: &Uri) -> Result<(), Refusal> {
         self.check(peer, operation)?;
         if self.rules_for(peer, operation).any(|rule| rule.covers(key)) {
             return Ok(());
@@ -133,25 +164,26 @@ impl Policy {
 
     /// Whether one rule lets the peer sign this with this key. `recognize` is asked only where a rule
     /// depends on it.
-    pub(crate) fn check_signature(
+    pub fn check_signature(
         &self,
         peer: &Peer,
         key: &Uri,
         recognize: impl FnOnce() -> Recognized,
     ) -> Result<(), Refusal> {
         self.check_key(peer, Operation::Sign, key)?;
-        let mut covering = self
-            .rules_for(peer, Operation::Sign)
-            .filter(|rule| rule.covers(key));
-        if covering.clone().any(|rule| rule.purposes == Purposes::Any) {
+        let sign = Operation::Sign;
+        let mut any = self
+            .rules
+            .iter()
+            .filter(|rule| rule.purposes == Purposes::Any);
+        if any.any(|rule| rule.covers(key) && rule.allows(peer, sign)) {
             return Ok(());
         }
         let recognized = recognize();
         let allowed = recognized.as_ref().is_ok_and(|purpose| {
-            covering.any(|rule| match &rule.purposes {
-                Purposes::Any => true,
-                Purposes::Only(purposes) => purposes.contains(purpose),
-            })
+            self.rules
+                .iter()
+                .any(|rule| rule.names(*purpose) && rule.covers(key) && rule.allows(peer, sign))
         });
         if allowed {
             return Ok(());
@@ -167,14 +199,25 @@ impl Policy {
         &'a self,
         peer: &'a Peer,
         operation: Operation,
-    ) -> impl Iterator<Item = &'a Rule> + Clone {
-        self.rules
-            .iter()
-            .filter(move |rule| rule.who.is(peer) && rule.operations.contains(&operation))
+    ) -> impl Iterator<Item = &'a Rule> {
+        let rules = self.rules.iter();
+        rules.filter(move |rule| rule.allows(peer, operation))
     }
 }
 
 impl Rule {
+    /// Who it is comes last: the user database is read only where a rule depends on a group.
+    fn allows(&self, peer: &Peer, operation: Operation) -> bool {
+        self.operations.contains(&operation) && self.who.is(peer)
+    }
+
+    fn names(&self, purpose: Purpose) -> bool {
+        match &self.purposes {
+            Purposes::Any => true,
+            Purposes::Only(purposes) => purposes.contains(&purpose),
+        }
+    }
+
     fn covers(&self, key: &Uri) -> bool {
         self.keys.is_empty() || self.keys.iter().any(|wanted| wanted.covers(key))
     }
@@ -185,13 +228,14 @@ impl Who {
         match self {
             Self::Everybody => true,
             Self::User(uid) => peer.uid == uid,
-            Self::Group(gid) => peer.groups.contains(&gid),
+            Self::Group(gid) => peer.groups().contains(&gid),
         }
     }
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 7] = [
+    /// All there are.
+    pub const ALL: [Self; 8] = [
         Self::Sign,
         Self::Describe,
         Self::List,
@@ -199,12 +243,15 @@ impl Operation {
         Self::DeleteKey,
         Self::InitToken,
         Self::ChangePin,
+        Self::ImportCertificate,
     ];
 
     /// Those that change nothing on a token.
-    pub(crate) const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
+    pub const READING: [Self; 3] = [Self::Sign, Self::Describe, Self::List];
 
-    fn name(self) -> &'static str {
+    /// As it is called in a policy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sign => "sign",
             Self::Describe => "describe",
@@ -213,11 +260,13 @@ impl Operation {
             Self::DeleteKey => "delete-key",
             Self::InitToken => "init-token",
             Self::ChangePin => "change-pin",
+            Self::ImportCertificate => "import-certificate",
         }
     }
 
     /// Whether it changes something on a token.
-    pub(crate) fn changes(self) -> bool {
+    #[must_use]
+    pub fn changes(self) -> bool {
         !Self::READING.contains(&self)
     }
 }
@@ -244,6 +293,9 @@ impl Default for Purposes {
     }
 }
 
+/// Far more than a device with a hardware token can make use of.
+const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
 fn what(recognized: &Recognized) -> String {
     match recognized {
         Ok(purpose) => format!("it is for {purpose}"),
@@ -260,11 +312,7 @@ mod tests {
     const KEY: &str = "pkcs11:token=device;id=%01;object=tls;type=private";
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
-        Peer {
-            pid: 1,
-            uid,
-            groups: groups.into(),
-        }
+        Peer::with_groups(1, uid, groups)
     }
 
     fn uri(text: &str) -> Uri {

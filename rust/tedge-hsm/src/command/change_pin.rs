@@ -1,0 +1,51 @@
+//! `change-pin`: a new PIN from somebody who knows the old one.
+
+use std::path::PathBuf;
+
+use tedge_p11_client::Uri;
+
+use crate::args::{Place, UriParser};
+use crate::command::{REMINDER, note};
+use crate::pins;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+PINs that are not in files are asked for at the terminal, without echo. A wrong old PIN costs one of the few
+tries that a token allows; the error says what the token tells of those that are left.
+
+Examples:
+  tedge-hsm change-pin --uri pkcs11:token=device
+  tedge-hsm --pin-file OLD change-pin --uri pkcs11:token=device --new-pin-file NEW
+  tedge-hsm change-pin --so --uri pkcs11:token=device")]
+pub(crate) struct Args {
+    /// URI of the token
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// File with the new PIN
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
+
+    /// Change the PIN of the security officer instead of the user's
+    #[arg(long)]
+    so: bool,
+
+    /// With --so: file with the old PIN of the security officer
+    #[arg(long, value_name = "FILE", requires = "so")]
+    so_pin_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let new = || pins::new_pin(args.new_pin_file.as_deref());
+    if args.so {
+        let old = pins::so_pin(args.so_pin_file.as_deref())?;
+        store.change_so_pin(args.uri.as_ref(), &old, &new()?)?;
+        note("the PIN of the security officer is changed");
+        return Ok(());
+    }
+    let old = pins::old_user_pin(place.pin_file.as_deref(), args.uri.as_mut())?;
+    store.change_pin(args.uri.as_ref(), old, &new()?)?;
+    note(REMINDER);
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `import-certificate`: puts a certificate beside its key on the token.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tedge_p11_client::Uri;
+
+use crate::args::{Place, UriParser};
+use crate::command::say;
+use crate::pins;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The certificate gets the id and the label of its key, so that other programs find the two together, and its URI
+is printed. It must be for that key. A certificate that is there already is replaced once the new one is
+written; the same one again changes nothing.
+
+Examples:
+  tedge-hsm import-certificate --uri 'pkcs11:token=device;object=tls' --cert device.pem")]
+pub(crate) struct Args {
+    /// URI of the key; the one configured at the signer without
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// PEM or DER file with the certificate; of a chain, the first one is taken
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let certificate = read(&args.cert)?;
+    Ok(say(store.import_certificate(
+        args.uri.as_ref(),
+        pin.as_ref(),
+        &certificate,
+    )?)?)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let content = std::fs::read(path)
+        .with_context(|| format!("cannot read a certificate from {}", path.display()))?;
+    // Every certificate in DER begins with a SEQUENCE of two bytes' length, no text does.
+    if content.starts_with(&[0x30, 0x82]) {
+        return Ok(content);
+    }
+    let first = CertificateDer::pem_slice_iter(&content).next();
+    let certificate = first.and_then(Result::ok);
+    let certificate =
+        certificate.with_context(|| format!("there is no certificate in {}", path.display()))?;
+    Ok(certificate.to_vec())
+}

@@ -1,0 +1,54 @@
+//! `init`: makes a blank token a token with a label and PINs.
+
+use std::path::PathBuf;
+
+use tedge_p11_client::Uri;
+
+use crate::args::{Place, UriParser};
+use crate::command::{note, say};
+use crate::pins;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Both
+PINs are asked for at the terminal, twice and without echo, if they are in no file.
+
+Examples:
+  tedge-hsm init --label device
+  tedge-hsm --pin-file PIN init --label device --so-pin-file SO_PIN")]
+pub(crate) struct Args {
+    /// Label for the token, 1 to 32 bytes
+    #[arg(long)]
+    label: String,
+
+    /// URI of the blank token, if there are blank tokens of several kinds
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// File with the PIN for the security officer
+    #[arg(long, value_name = "FILE")]
+    so_pin_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let tokens = store.tokens()?;
+    if let Some(token) = tokens
+        .iter()
+        .find(|t| t.initialized && t.label == args.label)
+    {
+        note("a token has the label already; it is left as it is");
+        return Ok(say(&token.uri)?);
+    }
+    let so_pin = pins::new_so_pin(args.so_pin_file.as_deref())?;
+    let pin = match pins::given(place.pin_file.as_deref(), args.uri.as_mut())? {
+        Some(pin) => pin,
+        None => pins::new_user_pin()?,
+    };
+    Ok(say(store.init_token(
+        args.uri.as_ref(),
+        &args.label,
+        so_pin,
+        pin,
+    )?)?)
+}

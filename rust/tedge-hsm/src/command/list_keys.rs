@@ -1,0 +1,41 @@
+//! `list-keys`: the key objects on a token.
+
+use tedge_p11_client::Uri;
+
+use crate::args::{Place, UriParser};
+use crate::command::{say, say_json};
+use crate::pins;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line for each key object, with tabs between URI, class and type. With --json, an array of objects: uri, class
+(private or public), type (RSA, EC, EC_EDWARDS), label and id (hexadecimal).
+
+Examples:
+  tedge-hsm list-keys
+  tedge-hsm list-keys --uri 'pkcs11:token=device;type=private' --json")]
+pub(crate) struct Args {
+    /// URI of the token, or of the keys
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let keys = store.keys(args.uri.as_ref(), pin.as_ref())?;
+    if args.json {
+        return say_json(&keys);
+    }
+    for key in keys {
+        say(format_args!(
+            "{}\t{}\t{}",
+            key.uri, key.class, key.object_type
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! `list-tokens`: the tokens, blank ones too.
+
+use crate::command::{say, say_json};
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line for each token, with tabs between URI, slot and state. With --json, an array of objects: uri, label, model,
+manufacturer, serial, slot (a number) and initialized (true or false). No PIN is needed.
+
+Examples:
+  tedge-hsm list-tokens
+  tedge-hsm --module-path /usr/lib/softhsm/libsofthsm2.so list-tokens --json")]
+pub(crate) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(store: &Store, args: &Args) -> anyhow::Result<()> {
+    let tokens = store.tokens()?;
+    if args.json {
+        return say_json(&tokens);
+    }
+    for token in tokens {
+        let state = if token.initialized {
+            "initialised"
+        } else {
+            "blank"
+        };
+        say(format_args!("{}\tslot {}\t{state}", token.uri, token.slot))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `status`: how the running signer is.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
+
+use crate::args::Place;
+use crate::command::say;
+
+/// Tell how the signer is: tokens, counters, how long signatures take.
+///
+/// Asks the signer at the socket. The answer needs no call on the PKCS#11 module, so it comes even
+/// while a token hangs. Ends with 1 if something needs a look: a token that fails, a call that does not
+/// return, a configuration that could not be read again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        place.module_path.is_none(),
+        "there is no signer to ask with --module-path"
+    );
+    let client = Client::new(&place.socket_path);
+    let status = client.status()?;
+    // That call may hang.
+    let tokens = client.with_limits(LISTING).tokens();
+    let initialised = tokens.map(|tokens| {
+        let initialised = tokens.into_iter().filter(|token| token.initialized);
+        initialised.map(|token| token.uri).collect::<Vec<_>>()
+    });
+    let problems = problems(&status);
+    if args.json {
+        say(format_args!("{:#}", to_json(&status, &problems)))?;
+    } else {
+        print(&status, &initialised)?;
+    }
+    match problems.as_slice() {
+        [] => Ok(()),
+        problems => anyhow::bail!("{}", problems.join("; ")),
+    }
+}
+
+/// What needs a look.
+fn problems(status: &Status) -> Vec<String> {
+    let mut problems = Vec::new();
+    for token in status
+        .tokens
+        .iter()
+        .filter(|token| !token.trouble.is_empty())
+    {
+        problems.push(format!("{}: {}", token.uri, token.trouble));
+    }
+    if status.longest_call > HUNG {
+        problems.push(format!(
+            "a call on the module has not returned for {} s",
+            status.longest_call / 1000
+        ));
+    }
+    if !status.reload_error.is_empty() {
+        problems.push(format!(
+            "the configuration on disk is not in force: {}",
+            status.reload_error
+        ));
+    }
+    problems
+}
+
+fn print(
+    status: &Status,
+    initialised: &Result<Vec<String>, tedge_p11_client::Error>,
+) -> std::io::Result<()> {
+    let latency = &status.latency;
+    let ms = |microseconds: u64| format!("{}.{} ms", microseconds / 1000, microseconds / 100 % 10);
+    say(format_args!(
+        "signer      {}, up {}",
+        status.version,
+        age(status.uptime)
+    ))?;
+    say(format_args!("module      {}", status.module))?;
+    say(format_args!(
+        "requests    {}: {} signatures, {} failed, {} refused, {} too fast",
+        status.requests + status.throttled,
+        status.signatures,
+        status.failed,
+        status.refused,
+        status.throttled
+    ))?;
+    if status.signatures > 0 {
+        say(format_args!(
+            "signatures  half within {}, 90 % {}, 99 % {}, all {}",
+            ms(latency.p50),
+            ms(latency.p90),
+            ms(latency.p99),
+            ms(latency.max)
+        ))?;
+    }
+    say(format_args!(
+        "now         {} connections, {} calls on the module, the oldest for {} ms",
+        status.connections, status.calls, status.longest_call
+    ))?;
+    if !status.last_error.is_empty() {
+        say(format_args!(
+            "last error  {} ago: {}",
+            age(status.last_error_age),
+            status.last_error
+        ))?;
+    }
+    for token in &status.tokens {
+        say(format_args!("token       {}", describe(token)))?;
+    }
+    match initialised {
+        Ok(uris) => {
+            let used = |uri: &String| status.tokens.iter().any(|token| token.uri == *uri);
+            for uri in uris.iter().filter(|uri| !used(uri)) {
+                say(format_args!("token       {uri}: not used yet"))?;
+            }
+        }
+        Err(error) => say(format_args!("tokens      cannot be listed: {error}"))?,
+    }
+    Ok(())
+}
+
+fn describe(token: &TokenStatus) -> String {
+    let uri = &token.uri;
+    match (token.trouble.as_str(), token.pause) {
+        ("", _) => format!("{uri}: in use"),
+        (trouble, 0) => format!("{uri}: failing, tried again with the next request: {trouble}"),
+        (trouble, pause) => format!("{uri}: failing, tried again in {pause} ms: {trouble}"),
+    }
+}
+
+fn to_json(status: &Status, problems: &[String]) -> serde_json::Value {
+    let tokens = status
+        .tokens
+        .iter()
+        .map(|token| json!({"uri": token.uri, "trouble": token.trouble, "pause_ms": token.pause}));
+    json!({
+        "version": status.version,
+        "uptime_s": status.uptime,
+        "module": status.module,
+        "tokens": tokens.collect::<Vec<_>>(),
+        "requests": status.requests,
+        "signatures": status.signatures,
+        "failed": status.failed,
+        "refused": status.refused,
+        "throttled": status.throttled,
+        "connections": status.connections,
+        "calls": status.calls,
+        "longest_call_ms": status.longest_call,
+        "latency_us": {
+            "p50": status.latency.p50,
+            "p90": status.latency.p90,
+            "p99": status.latency.p99,
+            "max": status.latency.max,
+        },
+        "last_error": status.last_error,
+        "last_error_age_s": status.last_error_age,
+        "reload_error": status.reload_error,
+        "problems": problems,
+    })
+}
+
+fn age(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// Milliseconds; clients have been told by then. Only making an RSA key may take longer.
+const HUNG: u64 = 30_000;
+const LISTING: TimeLimits = TimeLimits {
+    connect: Duration::from_secs(5),
+    read: Duration::from_secs(5),
+    write: Duration::from_secs(5),
+};

@@ -1,0 +1,42 @@
+//! `unlock`: a new user PIN from the security officer.
+
+use std::path::PathBuf;
+
+use tedge_p11_client::Uri;
+
+use crate::args::UriParser;
+use crate::command::{REMINDER, note};
+use crate::pins;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+For a PIN that is locked, forgotten, or was never set. The keys stay. PINs that are not in files are asked for
+at the terminal, without echo.
+
+Examples:
+  tedge-hsm unlock --uri pkcs11:token=device
+  tedge-hsm unlock --uri pkcs11:token=device --so-pin-file SO_PIN --new-pin-file PIN")]
+pub(crate) struct Args {
+    /// URI of the token
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// File with the PIN of the security officer
+    #[arg(long, value_name = "FILE")]
+    so_pin_file: Option<PathBuf>,
+
+    /// File with the new PIN of the user
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(store: &Store, mut args: Args) -> anyhow::Result<()> {
+    // A user PIN in the URI is not what is wanted here.
+    args.uri.iter_mut().for_each(|uri| uri.pin = None);
+    let so_pin = pins::so_pin(args.so_pin_file.as_deref())?;
+    let new = pins::new_pin(args.new_pin_file.as_deref())?;
+    store.reset_pin(args.uri.as_ref(), so_pin, &new)?;
+    note(REMINDER);
+    Ok(())
+}

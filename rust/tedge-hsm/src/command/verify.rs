@@ -1,0 +1,61 @@
+//! `verify`: would a TLS server take the certificate, and does the key on the token sign for it?
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tedge_p11_client::Uri;
+
+use crate::args::{Place, UriParser};
+use crate::command::connect::milliseconds;
+use crate::command::say;
+use crate::store::Store;
+use crate::{certificate, names, pins, tls, trial, trust};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// PEM file with the certificate and the chain that is sent with it
+    cert: PathBuf,
+
+    /// PEM file with the CA certificates that the server trusts
+    #[arg(long, value_name = "FILE")]
+    ca: PathBuf,
+
+    /// URI of the key; the one configured at the signer without
+    #[arg(long, value_parser = UriParser)]
+    uri: Option<Uri>,
+}
+
+pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let chain = certificate::read_chain(&args.cert)?;
+    let refused = || {
+        let path = args.cert.display();
+        format!("a server would refuse the certificate in {path}")
+    };
+    trust::verify(&chain, &tls::roots(&args.ca)?).with_context(refused)?;
+    let certificate = &chain[0];
+    say(format_args!(
+        "certificate       {} until {}",
+        names::subject(certificate.subject()),
+        certificate.validity().1
+    ))?;
+
+    let key = store.private_key(args.uri.as_ref(), pin)?;
+    certificate.check_key(key.as_ref())?;
+    // The first is what TLS 1.3 uses.
+    let scheme = key.schemes().first();
+    let scheme = *scheme.with_context(|| format!("key {} can sign nothing", key.uri()))?;
+    let trial = trial::sign_and_verify(key.as_ref(), scheme, &certificate.spki()?)?;
+    let how = if trial.verified {
+        "signs for it"
+    } else {
+        "has signed; nothing here can verify that"
+    };
+    say(format_args!("key               {}", key.uri()))?;
+    say(format_args!("signature scheme  {scheme}: {how}"))?;
+    say(format_args!(
+        "signature         {}",
+        milliseconds(trial.duration)
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! What is installed beside the program: man pages and completions, in dist/. They are made of the command
+//! line by the test below, so that neither the shipped program nor a cross build, which can't run what it
+//! builds, has to know how. `SNAPSHOTS=overwrite cargo test -p tedge-hsm dist` writes them anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use snapbox::{Assert, Data};
+
+use crate::args::Args;
+
+#[test]
+fn man_pages_and_completions_are_those_of_the_command_line() {
+    let made = tempfile::tempdir().unwrap();
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+    let man = made.path().join("man");
+    std::fs::create_dir(&man).unwrap();
+    let command = Args::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, &man).unwrap();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let dir = made.path().join(shell.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        let path =
+            clap_complete::generate_to(shell, &mut Args::command(), "tedge-hsm", &dir).unwrap();
+        if shell == Shell::Bash {
+            // bash-completion looks for files named as their command.
+            std::fs::rename(path, dir.join("tedge-hsm")).unwrap();
+        }
+    }
+    for dir in ["man", "bash", "zsh", "fish"] {
+        let (made, dist) = (made.path().join(dir), dist.join(dir));
+        for name in names(&made) {
+            let content = std::fs::read_to_string(made.join(&name)).unwrap();
+            let content = content.replace(".SH EXTRA", ".SH NOTES");
+            Assert::new()
+                .action_env("SNAPSHOTS")
+                .eq(content, Data::read_from(&dist.join(&name), None).raw());
+        }
+        assert_eq!(names(&dist), names(&made), "what is too much in {dist:?}?");
+    }
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}

@@ -1,0 +1,202 @@
+//! A TLS handshake with each configured broker, to the point where it has judged the certificate. No
+//! MQTT: a second connection with the device's client id would end the first.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
+use tedge_p11_config::{Cloud, read_connections};
+
+use super::Context;
+use super::certificate::Certified;
+use super::report::{Area, Report};
+use crate::tls::{self, FatalAlert, Handshake};
+
+pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report: &mut Report) {
+    let brokers = brokers(context);
+    if brokers.is_empty() {
+        return report.skipped(
+            Area::Broker,
+            "no broker is named: give --host, or set c8y.url, az.url or aws.url in tedge.toml",
+        );
+    }
+    let Some(certified) = certified else {
+        return report.skipped(
+            Area::Broker,
+            "no handshake without a key and its certificate",
+        );
+    };
+    for broker in brokers {
+        check_broker(context, &broker, certified, report);
+    }
+}
+
+struct Broker {
+    host: String,
+    port: u16,
+    ca: PathBuf,
+}
+
+/// By flags, else all in tedge.toml.
+fn brokers(context: &Context<'_>) -> Vec<Broker> {
+    let args = &context.args;
+    let clouds = read_connections(&context.config_dir.join("tedge.toml")).unwrap_or_default();
+    let clouds = [clouds.c8y, clouds.az, clouds.aws];
+    let ca_of = |cloud: Option<&Cloud>| match &args.ca {
+        Some(ca) => ca.clone(),
+        None => context.root.path(
+            cloud
+                .and_then(|cloud| cloud.root_cert_path.as_deref())
+                .unwrap_or(Path::new("/etc/ssl/certs")),
+        ),
+    };
+    if let Some(host) = &args.host {
+        return vec![Broker {
+            host: host.clone(),
+            port: args.port,
+            ca: ca_of(clouds.iter().find(|cloud| cloud.url.is_some())),
+        }];
+    }
+    let configured = clouds.iter().filter_map(|cloud| {
+        let url = cloud.mqtt.as_ref().or(cloud.url.as_ref())?;
+        let (host, port) = match url.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().unwrap_or(args.port)),
+            None => (url.as_str(), args.port),
+        };
+        Some(Broker {
+            host: host.to_owned(),
+            port,
+            ca: ca_of(Some(cloud)),
+        })
+    });
+    configured.collect()
+}
+
+fn check_broker(
+    context: &Context<'_>,
+    broker: &Broker,
+    certified: &Certified,
+    report: &mut Report,
+) {
+    let (host, port) = (&broker.host, broker.port);
+    let result = tls::connect(
+        host,
+        port,
+        certified.key.clone(),
+        &certified.chain,
+        &broker.ca,
+        context.limit,
+    )
+    .and_then(|handshake| {
+        let version = handshake.stream.conn.protocol_version();
+        let signature = handshake.signature;
+        verdict(handshake).map_err(|error| tls::explain(&error))?;
+        Ok((version, signature))
+    });
+    match result {
+        Err(error) => report.failure(
+            Area::Broker,
+            format!("{host} port {port}: {error:#}"),
+            cure(&error, broker),
+        ),
+        Ok((_, None)) => report.warning(
+            Area::Broker,
+            format!("{host} port {port} asked for no certificate"),
+            "is this the port for clients with certificates? It is 8883 as a rule",
+        ),
+        Ok((Some(ProtocolVersion::TLSv1_3), Some((scheme, _)))) => report.ok(
+            Area::Broker,
+            format!("{host} port {port}: TLS 1.3 with {scheme}, and the certificate is accepted"),
+        ),
+        Ok((_, Some((scheme, _)))) => report.warning(
+            Area::Broker,
+            format!("{host} port {port}: the broker refuses TLS 1.3; TLS 1.2 with {scheme}, and the \
+                 certificate is accepted"),
+            "have the broker speak TLS 1.3; until then the signer's rules need the purpose tls12-client",
+        ),
+    }
+}
+
+/// Says goodbye and waits for the server to do so. In TLS 1.3 it judges the client's certificate before
+/// it reads anything else, so if it refuses, its alert comes first.
+fn verdict(mut handshake: Handshake) -> io::Result<()> {
+    handshake.stream.conn.send_close_notify();
+    let mut chunk = [0; 1024];
+    loop {
+        match handshake.stream.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // It closed without a goodbye, as many do.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn cure(error: &anyhow::Error, broker: &Broker) -> String {
+    if let Some(FatalAlert { alert, refused }) = error.downcast_ref() {
+        return match alert {
+            AlertDescription::CertificateExpired => {
+                "have a new certificate issued; or set the clock of this device or the broker"
+            }
+            AlertDescription::ProtocolVersion => "the broker speaks neither TLS 1.3 nor TLS 1.2: update it",
+            _ if *refused => {
+                "have the broker trust the CA of the device's certificate, or upload the certificate to the \
+                 cloud; send the whole chain in the file"
+            }
+            _ => "see the broker's log",
+        }
+        .to_owned();
+    }
+    let tls = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidCertificate(reason)) = tls {
+        return match reason {
+            // The latter is that of another CA of the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+                "{} has not the CA of the broker's certificate: give it by --ca, or as root_cert_path in \
+                 tedge.toml",
+                broker.ca.display()
+            ),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "set the clock (timedatectl)".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "set the clock (timedatectl); if it is right, the broker needs a new certificate"
+                    .to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "name the broker as its certificate does".to_owned()
+            }
+            _ => "see the broker's certificate: openssl s_client -connect HOST:PORT".to_owned(),
+        };
+    }
+    let text = format!("{error:#}");
+    if text.contains("cannot read certificates") {
+        return "give the CA of the broker's certificate by --ca".to_owned();
+    }
+    let os = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
+    match os.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "is this the right host and port, and does the broker run?".to_owned()
+        }
+        Some(io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+            "a firewall may drop the packets: is the port open from here?".to_owned()
+        }
+        Some(_) => {
+            "see whether the name resolves (getent hosts NAME) and there is a route (ip route)"
+                .to_owned()
+        }
+        None => super::cures::of(&text),
+    }
+}

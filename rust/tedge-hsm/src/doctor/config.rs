@@ -1,0 +1,114 @@
+//! The signer's files: tedge.toml, the policy, and those with PINs.
+
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use tedge_p11_client::{PinSource, Uri};
+use tedge_p11_config::POLICY_FILE;
+
+use super::Context;
+use super::report::{Area, Report};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    check_tedge_toml(context, report);
+    check_pin_files(context, report);
+}
+
+fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
+    let path = context.config_dir.join("tedge.toml");
+    let shown = path.display();
+    let file = match std::fs::metadata(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return report.skipped(
+                Area::Config,
+                format!("there is no {shown}: flags and environment tell all"),
+            );
+        }
+        Err(error) => {
+            return report.failure(Area::Config, format!("{shown}: {error}"), "chmod 644 it");
+        }
+    };
+    let cryptoki = match &context.cryptoki {
+        Ok(cryptoki) => cryptoki,
+        Err(error) => {
+            return report.failure(Area::Config, error.to_string(), "correct it in an editor");
+        }
+    };
+    let permissions = context.root.permissions(&file);
+    if file.mode() & 0o002 != 0 {
+        return report.failure(
+            Area::Config,
+            format!(
+                "{shown} ({permissions}) may be written by everybody, who then names the module"
+            ),
+            format!("chmod o-w {shown}"),
+        );
+    }
+    if let Some(uri) = cryptoki.uri.as_deref().filter(|uri| !uri.is_empty()) {
+        if let Err(error) = uri.parse::<Uri>() {
+            return report.failure(
+                Area::Config,
+                format!("{shown}, device.cryptoki.uri: {error}"),
+                "take the URI that tedge-hsm list-tokens prints",
+            );
+        }
+    }
+    if cryptoki.pin.is_some() && file.mode() & 0o004 != 0 {
+        return report.failure(
+            Area::Config,
+            format!("{shown} ({permissions}) holds a PIN and may be read by everybody"),
+            "move the PIN to /etc/credstore/tedge-p11-server.pin, chmod 600, and change it",
+        );
+    }
+    report.ok(Area::Config, format!("{shown} ({permissions})"));
+}
+
+/// The signer's credential, the file of a pin-source, and the one given to this program.
+fn check_pin_files(context: &Context<'_>, report: &mut Report) {
+    let credential = context.root.path("/etc/credstore/tedge-p11-server.pin");
+    check_pin_file(context, &credential, report);
+    let uri = context
+        .cryptoki
+        .as_ref()
+        .ok()
+        .and_then(|c| c.uri.as_deref());
+    let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
+    if let Some(PinSource::File(file)) = uri.and_then(|uri| uri.pin) {
+        check_pin_file(context, &context.root.path(file), report);
+    }
+    if let Some(file) = &context.place.pin_file {
+        check_pin_file(context, file, report);
+    }
+}
+
+fn check_pin_file(context: &Context<'_>, path: &Path, report: &mut Report) {
+    let shown = path.display();
+    let is_open = |file: &Metadata| file.mode() & 0o077 != 0;
+    match std::fs::metadata(path) {
+        Ok(file) if !is_open(&file) => report.ok(
+            Area::Config,
+            format!("the PIN file {shown} ({})", context.root.permissions(&file)),
+        ),
+        Ok(file) => report.failure(
+            Area::Config,
+            format!(
+                "the PIN file {shown} ({}) may be read by others than its owner",
+                context.root.permissions(&file)
+            ),
+            format!("chmod 600 {shown}, and change the PIN if others could log in here"),
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            report.skipped(Area::Config, format!("there is no PIN file {shown}"));
+        }
+        // Root's own folder: this user is not to see more.
+        Err(error) => report.skipped(Area::Config, format!("the PIN file {shown}: {error}")),
+    }
+}
+
+/// The policy's file.
+pub(super) fn policy_file(context: &Context<'_>) -> std::path::PathBuf {
+    context.config_dir.join(POLICY_FILE)
+}

@@ -1,0 +1,138 @@
+//! The PKCS#11 module's file, and whether it loads.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::process::geteuid;
+use tedge_p11_token::{Error, Module};
+
+use super::report::{Area, Report};
+use super::{Context, within};
+
+/// The module, if it loads.
+pub(super) fn check(
+    context: &Context<'_>,
+    services_run: bool,
+    report: &mut Report,
+) -> Option<Arc<Module>> {
+    let Some(path) = &context.module_path else {
+        match context.place.hsm {
+            Some(profile) => report.failure(
+                Area::Module,
+                format!("the PKCS#11 module of {} is not installed", profile.name),
+                format!(
+                    "install {} (Debian) or {} (Yocto), or give --module-path",
+                    profile.packages.debian, profile.packages.yocto
+                ),
+            ),
+            None => report.skipped(
+                Area::Module,
+                "no module is named: give --hsm or --module-path, or set device.cryptoki.module_path in \
+                 tedge.toml",
+            ),
+        }
+        return None;
+    };
+    let shown = path.display();
+    if let Err(error) = std::fs::File::open(path) {
+        let packages = context.profile.map_or_else(
+            || "install the package that brings it, or correct the path".to_owned(),
+            |profile| {
+                format!(
+                    "install {} (Debian) or {} (Yocto), or correct the path",
+                    profile.packages.debian, profile.packages.yocto
+                )
+            },
+        );
+        report.failure(Area::Module, format!("{shown}: {error}"), packages);
+        return None;
+    }
+    if let Some(why) = not_for_root(context, path) {
+        report.failure(
+            Area::Module,
+            format!("{shown} is not loaded: tedge.toml names it, and {why}"),
+            "a PKCS#11 module belongs where root alone may write, such as /usr/lib; if it is to be trusted, \
+             give it by --module-path",
+        );
+        return None;
+    }
+    if !services_run {
+        report.skipped(
+            Area::Module,
+            format!("{shown} is not loaded: it would wait for ever"),
+        );
+        return None;
+    }
+    let file = path.clone();
+    match within(context.limit, move || Module::load(&file)) {
+        None => report.failure(
+            Area::Module,
+            format!(
+                "{shown} is loading for more than {} s",
+                context.limit.as_secs()
+            ),
+            "see whether what it talks to answers: the device, pcscd, tee-supplicant, tpm2-abrmd",
+        ),
+        Some(Ok(module)) => {
+            report.ok(Area::Module, format!("{shown} is loaded"));
+            return Some(Arc::new(module));
+        }
+        Some(Err(error)) => {
+            let cure = cure(&error, path);
+            // What keeps this user from the device need not keep the signer.
+            let loads = error.to_string().contains("C_Initialize");
+            if loads && !context.is_straight() && !geteuid().is_root() {
+                report.warning(Area::Module, error.to_string(), cure);
+            } else {
+                report.failure(Area::Module, error.to_string(), cure);
+            }
+        }
+    }
+    None
+}
+
+/// Who may write tedge.toml, which thin-edge.io's own user may, must not have root load what he wrote: the
+/// signer's sandbox sees to that for the signer. Says what speaks against the module.
+fn not_for_root(context: &Context<'_>, path: &Path) -> Option<String> {
+    if !context.module_is_configured || !geteuid().is_root() {
+        return None;
+    }
+    let path = path.canonicalize().ok()?;
+    path.ancestors().find_map(|part| {
+        let file = part.symlink_metadata().ok()?;
+        let is_roots = file.uid() == 0 && file.mode() & 0o022 == 0;
+        (!is_roots).then(|| {
+            let permissions = context.root.permissions(&file);
+            format!(
+                "others than root may write {} ({permissions})",
+                part.display()
+            )
+        })
+    })
+}
+
+/// By what the dynamic linker said, or C_Initialize.
+fn cure(error: &Error, path: &Path) -> String {
+    let Error::ModuleLoad { reason, .. } = error else {
+        return super::cures::of(&error.to_string());
+    };
+    let object = reason.split(':').next().unwrap_or_default();
+    let is_other = !object.is_empty() && Path::new(object) != path;
+    if reason.contains("No such file or directory") && is_other {
+        return format!(
+            "install the package that brings the library {object} (ldd shows them all)"
+        );
+    }
+    if reason.contains("ELFCLASS") || reason.contains("ELF class") {
+        return "install the module for this program's architecture".to_owned();
+    }
+    if reason.contains("invalid ELF header") || reason.contains("file too short") {
+        return "this is no shared library: name the module's .so file".to_owned();
+    }
+    if reason.contains("C_GetFunctionList") || reason.contains("position independent executable") {
+        return "this is no PKCS#11 module: name the right one (tedge-hsm hsms lists them)"
+            .to_owned();
+    }
+    super::cures::of(reason)
+}

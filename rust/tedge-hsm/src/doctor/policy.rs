@@ -1,0 +1,61 @@
+//! What the signer's policy allows this user, by the code that the signer itself goes by.
+
+use tedge_p11_config::{Operation, Peer, load_policy};
+
+use super::Context;
+use super::config::policy_file;
+use super::report::{Area, Report};
+
+pub(super) fn check(context: &Context<'_>, report: &mut Report) {
+    let path = policy_file(context);
+    let shown = path.display();
+    let own = rustix::process::geteuid().as_raw();
+    let signer = context.root.uid(SIGNER).unwrap_or(own);
+    let policy = match load_policy(&path, signer) {
+        Ok(policy) => policy,
+        Err(error) => {
+            return report.failure(
+                Area::Policy,
+                error.to_string(),
+                "correct it, then systemctl reload tedge-p11-server; the signer does not start with it",
+            );
+        }
+    };
+    let peer = Peer::myself();
+    let (may, may_not): (Vec<_>, Vec<_>) = Operation::ALL
+        .into_iter()
+        .partition(|operation| policy.check(&peer, *operation).is_ok());
+    let names = |operations: &[Operation]| {
+        let names: Vec<_> = operations.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let user = context.root.user(peer.uid);
+    let from = if path.exists() {
+        shown.to_string()
+    } else {
+        format!("the default, as there is no {shown}")
+    };
+    if may.contains(&Operation::Sign) {
+        let refused = if may_not.is_empty() {
+            String::new()
+        } else {
+            format!("; not {}", names(&may_not))
+        };
+        report.ok(
+            Area::Policy,
+            format!("user {user} may {}{refused} (by {from})", names(&may)),
+        );
+    } else {
+        report.failure(
+            Area::Policy,
+            format!("user {user} may not sign: no rule allows it (by {from})"),
+            format!(
+                "add a rule with user = {user:?} and operations = [\"sign\", \"describe\"] to {shown}, then \
+                 systemctl reload tedge-p11-server"
+            ),
+        );
+    }
+}
+
+/// The user that the signer runs as, by its unit.
+const SIGNER: &str = "tedge-p11";

@@ -1,0 +1,93 @@
+//! The signer behind its socket.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+
+use tedge_p11_client::{Client, Error, TimeLimits};
+
+use super::report::{Area, Report};
+use super::{Context, cures};
+
+/// The signer, if it answers.
+pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client> {
+    let path = context.socket_path();
+    let shown = path.display();
+    let file = match std::fs::metadata(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            report.failure(
+                Area::Signer,
+                format!("the signer's socket {shown}: {error}"),
+                "chmod 755 the folders that it is in",
+            );
+            return None;
+        }
+        Err(error) if context.is_straight() => {
+            report.skipped(Area::Signer, format!("no signer: {shown}: {error}"));
+            return None;
+        }
+        Err(error) => {
+            report.failure(
+                Area::Signer,
+                format!("the signer's socket {shown}: {error}"),
+                "systemctl enable --now tedge-p11-server.socket",
+            );
+            return None;
+        }
+    };
+    if !file.file_type().is_socket() {
+        report.failure(
+            Area::Signer,
+            format!("{shown} is no socket"),
+            "correct --socket-path, or device.cryptoki.socket_path in tedge.toml",
+        );
+        return None;
+    }
+    let permissions = context.root.permissions(&file);
+    let client = Client::new(&path).with_limits(TimeLimits {
+        connect: context.limit,
+        read: context.limit,
+        write: context.limit,
+    });
+    if let Err(error) = client.ping() {
+        let cure = match &error {
+            Error::Connect { error, .. } => match error.kind() {
+                ErrorKind::PermissionDenied => format!(
+                    "usermod -aG {} {}, and log in anew",
+                    context.root.group(file.gid()),
+                    context.root.user(rustix::process::geteuid().as_raw())
+                ),
+                ErrorKind::ConnectionRefused => {
+                    "nobody listens: systemctl restart tedge-p11-server.socket; \
+                     a socket that a killed signer left is replaced by that"
+                        .to_owned()
+                }
+                _ => cures::of("cannot connect to the signer"),
+            },
+            error => cures::of(&error.to_string()),
+        };
+        report.failure(
+            Area::Signer,
+            format!("{error} (the socket has {permissions})"),
+            cure,
+        );
+        return None;
+    }
+    match client.knows_extension() {
+        Ok(true) => report.ok(
+            Area::Signer,
+            format!("{shown} ({permissions}): tedge-p11-server with this project's extension answers"),
+        ),
+        Ok(false) => report.warning(
+            Area::Signer,
+            format!("{shown} ({permissions}): a signer without this project's extension answers, such as \
+                 thin-edge.io's"),
+            "it works, with EC P-256 to P-521 and RSA with SHA-256 only, without a policy",
+        ),
+        Err(error) => {
+            report.failure(Area::Signer, error.to_string(), cures::of(&error.to_string()));
+            return None;
+        }
+    }
+    Some(client)
+}

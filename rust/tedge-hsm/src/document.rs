@@ -1,0 +1,174 @@
+//! Certificate requests and self-signed certificates, signed by the key on the token.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use sha2::{Digest as _, Sha256};
+use tedge_p11_client::{PrivateKey, SignatureScheme};
+use x509_cert::attr::Attributes;
+use x509_cert::der::asn1::{
+    Any, BitString, GeneralizedTime, ObjectIdentifier, OctetString, UtcTime,
+};
+use x509_cert::der::oid::db::{rfc5280, rfc5912, rfc8410};
+use x509_cert::der::pem::LineEnding;
+use x509_cert::der::{Decode as _, Encode as _, EncodePem as _};
+use x509_cert::ext::pkix::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+};
+use x509_cert::ext::{AsExtension as _, Extension, Extensions};
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq};
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_cert::time::{Time, Validity};
+use x509_cert::{Certificate, TbsCertificate};
+
+use crate::names::Names;
+
+/// A certificate signing request (RFC 2986) for `key`, in PEM: for digital signatures of a TLS client.
+pub(crate) fn request(key: &dyn PrivateKey, names: Names) -> anyhow::Result<String> {
+    let extensions = client_extensions(&names)?;
+    let request = ExtensionReq(extensions).try_into()?;
+    let info = CertReqInfo {
+        version: x509_cert::request::Version::V1,
+        subject: names.subject,
+        public_key: public_key(key)?,
+        attributes: Attributes::try_from(vec![request])?,
+    };
+    let (scheme, algorithm) = algorithm(key)?;
+    let signature = sign(key, scheme, &info.to_der()?)?;
+    let request = CertReq {
+        info,
+        algorithm,
+        signature,
+    };
+    Ok(request.to_pem(LineEnding::LF)?)
+}
+
+/// A certificate (RFC 5280) that `key` issues for itself, in PEM, valid from now on. `ca` says
+/// CA:TRUE, which some clouds ask of a certificate that they shall trust.
+pub(crate) fn self_signed(
+    key: &dyn PrivateKey,
+    names: Names,
+    valid_for: Duration,
+    ca: bool,
+) -> anyhow::Result<String> {
+    let public_key = public_key(key)?;
+    let (scheme, algorithm) = algorithm(key)?;
+    let mut extensions = client_extensions(&names)?;
+    // RFC 7093, section 2, method 1.
+    let key_id = &Sha256::digest(public_key.subject_public_key.raw_bytes())[..20];
+    let key_id = SubjectKeyIdentifier(OctetString::new(key_id)?);
+    extensions.push(key_id.to_extension(&names.subject, &[])?);
+    let constraints = BasicConstraints {
+        ca,
+        path_len_constraint: None,
+    };
+    extensions.push(constraints.to_extension(&names.subject, &[])?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let tbs_certificate = TbsCertificate {
+        version: x509_cert::Version::V3,
+        serial_number: serial_number()?,
+        signature: algorithm.clone(),
+        issuer: names.subject.clone(),
+        validity: Validity {
+            not_before: time(now)?,
+            not_after: time(now + valid_for)?,
+        },
+        subject: names.subject,
+        subject_public_key_info: public_key,
+        issuer_unique_id: None,
+        subject_unique_id: None,
+        extensions: Some(extensions),
+    };
+    let signature = sign(key, scheme, &tbs_certificate.to_der()?)?;
+    let certificate = Certificate {
+        tbs_certificate,
+        signature_algorithm: algorithm,
+        signature,
+    };
+    Ok(certificate.to_pem(LineEnding::LF)?)
+}
+
+fn client_extensions(names: &Names) -> anyhow::Result<Extensions> {
+    let subject = &names.subject;
+    let client = ExtendedKeyUsage(vec![rfc5280::ID_KP_CLIENT_AUTH]);
+    let mut extensions = vec![
+        KeyUsage(KeyUsages::DigitalSignature.into()).to_extension(subject, &[])?,
+        Extension {
+            // As CAs commonly have it; x509-cert would say true.
+            critical: false,
+            ..client.to_extension(subject, &[])?
+        },
+    ];
+    if !names.alternatives.is_empty() {
+        let alternatives = SubjectAltName(names.alternatives.clone());
+        extensions.push(alternatives.to_extension(subject, &[])?);
+    }
+    Ok(extensions)
+}
+
+fn public_key(key: &dyn PrivateKey) -> anyhow::Result<SubjectPublicKeyInfoOwned> {
+    let spki = SubjectPublicKeyInfoOwned::from_der(key.public_key().spki());
+    spki.with_context(|| format!("the public key of {} is malformed", key.uri()))
+}
+
+/// What X.509 signs with, by the first scheme that fits the key.
+fn algorithm(key: &dyn PrivateKey) -> anyhow::Result<(SignatureScheme, AlgorithmIdentifierOwned)> {
+    let fits = ALGORITHMS.iter().find(|(s, _)| key.schemes().contains(s));
+    let (scheme, oid) = fits.with_context(|| {
+        let uri = key.uri();
+        format!("key {uri} has no scheme that requests and certificates are signed with")
+    })?;
+    // RFC 4055, section 5: RSA with NULL; RFC 5758 and RFC 8410: the others without.
+    let parameters = (*scheme == SignatureScheme::RSA_PKCS1_SHA256).then(Any::null);
+    let algorithm = AlgorithmIdentifierOwned {
+        oid: *oid,
+        parameters,
+    };
+    Ok((*scheme, algorithm))
+}
+
+fn sign(key: &dyn PrivateKey, scheme: SignatureScheme, der: &[u8]) -> anyhow::Result<BitString> {
+    Ok(BitString::from_bytes(&key.sign(scheme, der)?)?)
+}
+
+/// 127 random bits: RFC 5280, section 4.1.2.2, wants it positive and never twice.
+fn serial_number() -> anyhow::Result<SerialNumber> {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| anyhow!("the system gives no random numbers"))?;
+    bytes[0] &= 0x7f;
+    Ok(SerialNumber::new(&bytes)?)
+}
+
+/// RFC 5280, section 4.1.2.5: UTCTime through the year 2049.
+fn time(since_epoch: Duration) -> anyhow::Result<Time> {
+    // A fraction of a second has no place in either.
+    let since_epoch = Duration::from_secs(since_epoch.as_secs());
+    Ok(match UtcTime::from_unix_duration(since_epoch) {
+        Ok(time) => Time::UtcTime(time),
+        Err(_) => Time::GeneralTime(GeneralizedTime::from_unix_duration(since_epoch)?),
+    })
+}
+
+const ALGORITHMS: &[(SignatureScheme, ObjectIdentifier)] = &[
+    (
+        SignatureScheme::ECDSA_SECP256R1_SHA256,
+        rfc5912::ECDSA_WITH_SHA_256,
+    ),
+    (
+        SignatureScheme::ECDSA_SECP384R1_SHA384,
+        rfc5912::ECDSA_WITH_SHA_384,
+    ),
+    (
+        SignatureScheme::ECDSA_SECP521R1_SHA512,
+        rfc5912::ECDSA_WITH_SHA_512,
+    ),
+    (SignatureScheme::ED25519, rfc8410::ID_ED_25519),
+    (
+        SignatureScheme::RSA_PKCS1_SHA256,
+        rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+    ),
+];

@@ -1,0 +1,243 @@
+//! What is known of each kind of HSM: one table. [`crate::hsm`] looks things up in it.
+
+/// A kind of HSM.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Profile {
+    /// For `--hsm`.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// The PKCS#11 module below a library folder, the best one first.
+    pub(crate) modules: &'static [&'static str],
+    /// What brings the module: packages of Debian and of Yocto.
+    pub(crate) packages: Packages,
+    pub(crate) environment: &'static [Variable],
+    pub(crate) nodes: &'static [Node],
+    pub(crate) usb: &'static [Usb],
+    pub(crate) services: &'static [Service],
+    /// Of the signer, in /usr/lib/tedge-p11-server.
+    pub(crate) drop_in: &'static str,
+    /// What to know of its keys and PINs.
+    pub(crate) keys: &'static str,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Packages {
+    pub(crate) debian: &'static str,
+    pub(crate) yocto: &'static str,
+}
+
+/// A variable that the module reads, as the signer's drop-in sets it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'static str,
+    /// Whether the value is a path; if nothing is there, the module's own default is better.
+    pub(crate) is_path: bool,
+}
+
+/// A device node.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) path: &'static str,
+    /// Who opens it: the signer, by the first of `groups`, or a service of the HSM's own.
+    pub(crate) opened_by: OpenedBy,
+    /// Those that udev rules give it to; the drop-in has the first.
+    pub(crate) groups: &'static [&'static str],
+    /// One of these is in the udev rule for it.
+    pub(crate) rule: &'static [&'static str],
+    /// What brings the rule.
+    pub(crate) rule_from: &'static str,
+    pub(crate) if_missing: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenedBy {
+    Signer,
+    TeeSupplicant,
+}
+
+/// A USB device, in hexadecimal as sysfs has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Usb {
+    pub(crate) vendor: &'static str,
+    /// Any if empty.
+    pub(crate) product: &'static str,
+}
+
+/// What must run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Pcscd,
+    TeeSupplicant,
+}
+
+pub(crate) static PROFILES: [Profile; 5] = [
+    Profile {
+        name: "tpm2",
+        title: "TPM 2.0 by tpm2-pkcs11",
+        modules: &[
+            "pkcs11/libtpm2_pkcs11.so",
+            "libtpm2_pkcs11.so.1",
+            "libtpm2_pkcs11.so.0",
+            "libtpm2_pkcs11.so",
+        ],
+        packages: Packages {
+            debian: "libtpm2-pkcs11-1 libtss2-tcti-device0 tpm-udev",
+            yocto: "tpm2-pkcs11 libtss2-tcti-device (meta-tpm)",
+        },
+        environment: &[
+            Variable {
+                name: "TPM2_PKCS11_STORE",
+                value: "/var/lib/tedge-p11-server/tpm2_pkcs11",
+                is_path: true,
+            },
+            Variable {
+                name: "TPM2_PKCS11_TCTI",
+                value: "device:/dev/tpmrm0",
+                is_path: false,
+            },
+            Variable {
+                name: "TPM2_PKCS11_BACKEND",
+                value: "esysdb",
+                is_path: false,
+            },
+            Variable {
+                name: "TSS2_LOG",
+                value: "all+ERROR",
+                is_path: false,
+            },
+        ],
+        nodes: &[Node {
+            path: "/dev/tpmrm0",
+            opened_by: OpenedBy::Signer,
+            groups: &["tss"],
+            rule: &["tpmrm"],
+            rule_from: "tpm-udev (Debian) or tpm2-tss (Yocto)",
+            if_missing: "turn the TPM on in the firmware; the kernel needs CONFIG_TCG_TPM and the driver \
+                         of this TPM (CONFIG_TCG_CRB, CONFIG_TCG_TIS, CONFIG_TCG_TIS_SPI); dmesg | grep -i \
+                         tpm tells more",
+        }],
+        usb: &[],
+        services: &[],
+        drop_in: "tpm2.conf",
+        keys: "EC P-256 and P-384, RSA 2048, and what else the TPM has; no Ed25519. The keys are files in \
+               TPM2_PKCS11_STORE, sealed by this TPM: keep the folder. Wrong PINs add to the lockout of \
+               the whole TPM: tpm2_getcap properties-variable shows the counter, tpm2_dictionarylockout \
+               -c clears it.",
+    },
+    Profile {
+        name: "optee",
+        title: "OP-TEE's PKCS#11 trusted application in Arm TrustZone",
+        modules: &["libckteec.so.0", "libckteec.so"],
+        packages: Packages {
+            debian: "libckteec0t64 tee-supplicant",
+            yocto: "optee-client (meta-arm), with the PKCS#11 trusted application in optee-os",
+        },
+        environment: &[],
+        nodes: &[
+            Node {
+                path: "/dev/tee0",
+                opened_by: OpenedBy::Signer,
+                groups: &["tee", "teeclnt"],
+                rule: &["\"tee[", "\"tee0", "\"tee*"],
+                rule_from: "optee-client (Yocto); Debian has none, so write one: KERNEL==\"tee[0-9]*\", \
+                            MODE=\"0660\", GROUP=\"tee\"",
+                if_missing: "the kernel needs CONFIG_TEE and CONFIG_OPTEE (modules tee and optee), and the \
+                             firmware OP-TEE; dmesg | grep -i optee tells more",
+            },
+            Node {
+                path: "/dev/teepriv0",
+                opened_by: OpenedBy::TeeSupplicant,
+                groups: &["teepriv", "tee"],
+                rule: &["teepriv"],
+                rule_from: "optee-client (Yocto); a tee-supplicant that runs as root needs none",
+                if_missing: "it comes with /dev/tee0",
+            },
+        ],
+        usb: &[],
+        services: &[Service::TeeSupplicant],
+        drop_in: "optee.conf",
+        keys: "EC P-256, P-384 and P-521, RSA 2048 to 4096; Ed25519 works from OP-TEE 4.10 on. There are \
+               three slots, so at most three tokens, unless the trusted application is built with \
+               another CFG_PKCS11_TA_TOKEN_COUNT. Without tee-supplicant every call waits for ever; \
+               without RPMB, who has root can put back old storage.",
+    },
+    Profile {
+        name: "yubikey-piv",
+        title: "YubiKey with PIV, by OpenSC or ykcs11",
+        modules: OPENSC_OR_YKCS11,
+        packages: Packages {
+            debian: "opensc-pkcs11 pcscd libccid",
+            yocto: "opensc pcsc-lite ccid (meta-oe)",
+        },
+        environment: &[],
+        nodes: &[],
+        usb: &[Usb {
+            vendor: "1050",
+            product: "",
+        }],
+        services: &[Service::Pcscd],
+        drop_in: "pcscd.conf",
+        keys: "EC P-256 and P-384, RSA 2048 (3072 and 4096 from firmware 5.7 on). Keys are made with \
+               `ykman piv keys generate --algorithm ECCP256 --pin-policy ONCE --touch-policy NEVER 9a \
+               public.pem`, with a certificate in the same slot; OpenSC can't make them. Use slot 9a: the \
+               key in 9c asks for the PIN before every signature (CKA_ALWAYS_AUTHENTICATE), and a touch \
+               policy for a finger. Three wrong PINs lock it; the PUK resets that: ykman piv access \
+               unblock-pin.",
+    },
+    Profile {
+        name: "nitrokey-hsm2",
+        title: "Nitrokey HSM 2 or SmartCard-HSM, by OpenSC",
+        modules: OPENSC,
+        packages: Packages {
+            debian: "opensc-pkcs11 opensc pcscd libccid",
+            yocto: "opensc pcsc-lite ccid (meta-oe)",
+        },
+        environment: &[],
+        nodes: &[],
+        usb: &[
+            Usb {
+                vendor: "20a0",
+                product: "4230",
+            },
+            Usb {
+                vendor: "04e6",
+                product: "5817",
+            },
+        ],
+        services: &[Service::Pcscd],
+        drop_in: "pcscd.conf",
+        keys: "EC P-256, P-384 and P-521, RSA 2048 to 4096. It is initialised once, by `sc-hsm-tool \
+               --initialize --so-pin 16_HEX_DIGITS --pin PIN`, not by tedge-hsm init; the SO PIN has 16 \
+               hexadecimal digits and 15 tries, after which the device is lost. Three wrong PINs lock the \
+               user PIN; the SO PIN resets it.",
+    },
+    Profile {
+        name: "softhsm",
+        title: "SoftHSM2, for development only: its keys are files",
+        modules: &["softhsm/libsofthsm2.so", "libsofthsm2.so"],
+        packages: Packages {
+            debian: "softhsm2",
+            yocto: "softhsm (meta-oe)",
+        },
+        environment: &[Variable {
+            name: "SOFTHSM2_CONF",
+            value: "/usr/lib/tedge-p11-server/softhsm2.conf",
+            is_path: true,
+        }],
+        nodes: &[],
+        usb: &[],
+        services: &[],
+        drop_in: "softhsm.conf",
+        keys: "EC P-256, P-384 and P-521, RSA, Ed25519. Who can read directories.tokendir of the file \
+               SOFTHSM2_CONF has the keys.",
+    },
+];
+
+const OPENSC: &[&str] = &["opensc-pkcs11.so", "pkcs11/opensc-pkcs11.so"];
+const OPENSC_OR_YKCS11: &[&str] = &[
+    "opensc-pkcs11.so",
+    "pkcs11/opensc-pkcs11.so",
+    "libykcs11.so.2",
+    "libykcs11.so",
+];

@@ -1,0 +1,22 @@
+//! What an operator configures: the parts of tedge.toml that concern keys, and the policy, which says
+//! who may do what with which key for which purpose.
+//!
+//! The signer goes by it; tedge-hsm tells from it what the signer would say. Nothing here opens a
+//! socket or calls a PKCS#11 module.
+
+mod peer;
+mod policy;
+mod policy_file;
+mod policy_text;
+mod tedge_toml;
+
+pub use peer::Peer;
+pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
+pub use policy_file::{PolicyError, load as load_policy};
+pub use policy_text::{Names, TextError};
+pub use tedge_toml::{Cloud, Connections, Cryptoki, TomlError, read_connections, read_cryptoki};
+
+/// Folder of tedge.toml and of the policy unless told otherwise.
+pub const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
+/// Name of the policy's file.
+pub const POLICY_FILE: &str = "tedge-p11-server.toml";

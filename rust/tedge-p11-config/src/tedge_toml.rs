@@ -1,0 +1,159 @@
+//! tedge.toml: the parts that concern keys; thin-edge.io has many more.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The table `[device.cryptoki]`. Its `Debug` shows no PIN.
+#[derive(Default, Deserialize)]
+pub struct Cryptoki {
+    /// PKCS#11 module.
+    pub module_path: Option<String>,
+    /// User PIN.
+    pub pin: Option<String>,
+    /// URI that confines clients.
+    pub uri: Option<String>,
+    /// The signer's socket.
+    pub socket_path: Option<String>,
+}
+
+/// Where the device connects to, and with which certificate.
+#[derive(Debug, Default, Deserialize)]
+pub struct Connections {
+    /// The table `[device]`.
+    #[serde(default)]
+    pub device: Certificate,
+    /// The table `[c8y]`: Cumulocity.
+    #[serde(default)]
+    pub c8y: Cloud,
+    /// The table `[az]`: Azure IoT.
+    #[serde(default)]
+    pub az: Cloud,
+    /// The table `[aws]`: AWS IoT.
+    #[serde(default)]
+    pub aws: Cloud,
+}
+
+/// The device's certificate.
+#[derive(Debug, Default, Deserialize)]
+pub struct Certificate {
+    /// PEM file with the certificate chain.
+    pub cert_path: Option<PathBuf>,
+}
+
+/// A cloud's table.
+#[derive(Debug, Default, Deserialize)]
+pub struct Cloud {
+    /// Host name, perhaps with a port.
+    pub url: Option<String>,
+    /// Host name and port of its MQTT service, where that is another.
+    pub mqtt: Option<String>,
+    /// File or folder with the certificates that the broker's is verified with.
+    pub root_cert_path: Option<PathBuf>,
+    /// A certificate for this cloud only.
+    #[serde(default)]
+    pub device: Certificate,
+}
+
+/// Why tedge.toml can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TomlError {
+    /// It can't be read.
+    #[error("cannot read {path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is not TOML, or not what it should be.
+    #[error("{path}, line {line}: {message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// What was expected.
+        message: String,
+    },
+}
+
+/// The table `[device.cryptoki]` of the file `path`. A file that is not there has nothing set.
+pub fn read_cryptoki(path: &Path) -> Result<Cryptoki, TomlError> {
+    #[derive(Default, Deserialize)]
+    struct File {
+        #[serde(default)]
+        device: Device,
+    }
+    #[derive(Default, Deserialize)]
+    struct Device {
+        #[serde(default)]
+        cryptoki: Cryptoki,
+    }
+    read(path).map(|file: File| file.device.cryptoki)
+}
+
+/// The connections in the file `path`. A file that is not there has nothing set.
+pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
+    read(path)
+}
+
+fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(T::default());
+        }
+        Err(error) => {
+            return Err(TomlError::Unreadable {
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
+    toml::from_str(&text).map_err(|error| TomlError::Malformed {
+        path: path.to_owned(),
+        line: error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
+        message: without_values(error.message()),
+    })
+}
+
+/// What was expected, without what was found: that could be the PIN.
+fn without_values(message: &str) -> String {
+    let expected = message.find("expected").map(|at| &message[at..]);
+    expected
+        .unwrap_or("this is not TOML, or not what it should be")
+        .to_owned()
+}
+
+impl std::fmt::Debug for Cryptoki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cryptoki { .. }")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_concerns_keys_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tedge.toml");
+        std::fs::write(
+            &path,
+            "[device]\nid = \"x\"\ncert_path = \"/c.pem\"\n[device.cryptoki]\nuri = \"pkcs11:\"\n\
+             [c8y]\nurl = \"example.com\"\nroot_cert_path = \"/r\"\nsmartrest.templates = [\"a\"]\n",
+        )
+        .unwrap();
+        assert_eq!(read_cryptoki(&path).unwrap().uri.unwrap(), "pkcs11:");
+        let connections = read_connections(&path).unwrap();
+        assert_eq!(connections.c8y.url.unwrap(), "example.com");
+        assert_eq!(connections.c8y.root_cert_path.unwrap(), Path::new("/r"));
+        assert_eq!(connections.device.cert_path.unwrap(), Path::new("/c.pem"));
+        assert!(connections.aws.url.is_none());
+    }
+}

@@ -1,0 +1,102 @@
+//! How many lines of the log one user can cause. journald drops lines of a service that writes too many,
+//! and keeps a journal of limited size: without a limit here, who floods the signer could keep lines of
+//! others out of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lets through so many lines a user and second, and counts the rest.
+#[derive(Debug, Default)]
+pub(crate) struct LogLimit {
+    users: Mutex<HashMap<u32, Second>>,
+}
+
+#[derive(Debug)]
+struct Second {
+    start: Instant,
+    written: u32,
+    /// By what was done and how it ended.
+    left_out: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl LogLimit {
+    /// Whether a line on what `uid` did is to be written. One that is not is counted.
+    pub(crate) fn allows(&self, uid: u32, operation: &'static str, outcome: &'static str) -> bool {
+        let now = Instant::now();
+        let mut users = self.users();
+        let second = users.entry(uid).or_insert_with(|| Second::new(now));
+        if now.duration_since(second.start) >= SECOND {
+            let over = std::mem::replace(second, Second::new(now));
+            over.report(uid);
+        }
+        if second.written < LINES {
+            second.written += 1;
+            return true;
+        }
+        *second.left_out.entry((operation, outcome)).or_default() += 1;
+        false
+    }
+
+    /// Logs what was left out of seconds that are over, and forgets them.
+    pub(crate) fn flush(&self) {
+        self.users().retain(|uid, second| {
+            let over = second.start.elapsed() >= SECOND;
+            if over {
+                second.report(*uid);
+            }
+            !over
+        });
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<u32, Second>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Second {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            written: 0,
+            left_out: BTreeMap::new(),
+        }
+    }
+
+    fn report(&self, uid: u32) {
+        for ((operation, outcome), count) in &self.left_out {
+            log::warn!(
+                OPERATION = *operation,
+                OUTCOME = *outcome,
+                PEER_UID = uid,
+                COUNT = *count;
+                "{count} more requests of uid {uid} within a second: {operation} {outcome}"
+            );
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// journald takes 10,000 lines of a service in 30 seconds by default: this leaves room for three users
+/// that flood.
+const LINES: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_leaves_others_their_lines() {
+        let limit = LogLimit::default();
+        let allowed = |uid| {
+            (0..1000)
+                .filter(|_| limit.allows(uid, "sign", "done"))
+                .count()
+        };
+        // The test may itself take longer than a second.
+        assert!((100..1000).contains(&allowed(1)));
+        assert!(allowed(2) >= 100);
+        let users = limit.users();
+        assert!(users[&1].left_out[&("sign", "done")] > 0);
+    }
+}

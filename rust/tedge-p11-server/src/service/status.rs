@@ -1,0 +1,84 @@
+//! How the signer is, for systemd and for `tedge-hsm status`. Nothing here calls the module: it works
+//! while everything else hangs.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tedge_p11_config::{Operation, Peer};
+use tedge_p11_protocol::{ExtensionResponse, Response, Status, TokenStatus};
+
+use super::Service;
+use crate::calls::Calls;
+
+impl Service {
+    /// One line on how it goes.
+    pub(crate) fn status(&self) -> String {
+        let counters = &self.counters;
+        let reload = self.reload_error().map_or_else(String::new, |error| {
+            format!("the old configuration is in force: {error}; ")
+        });
+        let last = counters
+            .last_error()
+            .map_or_else(String::new, |(_, error)| format!("; last failure: {error}"));
+        let tokens = self.module.health();
+        let troubled = tokens.iter().filter(|token| token.trouble.is_some());
+        format!(
+            "{reload}{} tokens in use, {} of them in trouble; {} requests, {} signatures, {} failed, \
+             {} refused{last}",
+            tokens.len(),
+            troubled.count(),
+            counters.requests.load(Relaxed),
+            counters.signatures.load(Relaxed),
+            counters.failed.load(Relaxed),
+            counters.refused.load(Relaxed),
+        )
+    }
+
+    /// Who may list tokens may know how they do.
+    pub(super) fn answer_status(&self, peer: &Peer, calls: &Calls) -> Response {
+        let configuration = self.configuration();
+        if let Err(refusal) = configuration.policy().check(peer, Operation::List) {
+            self.counters.refused.fetch_add(1, Relaxed);
+            let message = refusal.to_string();
+            self.complain(peer, &message);
+            return Response::Error(message);
+        }
+        Response::Extension(ExtensionResponse::Status(Box::new(self.report(calls))))
+    }
+
+    fn report(&self, calls: &Calls) -> Status {
+        let counters = &self.counters;
+        let (last_error, last_error_age) = counters
+            .last_error()
+            .map_or((String::new(), 0), |(at, error)| {
+                (error, at.elapsed().as_secs())
+            });
+        let tokens = self.module.health().into_iter().map(|token| TokenStatus {
+            uri: token.uri.to_string(),
+            trouble: token.trouble.unwrap_or_default(),
+            pause: milliseconds(token.pause),
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime: self.started.elapsed().as_secs(),
+            module: self.module_path.display().to_string(),
+            tokens: tokens.collect(),
+            requests: counters.requests.load(Relaxed),
+            signatures: counters.signatures.load(Relaxed),
+            failed: counters.failed.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            throttled: counters.throttled.load(Relaxed),
+            connections: self.limits.connections() as u64,
+            calls: calls.count() as u64,
+            longest_call: milliseconds(calls.longest()),
+            latency: counters.latency(),
+            last_error,
+            last_error_age,
+            reload_error: self.reload_error().unwrap_or_default(),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

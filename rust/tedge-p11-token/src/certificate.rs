@@ -1,0 +1,263 @@
+//! Certificates beside their keys: objects of class `CKO_CERTIFICATE` with the id and label of a private
+//! key. Only public ones (`CKA_PRIVATE` false): they are read without a login.
+
+use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use der::asn1::{AnyRef, BitStringRef};
+use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
+use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri};
+
+use crate::error::{Error, Result};
+use crate::find::{KeySelector, check_type, find_with, name};
+use crate::module::{Check, Module};
+use crate::token::Token;
+
+/// An X.509 certificate whose parts have been found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    serial: Vec<u8>,
+    issuer: Vec<u8>,
+    subject: Vec<u8>,
+    public_key: PublicKey,
+}
+
+/// A certificate on a token.
+#[derive(Clone, Debug)]
+pub struct CertificateObject {
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// `CKA_VALUE`: DER.
+    pub der: Vec<u8>,
+    /// URI of the object.
+    pub uri: Uri,
+}
+
+impl Certificate {
+    /// Finds the parts of a certificate (RFC 5280, section 4.1) that a token wants to be told. They are
+    /// kept byte for byte, since others compare them so.
+    pub fn from_der(der: &[u8]) -> Result<Self> {
+        Self::parse(der).ok_or(Error::NotACertificate)
+    }
+
+    fn parse(der: &[u8]) -> Option<Self> {
+        let mut outside = SliceReader::new(der).ok()?;
+        let mut certificate = inside(&mut outside)?;
+        let mut tbs = inside(&mut certificate)?;
+        certificate.decode::<AnyRef<'_>>().ok()?;
+        certificate.decode::<BitStringRef<'_>>().ok()?;
+        if !certificate.is_finished() || !outside.is_finished() {
+            return None;
+        }
+        let version = Tag::ContextSpecific {
+            constructed: true,
+            number: TagNumber::N0,
+        };
+        if tbs.peek_tag().ok()? == version {
+            tbs.tlv_bytes().ok()?;
+        }
+        let mut part = |tag: Tag| {
+            let element = tbs.tlv_bytes().ok()?;
+            (AnyRef::from_der(element).ok()?.tag() == tag).then(|| element.to_vec())
+        };
+        let serial = part(Tag::Integer)?;
+        let _signature_algorithm = part(Tag::Sequence)?;
+        let issuer = part(Tag::Sequence)?;
+        let _validity = part(Tag::Sequence)?;
+        let subject = part(Tag::Sequence)?;
+        Some(Self {
+            der: der.to_vec(),
+            serial,
+            issuer,
+            subject,
+            public_key: PublicKey::from_spki(&part(Tag::Sequence)?)?,
+        })
+    }
+}
+
+impl Module {
+    /// The certificates that `uri` leaves on the token that it names.
+    pub fn certificates_on_token(&self, uri: &Uri) -> Result<Vec<CertificateObject>> {
+        self.attempt(|| {
+            let token = self.token(uri)?;
+            token.search_public(|session| {
+                let found = stored(&token, session, uri)?;
+                Ok(found.into_iter().map(|(_, object)| object).collect())
+            })
+        })
+    }
+
+    /// The one certificate that `uri` leaves, which may be that of its key.
+    pub fn certificate(&self, uri: &Uri) -> Result<CertificateObject> {
+        let types = [
+            ObjectType::Certificate,
+            ObjectType::Private,
+            ObjectType::Public,
+        ];
+        check_type(uri, &types, "type=cert or the type of a key")?;
+        self.attempt(|| {
+            let token = self.token(uri)?;
+            token.search_public(|session| {
+                let all = |uri: &Uri| -> Result<Vec<_>> {
+                    let found = stored(&token, session, uri)?.into_iter();
+                    Ok(found.map(|(_, object)| object).collect())
+                };
+                let mut found = all(uri)?;
+                if found.is_empty() && uri.id.is_some() {
+                    // Others label a certificate as they like; the id is what binds it to its key.
+                    found = all(&Uri {
+                        object: None,
+                        ..uri.clone()
+                    })?;
+                }
+                let uris = |objects: Vec<CertificateObject>| {
+                    objects.into_iter().map(|object| object.uri).collect()
+                };
+                match (found.pop(), found.is_empty()) {
+                    (Some(object), true) => Ok(object),
+                    (None, _) => Err(Error::NoCertificate {
+                        uri: uri.clone(),
+                        token: token.uri(),
+                        certificates: uris(all(&Uri::default())?),
+                    }),
+                    (Some(last), false) => {
+                        found.push(last);
+                        Err(Error::SeveralCertificates {
+                            uri: uri.clone(),
+                            certificates: uris(found),
+                        })
+                    }
+                }
+            })
+        })
+    }
+
+    /// Puts `certificate` beside the selected private key, if it is that key's, and returns the URI of
+    /// the object. Certificates that are there under the same id are destroyed once the new one has been
+    /// read back. Does nothing if it is there already. `check` is told the key's URI.
+    pub fn import_certificate(
+        &self,
+        key: &KeySelector,
+        pin: Option<&Pin>,
+        certificate: &Certificate,
+        check: Check<'_>,
+    ) -> Result<Uri> {
+        let key = self.key_info(key, pin)?;
+        check(&key.uri).map_err(Error::Refused)?;
+        if key.public_key.raw() != certificate.public_key.raw() {
+            return Err(Error::CertificateOfAnotherKey(key.uri));
+        }
+        let written = self.attempt(|| {
+            let token = self.token(&key.uri)?;
+            token.with_exclusive_session(pin, |session| {
+                write(&token, session, certificate, &key.uri)
+            })
+        });
+        self.forget_keys();
+        if written.is_ok() && self.mixes_up_handles() {
+            self.renew();
+        }
+        written
+    }
+}
+
+/// Leaves `certificate` as the only one with the id of `key`. May be called again after it failed.
+fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri) -> Result<Uri> {
+    let failed = |error| token.error(&error);
+    let named = Uri {
+        id: key.id.clone(),
+        // The id alone binds a certificate to its key; a key without one has only its label.
+        object: key.object.clone().filter(|_| key.id.is_none()),
+        ..Uri::default()
+    };
+    let is_new = |object: &CertificateObject| {
+        object.der == certificate.der && object.uri.object == key.object
+    };
+    let mut found = stored(token, session, &named)?;
+    if !found.iter().any(|(_, object)| is_new(object)) {
+        // The handle is not used: a module may mix it up with that of another object.
+        session
+            .create_object(&template(certificate, key))
+            .map_err(failed)?;
+        found = stored(token, session, &named)?;
+    }
+    let Some(new) = found.iter().position(|(_, object)| is_new(object)) else {
+        return Err(Error::Malformed {
+            token: token.uri(),
+            what: "certificate when it was read back",
+        });
+    };
+    let (_, new) = found.remove(new);
+    for (handle, old) in found {
+        session
+            .destroy_object(handle)
+            .map_err(|error| Error::pkcs11(&error, &old.uri))?;
+    }
+    Ok(new.uri)
+}
+
+/// PKCS#11 3.0, section 4.6.3.
+fn template(certificate: &Certificate, key: &Uri) -> Vec<Attribute> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::CERTIFICATE),
+        Attribute::CertificateType(CertificateType::X_509),
+        Attribute::Token(true),
+        Attribute::Private(false),
+        Attribute::Subject(certificate.subject.clone()),
+        Attribute::Issuer(certificate.issuer.clone()),
+        Attribute::SerialNumber(certificate.serial.clone()),
+        Attribute::Value(certificate.der.clone()),
+    ];
+    template.extend(key.id.clone().map(Attribute::Id));
+    let label = key.object.clone();
+    template.extend(label.map(|label| Attribute::Label(label.into_bytes())));
+    template
+}
+
+/// The certificates with the id and label of `uri`.
+fn stored(
+    token: &Token,
+    session: &Session,
+    uri: &Uri,
+) -> Result<Vec<(ObjectHandle, CertificateObject)>> {
+    let failed = |error| token.error(&error);
+    let public = vec![
+        Attribute::Class(ObjectClass::CERTIFICATE),
+        Attribute::Private(false),
+    ];
+    let mut objects = Vec::new();
+    for handle in find_with(token, session, public, uri)? {
+        let wanted = [
+            AttributeType::Label,
+            AttributeType::Id,
+            AttributeType::Value,
+        ];
+        let (mut label, mut id, mut der) = (Vec::new(), Vec::new(), Vec::new());
+        for attribute in session.get_attributes(handle, &wanted).map_err(failed)? {
+            match attribute {
+                Attribute::Label(value) => label = value,
+                Attribute::Id(value) => id = value,
+                Attribute::Value(value) => der = value,
+                _ => {}
+            }
+        }
+        let (label, uri) = name(token, ObjectType::Certificate, &id, &label);
+        let object = CertificateObject {
+            label,
+            id,
+            der,
+            uri,
+        };
+        objects.push((handle, object));
+    }
+    Ok(objects)
+}
+
+/// What is inside the SEQUENCE that comes next.
+fn inside<'a>(reader: &mut SliceReader<'a>) -> Option<SliceReader<'a>> {
+    let element = reader.decode::<AnyRef<'a>>().ok()?;
+    (element.tag() == Tag::Sequence).then_some(())?;
+    SliceReader::new(element.value()).ok()
+}

@@ -1,0 +1,28 @@
+//! C_Sign with nothing of our own code before it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+
+/// Loads the module and logs in to its first token.
+pub fn log_in(module: &Path, pin: &str) -> anyhow::Result<(Pkcs11, Slot, Session)> {
+    let pkcs11 = Pkcs11::new(module)?;
+    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+    let slots = pkcs11.get_slots_with_initialized_token()?;
+    let slot = *slots.first().context("no token")?;
+    let session = pkcs11.open_ro_session(slot)?;
+    session.login(UserType::User, Some(&AuthPin::from(pin)))?;
+    Ok((pkcs11, slot, session))
+}
+
+/// The object of that class and label.
+pub fn find(session: &Session, class: ObjectClass, label: &str) -> anyhow::Result<ObjectHandle> {
+    let label = Attribute::Label(label.as_bytes().to_vec());
+    let found = session.find_objects(&[Attribute::Class(class), label])?;
+    found.first().copied().context("no such object")
+}

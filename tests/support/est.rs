@@ -1,0 +1,51 @@
+//! The EST server in tests/est-server.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::{Ca, repository};
+
+/// An EST server that issues with a [`Ca`], on a port of its own.
+pub struct EstServer {
+    child: Child,
+    /// The server ends when this is closed.
+    stdin: Option<ChildStdin>,
+    port: u16,
+}
+
+impl EstServer {
+    pub fn start(ca: &Ca) -> Self {
+        let mut child = Command::new(repository().join("tests/est-server"))
+            .arg(ca.file(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let port = line.trim_end().parse();
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            port: port.unwrap_or_else(|_| panic!("tests/est-server did not start: {line:?}")),
+        }
+    }
+
+    /// That answers in the way of `label`.
+    pub fn url(&self, label: &str) -> String {
+        format!("https://localhost:{}/.well-known/est/{label}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for EstServer {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
