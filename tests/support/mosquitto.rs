@@ -78,6 +78,10 @@ impl Mosquitto {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Lets it hang.
     pub fn freeze(&self) {
         signal(self.child.as_ref().unwrap(), Signal::STOP);

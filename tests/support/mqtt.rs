@@ -92,23 +92,25 @@ pub fn publish_all(port: u16, client_id: &str, messages: &[(String, Vec<u8>)]) {
     }
 }
 
-/// Publishes over one connection, as fast as the broker acknowledges.
+/// Publishes over one connection, as fast as the broker acknowledges: there is always something on its way.
 pub fn publish_over(mqtt: &mut Mqtt, messages: &[(String, Vec<u8>)]) -> io::Result<()> {
-    messages
-        .chunks(BATCH)
-        .try_for_each(|batch| publish_batch(mqtt, batch))
+    let mut in_flight = 0;
+    for (number, batch) in messages.chunks(BATCH).enumerate() {
+        // Two batches are in flight at a time.
+        mqtt.send(&publishes(batch, number % 2 * BATCH))?;
+        in_flight += batch.len();
+        while in_flight > BATCH {
+            in_flight -= usize::from(matches!(mqtt.receive()?, Packet::PubAck(_)));
+        }
+    }
+    while in_flight > 0 {
+        in_flight -= usize::from(matches!(mqtt.receive()?, Packet::PubAck(_)));
+    }
+    Ok(())
 }
 
 fn publish_batch(mqtt: &mut Mqtt, batch: &[(String, Vec<u8>)]) -> io::Result<()> {
-    let packets: Vec<_> = (1..)
-        .zip(batch)
-        .map(|(id, (topic, payload))| {
-            let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload.clone());
-            publish.pkid = id;
-            Packet::Publish(publish)
-        })
-        .collect();
-    mqtt.send(&packets)?;
+    mqtt.send(&publishes(batch, 0))?;
     let mut acknowledged = 0;
     while acknowledged < batch.len() {
         if let Packet::PubAck(_) = mqtt.receive()? {
@@ -116,6 +118,18 @@ fn publish_batch(mqtt: &mut Mqtt, batch: &[(String, Vec<u8>)]) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// With the packet identifiers that follow `last_id`.
+fn publishes(batch: &[(String, Vec<u8>)], last_id: usize) -> Vec<Packet> {
+    (u16::try_from(last_id).unwrap() + 1..)
+        .zip(batch)
+        .map(|(id, (topic, payload))| {
+            let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload.clone());
+            publish.pkid = id;
+            Packet::Publish(publish)
+        })
+        .collect()
 }
 
 /// Receives whatever matches a filter, in a thread of its own, and keeps it.
@@ -209,4 +223,4 @@ fn insist<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
 const BATCH: usize = 50;
 /// How long a quiet connection is listened to before it is looked whether to stop.
 const PATIENCE: Duration = Duration::from_millis(500);
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(120);
