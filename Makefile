@@ -40,8 +40,8 @@ test:
 	@tests/run
 
 bench:
-	@tests/install-packages build softhsm tpm2
-	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-tests
+	@tests/install-packages build softhsm tpm2 mqtt
+	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-hsm-tests
 	@target/release/bench
 
 soak:

@@ -2,9 +2,9 @@
 //! nothing out of order, whatever is killed; memory is bounded; it says what is wrong and heals by itself.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use support::mqtt::{Mqtt, Subscriber, await_some, publish_all, publish_over};
@@ -330,11 +330,8 @@ fn the_brokers_certificate_is_verified() {
 
 #[test]
 fn tls_1_2_is_spoken_only_when_allowed() {
-    let rig = Rig::start_with("");
-    let ca = &rig.ca;
-    let old = Mosquitto::start_with(Some(ca), "");
-    old.log();
-    let server = support::broker::SServer::start(ca, &["-tls1_2"]);
+    let rig = Rig::start();
+    let server = support::broker::SServer::start(&rig.ca, &["-tls1_2"]);
     let config = rig.config("").replace(
         &format!("port = {}\n", rig.proxy.port),
         &format!("port = {}\n", server.port),
@@ -477,83 +474,99 @@ fn a_mistake_in_the_configuration_is_told_and_nothing_starts() {
 /// is restarted, with a new socket, and the bridge connects again.
 #[test]
 fn in_a_container_it_survives_a_restart_of_the_signer() {
-    let mut rig = Rig::start();
-    if Command::new("bwrap")
-        .args(["--ro-bind", "/", "/", "--unshare-user", "true"])
-        .status()
-        .is_ok_and(|status| status.success())
-    {
-        let config = rig.config("");
-        let files = rig.dir().join("container");
-        std::fs::create_dir(&files).unwrap();
-        for (name, from) in [("device.pem", &rig.cert), ("ca.pem", &rig.ca.certificate())] {
-            std::fs::copy(from, files.join(name)).unwrap();
-        }
-        let config = config
-            .replace(&format!("{:?}", rig.cert), "\"/config/device.pem\"")
-            .replace(&format!("{:?}", rig.ca.certificate()), "\"/config/ca.pem\"")
-            .replace(&format!("{:?}", rig.socket()), "\"/signer/signer.sock\"");
-        std::fs::write(files.join("bridge.toml"), config).unwrap();
-        let mut command = Command::new("bwrap");
-        command
-            .args([
-                "--unshare-user",
-                "--uid",
-                "1234",
-                "--gid",
-                "1234",
-                "--unshare-pid",
-                "--unshare-ipc",
-            ])
-            .args([
-                "--die-with-parent",
-                "--ro-bind",
-                "/usr",
-                "/usr",
-                "--symlink",
-                "usr/lib",
-                "/lib",
-            ])
-            .args([
-                "--symlink",
-                "usr/lib64",
-                "/lib64",
-                "--ro-bind",
-                "/etc/hosts",
-                "/etc/hosts",
-                "--proc",
-                "/proc",
-            ])
-            .arg("--ro-bind")
-            .arg(program("tedge-hsm-bridge"))
-            .arg("/tedge-hsm-bridge")
-            .arg("--ro-bind")
-            .arg(&files)
-            .arg("/config")
-            .arg("--ro-bind")
-            .arg(rig.socket().parent().unwrap())
-            .arg("/signer")
-            // For systemd's READY=1 to arrive at the test.
-            .arg("--bind")
-            .arg(rig.dir().join("bridge-notify.sock"))
-            .arg(rig.dir().join("bridge-notify.sock"))
-            .args(["/tedge-hsm-bridge", "--config", "/config/bridge.toml"]);
-        // It is bound when the container starts.
-        let bridge = Bridge::spawn_command(rig.dir(), &mut command);
-        bridge.await_ready();
-        let cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
-        publish_all(rig.local.port, "p", &[message("out/x", "1")]);
-        cloud.await_message("a message from the container", |_, text| text == "1");
-
-        rig.signer = None;
-        rig.proxy.cut();
-        bridge.await_log("is tedge-p11-server running?", 0);
-        publish_all(rig.local.port, "p", &[message("out/x", "2")]);
-        rig.signer = Some(rig.signer_in_its_folder());
-        cloud.await_message("a message after the restart", |_, text| text == "2");
-    } else {
-        println!("skipped: bubblewrap cannot make a container here");
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root, to be another user outside of the container");
+        return;
     }
+    let can = outsider("bwrap")
+        .args(["--ro-bind", "/", "/", "--unshare-user", "true"])
+        .status();
+    if !can.is_ok_and(|status| status.success()) {
+        println!("skipped: bubblewrap is not installed, or may not make a container here");
+        return;
+    }
+    let mut rig = Rig::start();
+    let files = tempfile::tempdir_in("/tmp").unwrap();
+    let (config, socket_dir) = (files.path().join("config"), files.path().join("signer"));
+    for dir in [files.path(), &config, &socket_dir] {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::fs::copy(&rig.cert, config.join("device.pem")).unwrap();
+    std::fs::copy(rig.ca.certificate(), config.join("ca.pem")).unwrap();
+    std::fs::copy(program("tedge-hsm-bridge"), files.path().join("bridge")).unwrap();
+    let quoted = |path: PathBuf| format!("{path:?}");
+    let text = rig
+        .config("")
+        .replace(&quoted(rig.cert.clone()), "\"/config/device.pem\"")
+        .replace(&quoted(rig.ca.certificate()), "\"/config/ca.pem\"")
+        .replace(&quoted(rig.socket()), "\"/run/signer/signer.sock\"");
+    std::fs::write(config.join("bridge.toml"), text).unwrap();
+    let notify = files.path().join("bridge-notify.sock");
+
+    rig.signer = Some(rig.signer_for(&socket_dir, OUTSIDER));
+    let mut command = outsider("bwrap");
+    command
+        .args(["--unshare-user", "--uid", "1234", "--gid", "1234"])
+        .args([
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--die-with-parent",
+            "--proc",
+            "/proc",
+        ])
+        .args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib"])
+        .args([
+            "--symlink",
+            "usr/lib64",
+            "/lib64",
+            "--ro-bind",
+            "/etc/hosts",
+            "/etc/hosts",
+        ]);
+    for (outside, inside) in [
+        (files.path().join("bridge"), Path::new("/bridge")),
+        (config, Path::new("/config")),
+        (socket_dir.clone(), Path::new("/run/signer")),
+        (notify.clone(), &notify),
+    ] {
+        command.arg("--ro-bind").arg(outside).arg(inside);
+    }
+    command.args(["/bridge", "--config", "/config/bridge.toml"]);
+    let bridge = Bridge::spawn_command(files.path(), &mut command);
+    bridge.await_ready();
+    let cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
+    publish_all(rig.local.port, "p", &[message("out/x", "1")]);
+    cloud.await_message("a message from the container", |_, text| text == "1");
+    // The signer sees the user outside, not the one that the container has.
+    let log = rig.signer.as_ref().unwrap().log();
+    assert!(log.contains(&format!("sign for uid {OUTSIDER} ")), "{log}");
+
+    rig.signer = None;
+    rig.proxy.cut();
+    bridge.await_log("is tedge-p11-server running?", 0);
+    publish_all(rig.local.port, "p", &[message("out/x", "2")]);
+    rig.signer = Some(rig.signer_for(&socket_dir, OUTSIDER));
+    cloud.await_message("a message after the restart", |_, text| text == "2");
+}
+
+/// A user outside of the container, who need not exist.
+const OUTSIDER: u32 = 54321;
+
+/// A program that runs as [`OUTSIDER`].
+fn outsider(program: &str) -> Command {
+    let id = OUTSIDER.to_string();
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+        "--",
+        program,
+    ]);
+    command
 }
 
 /// A token, a signer, two brokers and a network between the bridge and the cloud.
@@ -653,8 +666,17 @@ impl Rig {
         self.hsm.file("signer.sock")
     }
 
-    fn signer_in_its_folder(&self) -> Signer {
-        Signer::start(&self.hsm)
+    /// A signer with its socket in `dir`, open to the group `gid`, as systemd's SocketGroup= does it.
+    fn signer_for(&self, dir: &Path, gid: u32) -> Signer {
+        let socket = dir.join("signer.sock");
+        let mut command = self.hsm.command(program("tedge-p11-server"));
+        command.arg("--module-path").arg(self.hsm.module());
+        command.arg("--socket-path").arg(&socket);
+        command.arg("--config-dir").arg(self.dir());
+        let signer = Signer::spawn(&self.hsm, command.args(["--pin", support::hsm::PIN]));
+        std::os::unix::fs::chown(&socket, None, Some(gid)).unwrap();
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660)).unwrap();
+        signer
     }
 }
 
@@ -702,7 +724,3 @@ fn in_order(subscriber: &Subscriber) {
         }
     }
 }
-
-/// Awaited by nothing: a limit for what must come.
-#[allow(dead_code)]
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! A running tedge-hsm-bridge.
 
 use std::cell::Cell;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -44,6 +45,8 @@ impl Bridge {
         let _ = std::fs::remove_file(&path);
         let notifications = Arc::new(Mutex::new(Vec::new()));
         read_all(UnixDatagram::bind(&path).unwrap(), notifications.clone());
+        // Whoever the bridge runs as.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let child = command
             .env("NOTIFY_SOCKET", &path)
             .stderr(Stdio::from(file))
