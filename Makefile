@@ -19,7 +19,8 @@ DIST = rust/tedge-p11-server/dist
 PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-server,$(DROPINDIR),'
 # Where the binaries to install are; built when it is not given.
 BUILD ?= target/release
-PROGRAMS = tedge-p11-server tedge-hsm
+PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
+BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 
 .PHONY: help demo test bench soak fuzz lint build install
 
@@ -39,8 +40,8 @@ test:
 	@tests/run
 
 bench:
-	@tests/install-packages build softhsm tpm2
-	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-tests
+	@tests/install-packages build softhsm tpm2 mqtt
+	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-hsm-tests
 	@target/release/bench
 
 soak:
@@ -81,3 +82,7 @@ install:
 	# The policy that is there is the operator's.
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
 		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
+	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
+		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'

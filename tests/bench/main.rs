@@ -2,6 +2,7 @@
 //! measured in turns in one run; every signature is verified after its measurement. A target that is missed
 //! is told, and is no failure: a figure says as much about the machine.
 
+mod bridge;
 mod handshakes;
 mod load;
 mod memory;
@@ -74,6 +75,8 @@ enum Section {
     Startup,
     /// The size of the signer's file
     Size,
+    /// Messages a second through the bridge
+    Bridge,
 }
 
 /// What is written as JSON.
@@ -85,6 +88,7 @@ struct Report {
     memory: Option<memory::Result>,
     startup: Option<startup::Result>,
     size_bytes: Option<u64>,
+    bridge: Option<bridge::Result>,
     targets: Vec<Target>,
 }
 
@@ -104,6 +108,7 @@ fn main() -> anyhow::Result<()> {
             Section::Memory => report.memory = Some(memory::run(&args, targets)?),
             Section::Startup => report.startup = Some(startup::run(&args, targets)?),
             Section::Size => report.size_bytes = Some(size::run(targets)?),
+            Section::Bridge => report.bridge = Some(bridge::run(&args, targets)?),
         }
     }
     target::print_summary(&report.targets);

@@ -104,13 +104,13 @@ impl Drop for SServer {
 }
 
 /// A port that was free a moment ago; the servers here can't be asked to choose one.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// mosquitto tells nobody when it listens: connecting is the only way to learn it.
-fn await_port(port: u16, child: &mut Child) {
+pub(crate) fn await_port(port: u16, child: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(child.try_wait().unwrap().is_none(), "the broker ended");

@@ -1,19 +1,26 @@
 //! What the tests are made of: real tokens, the signer, openssl and a broker. A helper that fails
 //! panics with what the program said.
 
+pub mod bridge;
 pub mod broker;
 pub mod est;
 pub mod faulty;
 pub mod healing;
 pub mod hsm;
+pub mod mosquitto;
+pub mod mqtt;
 pub mod openssl;
+pub mod proxy;
 pub mod signer;
 pub mod wire;
 
+pub use bridge::Bridge;
 pub use broker::Broker;
 pub use faulty::Faulty;
 pub use hsm::{Hsm, Kind};
+pub use mosquitto::Mosquitto;
 pub use openssl::Ca;
+pub use proxy::Proxy;
 pub use signer::Signer;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,182 @@
+//! What a profile says of itself: to the local broker, to systemd and to the log.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{LastWill, Publish};
+use serde::Serialize;
+
+/// How it goes with one profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) local: Link,
+    pub(crate) cloud: Link,
+    /// Why the key could not be used when that was tried last.
+    pub(crate) hsm: Option<String>,
+    /// Messages delivered to the cloud.
+    pub(crate) out: u64,
+    /// Messages delivered to the local broker.
+    pub(crate) into: u64,
+    /// Messages on their way.
+    pub(crate) held: usize,
+    /// Messages that could not be forwarded: too long, or with a topic that no rule is for.
+    pub(crate) dropped: u64,
+}
+
+/// The state of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Link {
+    #[default]
+    Connecting,
+    Up,
+    Down(String),
+}
+
+/// What is published: the keys `status`, `pid` and `time` are those of thin-edge.io's services.
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'static str,
+    pid: u32,
+    /// Seconds since 1970; none in a last will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+    cloud: &'static str,
+    hsm: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl Report {
+    /// Whether messages can pass.
+    pub(crate) fn is_up(&self) -> bool {
+        self.local == Link::Up && self.cloud == Link::Up
+    }
+
+    /// The health message, without its packet identifier. What changes with every message is not in it.
+    pub(crate) fn message(&self, topic: &str) -> Publish {
+        let health = Health {
+            status: if self.cloud == Link::Up { "up" } else { "down" },
+            pid: std::process::id(),
+            time: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .map(|time| time.as_secs()),
+            cloud: self.cloud.word(),
+            hsm: if self.hsm.is_some() {
+                "unusable"
+            } else {
+                "usable"
+            },
+            reason: self.hsm.as_deref().or(self.cloud.reason()),
+        };
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, json(&health));
+        publish.retain = true;
+        publish
+    }
+
+    /// One line, without the profile's name.
+    pub(crate) fn line(&self) -> String {
+        let mut line = match (&self.local, &self.cloud) {
+            (Link::Up, Link::Up) => "up".to_owned(),
+            (Link::Up, cloud) => format!("cloud {}", cloud.phrase()),
+            (local, Link::Up) => format!("local broker {}", local.phrase()),
+            (local, cloud) => {
+                format!("local broker {}, cloud {}", local.phrase(), cloud.phrase())
+            }
+        };
+        if let Some(reason) = self.hsm.as_deref().filter(|reason| !line.contains(reason)) {
+            line = format!("{line}, HSM unusable: {reason}");
+        }
+        format!(
+            "{line}; {} out, {} in, {} held",
+            self.out, self.into, self.held
+        )
+    }
+}
+
+impl Link {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Connecting => "connecting",
+            Self::Down(_) => "down",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Down(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn phrase(&self) -> String {
+        match self {
+            Self::Down(reason) => format!("down: {reason}"),
+            link => link.word().to_owned(),
+        }
+    }
+}
+
+/// What the local broker publishes when the bridge is gone without a word.
+pub(crate) fn last_will(topic: &str) -> LastWill {
+    LastWill::new(
+        topic,
+        farewell("the bridge is gone", None),
+        QoS::AtLeastOnce,
+        true,
+    )
+}
+
+/// What the bridge publishes when it is stopped.
+pub(crate) fn goodbye(topic: &str) -> Publish {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    let payload = farewell("the bridge was stopped", time.map(|time| time.as_secs()));
+    // It is the last packet: nobody would wait for an acknowledgement.
+    let mut publish = Publish::new(topic, QoS::AtMostOnce, payload);
+    publish.retain = true;
+    publish
+}
+
+fn farewell(reason: &str, time: Option<u64>) -> String {
+    json(&Health {
+        status: "down",
+        pid: std::process::id(),
+        time,
+        cloud: "down",
+        hsm: "unknown",
+        reason: Some(reason),
+    })
+}
+
+fn json(health: &Health<'_>) -> String {
+    // Strings and numbers: there is nothing in it that could fail.
+    serde_json::to_string(health).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_json_with_the_reason() {
+        let mut report = Report {
+            local: Link::Up,
+            cloud: Link::Down("no \"route\"".into()),
+            ..Report::default()
+        };
+        let payload = |report: &Report| {
+            let publish = report.message("h");
+            assert!(publish.retain);
+            serde_json::from_slice::<serde_json::Value>(&publish.payload).unwrap()
+        };
+        assert_eq!(payload(&report)["status"], "down");
+        assert_eq!(payload(&report)["reason"], "no \"route\"");
+        assert_eq!(payload(&report)["hsm"], "usable");
+        report.cloud = Link::Up;
+        report.hsm = Some("gone".into());
+        assert_eq!(payload(&report)["status"], "up");
+        assert_eq!(payload(&report)["hsm"], "unusable");
+        assert_eq!(report.line(), "up, HSM unusable: gone; 0 out, 0 in, 0 held");
+    }
+}

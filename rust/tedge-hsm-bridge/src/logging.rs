@@ -1,0 +1,36 @@
+//! Logs to the journal when connected to it, to stderr otherwise.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use log::{LevelFilter, Log, Metadata, Record};
+
+pub(crate) fn init(level: LevelFilter) -> anyhow::Result<()> {
+    if systemd_journal_logger::connected_to_journal() {
+        systemd_journal_logger::JournalLog::new()
+            .and_then(|journal| journal.install().map_err(std::io::Error::other))
+            .context("cannot log to the journal")?;
+    } else {
+        log::set_logger(&Stderr).context("cannot log to stderr")?;
+    }
+    log::set_max_level(level);
+    Ok(())
+}
+
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let level = record.level().as_str().to_ascii_lowercase();
+        // In one piece, since stderr is not buffered; and not by eprintln!, which panics when stderr
+        // is closed.
+        let line = format!("tedge-hsm-bridge: {level}: {}\n", record.args());
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,121 @@
+//! TLS with the key in the HSM.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tedge_p11_client::{
+    Client, ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme, SocketKey,
+};
+
+use crate::configuration::Tls;
+use crate::connect::ConnectError;
+
+/// What one handshake needs, made anew for each: the key may be another one, the certificate renewed.
+pub(crate) struct Identity {
+    key: Arc<WatchedKey>,
+    resolver: Arc<ClientCertResolver>,
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// Asks the signer for the key, and reads the certificates.
+    pub(crate) fn load(tls: &Tls) -> Result<Self, ConnectError> {
+        let roots = roots(&tls.ca)?;
+        let key = SocketKey::open(Client::new(&tls.signer), tls.key.clone(), None)
+            .map_err(|error| ConnectError::Key(error.to_string()))?;
+        let key = Arc::new(WatchedKey {
+            key,
+            failure: Mutex::default(),
+        });
+        let resolver = ClientCertResolver::new(key.clone(), &tls.cert)
+            .map_err(|error| ConnectError::Certificate(error.to_string()))?;
+        let resolver = Arc::new(resolver);
+        let versions: &[_] = if tls.tls12 {
+            &[&rustls::version::TLS13, &rustls::version::TLS12]
+        } else {
+            &[&rustls::version::TLS13]
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| ConnectError::Tls(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(resolver.clone());
+        config.alpn_protocols = tls
+            .alpn
+            .iter()
+            .map(|name| name.clone().into_bytes())
+            .collect();
+        // A resumed session would go without the HSM.
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            key,
+            resolver,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Why the handshake failed, or went without a certificate, if that was for want of the key or of the
+    /// certificate.
+    pub(crate) fn failure(&self) -> Option<ConnectError> {
+        let key = self.key.failure().take().map(ConnectError::Key);
+        key.or_else(|| self.resolver.last_error().map(ConnectError::Certificate))
+    }
+}
+
+/// Whether the key and the certificate could be used now.
+pub(crate) fn check(tls: &Tls) -> Result<(), ConnectError> {
+    Identity::load(tls).map(drop)
+}
+
+/// Remembers why the last signature failed: rustls' error has only the words.
+#[derive(Debug)]
+struct WatchedKey {
+    key: SocketKey,
+    failure: Mutex<Option<String>>,
+}
+
+impl WatchedKey {
+    fn failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PrivateKey for WatchedKey {
+    fn uri(&self) -> &str {
+        self.key.uri()
+    }
+
+    fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    fn schemes(&self) -> &[SignatureScheme] {
+        self.key.schemes()
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.key.sign(scheme, message).inspect_err(|error| {
+            *self.failure() = Some(error.to_string());
+        })
+    }
+}
+
+/// Those of a bundle that rustls can use: there are always some that it can't.
+fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
+    let failed = |why: String| ConnectError::Certificate(format!("{}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(failed("there is no CA certificate in it".to_owned()));
+    }
+    Ok(roots)
+}

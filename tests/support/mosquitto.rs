@@ -1,0 +1,115 @@
+//! A mosquitto that keeps its sessions and messages when it is ended and started again.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::broker::{await_port, free_port};
+use crate::openssl::Ca;
+
+/// A broker with persistence, open to everybody on `port`, and to clients with a certificate of the CA, if
+/// there is one, on `tls_port`.
+pub struct Mosquitto {
+    pub port: u16,
+    pub tls_port: u16,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Mosquitto {
+    pub fn start(ca: Option<&Ca>) -> Self {
+        Self::start_with(ca, "")
+    }
+
+    /// With more lines of configuration.
+    pub fn start_with(ca: Option<&Ca>, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (port, tls_port) = (free_port(), free_port());
+        let mut config = format!(
+            "user {user}\nlog_dest file {dir}/log\nlog_type all\npersistence true\n\
+             persistence_location {dir}/\nmax_queued_messages 0\n{more}\n\
+             listener {port} 127.0.0.1\nallow_anonymous true\n",
+            user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+            dir = dir.path().display(),
+        );
+        if let Some(ca) = ca {
+            config += &format!(
+                "listener {tls_port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
+                 use_subject_as_username true\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n",
+                ca = ca.certificate().display(),
+                cert = ca.file("localhost.pem").display(),
+                key = ca.file("localhost.key").display(),
+            );
+        }
+        std::fs::write(dir.path().join("conf"), config).unwrap();
+        let mut mosquitto = Self {
+            port,
+            tls_port,
+            dir,
+            child: None,
+        };
+        mosquitto.run();
+        mosquitto
+    }
+
+    pub fn run(&mut self) {
+        // Debian has it in /usr/sbin, which is not in everybody's PATH.
+        let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut child = Command::new("mosquitto")
+            .env("PATH", path)
+            .arg("-c")
+            .arg(self.dir.path().join("conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mosquitto is installed");
+        await_port(self.port, &mut child);
+        self.child = Some(child);
+    }
+
+    /// Ends it; it saves what it has. With SIGKILL it would not: mosquitto writes its database now and
+    /// then, and acknowledges without that.
+    pub fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, Signal::TERM);
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Lets it hang.
+    pub fn freeze(&self) {
+        signal(self.child.as_ref().unwrap(), Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        signal(self.child.as_ref().unwrap(), Signal::CONT);
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
