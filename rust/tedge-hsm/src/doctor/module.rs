@@ -1,7 +1,7 @@
 //! The PKCS#11 module's file, and whether it loads.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::geteuid;
@@ -48,15 +48,18 @@ pub(super) fn check(
         report.failure(Area::Module, format!("{shown}: {error}"), packages);
         return None;
     }
-    if let Some(why) = not_for_root(context, path) {
-        report.failure(
-            Area::Module,
-            format!("{shown} is not loaded: tedge.toml names it, and {why}"),
-            "a PKCS#11 module belongs where root alone may write, such as /usr/lib; if it is to be trusted, \
-             give it by --module-path",
-        );
-        return None;
-    }
+    let file = match file_to_load(context, path) {
+        Ok(file) => file,
+        Err(why) => {
+            report.failure(
+                Area::Module,
+                format!("{shown} is not loaded: tedge.toml names it, and {why}"),
+                "a PKCS#11 module belongs where root alone may write, such as /usr/lib; if it is to be \
+                 trusted, give it by --module-path",
+            );
+            return None;
+        }
+    };
     if !services_run {
         report.skipped(
             Area::Module,
@@ -64,7 +67,6 @@ pub(super) fn check(
         );
         return None;
     }
-    let file = path.clone();
     match within(context.limit, move || Module::load(&file)) {
         None => report.failure(
             Area::Module,
@@ -94,23 +96,25 @@ pub(super) fn check(
 }
 
 /// Who may write tedge.toml, which thin-edge.io's own user may, must not have root load what he wrote: the
-/// signer's sandbox sees to that for the signer. Says what speaks against the module.
-fn not_for_root(context: &Context<'_>, path: &Path) -> Option<String> {
+/// signer's sandbox sees to that for the signer. Gives the file that was looked at, where no symbolic link is
+/// left that could lead elsewhere by the time it is loaded; or says what speaks against it.
+fn file_to_load(context: &Context<'_>, path: &Path) -> Result<PathBuf, String> {
     if !context.module_is_configured || !geteuid().is_root() {
-        return None;
+        return Ok(path.to_owned());
     }
-    let path = path.canonicalize().ok()?;
-    path.ancestors().find_map(|part| {
-        let file = part.symlink_metadata().ok()?;
-        let is_roots = file.uid() == 0 && file.mode() & 0o022 == 0;
-        (!is_roots).then(|| {
+    let unknown = |error: std::io::Error| format!("who may write it cannot be told: {error}");
+    let path = path.canonicalize().map_err(unknown)?;
+    for part in path.ancestors() {
+        let file = part.symlink_metadata().map_err(unknown)?;
+        if file.uid() != 0 || file.mode() & 0o022 != 0 {
             let permissions = context.root.permissions(&file);
-            format!(
+            return Err(format!(
                 "others than root may write {} ({permissions})",
                 part.display()
-            )
-        })
-    })
+            ));
+        }
+    }
+    Ok(path)
 }
 
 /// By what the dynamic linker said, or C_Initialize.
