@@ -171,7 +171,8 @@ impl Podman {
         let mut command = Command::new("podman");
         command.arg("--root").arg(self.0.join("store"));
         command.arg("--runroot").arg(self.0.join("run"));
-        command.args(["--cgroup-manager=cgroupfs", "--storage-driver=overlay"]);
+        // Nothing is stored; overlay would leave a mount behind.
+        command.args(["--cgroup-manager=cgroupfs", "--storage-driver=vfs"]);
         command
     }
 

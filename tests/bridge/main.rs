@@ -125,6 +125,25 @@ fn without_the_hsm_the_local_side_lives_and_says_so() {
     });
 }
 
+/// The thread that waits for the signature is not the one that carries messages.
+#[test]
+fn a_signer_that_hangs_holds_nobody_up() {
+    let rig = Rig::start();
+    let bridge = Bridge::spawn(rig.dir(), &rig.config(""));
+    bridge.await_ready();
+    let signer = rig.signer.as_ref().unwrap();
+    signer.signal(Signal::STOP);
+    rig.proxy.cut();
+    bridge.await_notification("test: cloud down");
+    let health = Subscriber::start(rig.local.port, "health", HEALTH);
+    health.await_message("health", |_, text| text.contains("\"status\":\"down\""));
+    publish_all(rig.local.port, "p", &[message("out/x", "1")]);
+    bridge.await_notification("1 held");
+    let cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
+    signer.signal(Signal::CONT);
+    cloud.await_message("the message", |_, text| text == "1");
+}
+
 #[test]
 fn it_stops_cleanly_and_says_goodbye() {
     let rig = Rig::start();
