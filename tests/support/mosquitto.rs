@@ -112,7 +112,8 @@ impl Drop for Mosquitto {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+/// Sends a signal to a process that was not waited for yet.
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
 }
