@@ -291,6 +291,7 @@ fn messages_that_are_too_long_are_dropped_and_stop_nobody() {
         .collect();
     assert_eq!(lengths, [995, 3]);
     assert_eq!(bridge.count("is longer than max_message: dropped"), 2);
+    bridge.await_notification("2 dropped");
 }
 
 #[test]

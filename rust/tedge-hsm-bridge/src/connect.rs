@@ -13,7 +13,7 @@ use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Logi
 use rustls::{ClientConnection, ProtocolVersion};
 use tedge_p11_client::refuses_certificate;
 
-use crate::configuration::{Address, Broker, Tls};
+use crate::profile::{Address, Broker, Tls};
 use crate::tls::Identity;
 
 /// A broker that has accepted the client.
