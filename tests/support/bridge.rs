@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::mqtt::await_some;
-use crate::program;
+use crate::{mosquitto, program};
 
 /// A bridge whose configuration is in a folder of the test. It is killed when dropped.
 pub struct Bridge {
@@ -112,8 +112,7 @@ impl Bridge {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        mosquitto::signal(&self.child, signal);
     }
 
     /// Waits for the end, which must be soon.

@@ -1,5 +1,6 @@
 //! A mosquitto that keeps its sessions and messages when it is ended and started again.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -35,13 +36,15 @@ impl Mosquitto {
             dir = dir.path().display(),
         );
         if let Some(ca) = ca {
-            config += &format!(
+            write!(
+                config,
                 "listener {tls_port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
                  use_subject_as_username true\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n",
                 ca = ca.certificate().display(),
                 cert = ca.file("localhost.pem").display(),
                 key = ca.file("localhost.key").display(),
-            );
+            )
+            .unwrap();
         }
         std::fs::write(dir.path().join("conf"), config).unwrap();
         let mut mosquitto = Self {
@@ -109,7 +112,8 @@ impl Drop for Mosquitto {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+/// Sends a signal to a process that was not waited for yet.
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
 }

@@ -11,6 +11,9 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Connect, Packet, PubAck, Publish, Subscribe};
 use rumqttc::mqttbytes::{Error, QoS};
 
+/// Topic and payload.
+pub type Message = (String, Vec<u8>);
+
 /// A connection to a broker on this machine, without TLS.
 pub struct Mqtt {
     stream: TcpStream,
@@ -83,7 +86,7 @@ impl Mqtt {
 }
 
 /// Publishes messages with QoS 1, in order, whatever happens to the broker.
-pub fn publish_all(port: u16, client_id: &str, messages: &[(String, Vec<u8>)]) {
+pub fn publish_all(port: u16, client_id: &str, messages: &[Message]) {
     for batch in messages.chunks(BATCH) {
         insist(|| {
             let mut mqtt = Mqtt::connect(port, client_id)?;
@@ -93,7 +96,7 @@ pub fn publish_all(port: u16, client_id: &str, messages: &[(String, Vec<u8>)]) {
 }
 
 /// Publishes over one connection, as fast as the broker acknowledges: there is always something on its way.
-pub fn publish_over(mqtt: &mut Mqtt, messages: &[(String, Vec<u8>)]) -> io::Result<()> {
+pub fn publish_over(mqtt: &mut Mqtt, messages: &[Message]) -> io::Result<()> {
     let mut in_flight = 0;
     for (number, batch) in messages.chunks(BATCH).enumerate() {
         // Two batches are in flight at a time.
@@ -109,7 +112,7 @@ pub fn publish_over(mqtt: &mut Mqtt, messages: &[(String, Vec<u8>)]) -> io::Resu
     Ok(())
 }
 
-fn publish_batch(mqtt: &mut Mqtt, batch: &[(String, Vec<u8>)]) -> io::Result<()> {
+fn publish_batch(mqtt: &mut Mqtt, batch: &[Message]) -> io::Result<()> {
     mqtt.send(&publishes(batch, 0))?;
     let mut acknowledged = 0;
     while acknowledged < batch.len() {
@@ -121,7 +124,7 @@ fn publish_batch(mqtt: &mut Mqtt, batch: &[(String, Vec<u8>)]) -> io::Result<()>
 }
 
 /// With the packet identifiers that follow `last_id`.
-fn publishes(batch: &[(String, Vec<u8>)], last_id: usize) -> Vec<Packet> {
+fn publishes(batch: &[Message], last_id: usize) -> Vec<Packet> {
     (u16::try_from(last_id).unwrap() + 1..)
         .zip(batch)
         .map(|(id, (topic, payload))| {
@@ -134,7 +137,7 @@ fn publishes(batch: &[(String, Vec<u8>)], last_id: usize) -> Vec<Packet> {
 
 /// Receives whatever matches a filter, in a thread of its own, and keeps it.
 pub struct Subscriber {
-    messages: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    messages: Arc<Mutex<Vec<Message>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -175,7 +178,7 @@ impl Subscriber {
         self.len() == 0
     }
 
-    pub fn messages(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn messages(&self) -> Vec<Message> {
         self.messages.lock().unwrap().clone()
     }
 

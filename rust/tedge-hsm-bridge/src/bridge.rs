@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::configuration::Profile;
 use crate::connect::{ConnectError, explain};
 use crate::health::{Link, Report, goodbye, last_will};
 use crate::lane::{Lane, Taken};
+use crate::profile::Profile;
 use crate::rule::{Retain, Rule};
 use crate::session::Incoming;
 use crate::side::{Event, Side};

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
-use rustls::{AlertDescription, ClientConnection, ProtocolVersion};
+use rustls::{ClientConnection, ProtocolVersion};
+use tedge_p11_client::refuses_certificate;
 
-use crate::configuration::{Address, Broker, Tls};
+use crate::profile::{Address, Broker, Tls};
 use crate::tls::Identity;
 
 /// A broker that has accepted the client.
@@ -113,25 +114,13 @@ pub(crate) fn connect(
 
 /// What a broken connection means.
 pub(crate) fn explain(error: &io::Error) -> String {
-    use AlertDescription as Alert;
     let tls = error
         .get_ref()
         .and_then(|error| error.downcast_ref::<rustls::Error>());
     match (tls, error.kind()) {
-        (
-            Some(rustls::Error::AlertReceived(
-                alert @ (Alert::CertificateRequired
-                | Alert::BadCertificate
-                | Alert::UnsupportedCertificate
-                | Alert::CertificateRevoked
-                | Alert::CertificateExpired
-                | Alert::CertificateUnknown
-                | Alert::UnknownCA
-                | Alert::AccessDenied
-                | Alert::DecryptError),
-            )),
-            _,
-        ) => format!("the broker refused the client certificate: TLS alert {alert:?}"),
+        (Some(rustls::Error::AlertReceived(alert)), _) if refuses_certificate(*alert) => {
+            format!("the broker refused the client certificate: TLS alert {alert:?}")
+        }
         (Some(error), _) => error.to_string(),
         (None, ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
         (None, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),

@@ -87,10 +87,14 @@ impl Report {
         if let Some(reason) = self.hsm.as_deref().filter(|reason| !line.contains(reason)) {
             line = format!("{line}, HSM unusable: {reason}");
         }
-        format!(
+        line = format!(
             "{line}; {} out, {} in, {} held",
             self.out, self.into, self.held
-        )
+        );
+        if self.dropped > 0 {
+            line = format!("{line}, {} dropped", self.dropped);
+        }
+        line
     }
 }
 

@@ -14,6 +14,7 @@ mod health;
 mod lane;
 mod logging;
 mod preset;
+mod profile;
 mod rule;
 mod service;
 mod session;

@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::bridge::Bridge;
-use crate::configuration::Configuration;
 use crate::health::Report;
+use crate::profile::Configuration;
 
 /// Carries messages until SIGTERM or SIGINT.
 pub(crate) fn run(configuration: Configuration) -> anyhow::Result<()> {

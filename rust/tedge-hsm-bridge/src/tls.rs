@@ -11,8 +11,8 @@ use tedge_p11_client::{
     Client, ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme, SocketKey,
 };
 
-use crate::configuration::Tls;
 use crate::connect::ConnectError;
+use crate::profile::Tls;
 
 /// What one handshake needs, made anew for each: the key may be another one, the certificate renewed.
 pub(crate) struct Identity {

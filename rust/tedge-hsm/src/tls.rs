@@ -11,7 +11,9 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tedge_p11_client::{ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme};
+use tedge_p11_client::{
+    ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme, refuses_certificate,
+};
 
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -93,24 +95,12 @@ pub(crate) fn handshake(
 /// What a failed read or write on a TLS connection means. In TLS 1.3 the server judges the client's
 /// certificate after the client's handshake is done, so its verdict comes with the first read.
 pub(crate) fn explain(error: &io::Error) -> anyhow::Error {
-    use rustls::AlertDescription as Alert;
     let tls = error
         .get_ref()
         .and_then(|e| e.downcast_ref::<rustls::Error>());
     match (tls, error.kind()) {
         (Some(rustls::Error::AlertReceived(alert)), _) => {
-            let refused = matches!(
-                alert,
-                Alert::CertificateRequired
-                    | Alert::BadCertificate
-                    | Alert::UnsupportedCertificate
-                    | Alert::CertificateRevoked
-                    | Alert::CertificateExpired
-                    | Alert::CertificateUnknown
-                    | Alert::UnknownCA
-                    | Alert::AccessDenied
-                    | Alert::DecryptError
-            );
+            let refused = refuses_certificate(*alert);
             anyhow::Error::new(FatalAlert {
                 alert: *alert,
                 refused,

@@ -32,4 +32,4 @@ pub use tedge_p11_protocol::{
     PinSource, PublicKey, SignatureAlgorithm, SignatureScheme, Status, TokenEntry, TokenStatus,
     Uri, UriError, hex,
 };
-pub use tls::{ClientCertResolver, TlsKey};
+pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};

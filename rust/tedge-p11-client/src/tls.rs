@@ -7,7 +7,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
-use rustls::{InconsistentKeys, SignatureAlgorithm};
+use rustls::{AlertDescription, InconsistentKeys, SignatureAlgorithm};
 use tedge_p11_protocol::SignatureScheme;
 
 use crate::error::Error;
@@ -157,6 +157,23 @@ impl ResolvesClientCert for ClientCertResolver {
     fn has_certs(&self) -> bool {
         true
     }
+}
+
+/// Whether an alert of a TLS server is its verdict on the client's certificate.
+#[must_use]
+pub fn refuses_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+    )
 }
 
 #[derive(Debug)]

@@ -1,0 +1,65 @@
+//! What is carried, and how the brokers are reached.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+
+use crate::rule::Rule;
+
+/// All that is carried: a profile for each cloud.
+pub(crate) type Configuration = Vec<Profile>;
+
+/// One cloud, with its own key, sessions and rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) local: Broker,
+    pub(crate) cloud: Broker,
+    pub(crate) tls: Tls,
+    /// From the local broker to the cloud.
+    pub(crate) out: Vec<Rule>,
+    /// From the cloud to the local broker.
+    pub(crate) into: Vec<Rule>,
+    /// On the local broker, retained.
+    pub(crate) health_topic: String,
+    /// Most bytes of a message, topic included.
+    pub(crate) max_message: usize,
+    /// Most bytes that are held in each direction.
+    pub(crate) max_held: usize,
+    /// Most messages in flight in each direction.
+    pub(crate) window: u16,
+}
+
+/// How a broker is connected to.
+#[derive(Clone, Debug)]
+pub(crate) struct Broker {
+    pub(crate) address: Address,
+    pub(crate) client_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    /// Seconds.
+    pub(crate) keep_alive: u16,
+    /// Longest pause between attempts.
+    pub(crate) reconnect_max: Duration,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+/// What authenticates both ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    pub(crate) name: ServerName<'static>,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: PathBuf,
+    /// PKCS#11 URI; without it, the one key that the signer is confined to.
+    pub(crate) key: Option<String>,
+    pub(crate) signer: PathBuf,
+    pub(crate) alpn: Vec<String>,
+    pub(crate) tls12: bool,
+}
