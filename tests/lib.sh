@@ -1,0 +1,199 @@
+# shellcheck shell=bash
+# Sourced by tests that make a root file system of Debian and boot it: a report in TAP, mounts and processes that
+# end with the script, Debian's mirrors, the root, the boot. Such a test ends with 77 where it can't run.
+
+me=${0##*/}
+number=0 failures=0
+tmp=
+child=
+new_root=
+
+fail() { echo "$me: $*" >&2; exit 1; }
+skip() {
+    # What did run and fail is no skip.
+    ((failures == 0)) || exit 1
+    echo "1..$number"
+    echo "skipped: $*"
+    exit 77
+}
+
+# report STATUS DESCRIPTION
+report() {
+    number=$((number + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $number - $2"
+    else
+        failures=$((failures + 1))
+        echo "not ok $number - $2"
+    fi
+}
+diagnostics() { sed 's/^/# /'; }
+
+# Runs a command with mounts of its own. Whatever ends this script, SIGKILL included,
+# ends the command with all its children, and the kernel takes the mounts away.
+contained() {
+    local status=0
+    setpriv --pdeathsig KILL unshare --mount --pid --mount-proc --fork --kill-child \
+        env --default-signal=INT,QUIT "$@" <&0 &
+    child=$!
+    wait "$child" || status=$?
+    child=
+    return "$status"
+}
+finish() {
+    if [ -n "$child" ]; then
+        kill -KILL "$child" 2>/dev/null || :
+        wait "$child" 2>/dev/null || :
+    fi
+    if [ -n "$new_root" ]; then rm -rf --one-file-system "$new_root"; fi
+    if [ -n "$tmp" ]; then rm -rf --one-file-system "$tmp"; fi
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# need_boot: skips where no root file system can be made and booted; sets $suite, this machine's release
+need_boot() {
+    [ "$(id -u)" = 0 ] || skip "needs root, to boot a root file system"
+    command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
+    command -v mmdebstrap >/dev/null || skip "mmdebstrap is not installed"
+    unshare --mount --pid --fork true 2>/dev/null || skip "mounts are not permitted here"
+    # shellcheck disable=SC1091
+    suite=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+    case $suite in
+    bookworm | trixie) ;;
+    *) skip "the programs need this machine's libc, and there is no root file system for '$suite'" ;;
+    esac
+}
+
+# The machine's own mirror of one of Debian's archives, if it names one: $1 is the
+# suite as this machine's release has it, $2 how the archive's address ends.
+mirror() {
+    local uris release
+    # shellcheck disable=SC1091
+    release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+    uris=$(apt-get --print-uris update 2>/dev/null || :)
+    sed -n "s,^'\(.*/$2\)/*/dists/$release$1/main/binary-.*,\1,p" <<<"$uris" | head -n1
+}
+
+# make_root NAME PACKAGES: sets $root, a minimal Debian $suite with the packages (comma between them), made if the
+# cache doesn't have it. Nobody may write to it. Until this script ends no other one makes or boots a root.
+make_root() {
+    local name=$1 include=$2 cache log uri option hook=/usr/share/mmdebstrap/hooks/merged-usr
+    local mirrors=() arguments=(--mode=root --variant=minbase --dpkgopt=force-unsafe-io
+        '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*'
+        '--dpkgopt=path-exclude=/usr/share/locale/*')
+    mkdir -p "${TEDGE_CACHE:-target/cache}"
+    cache=$(realpath "${TEDGE_CACHE:-target/cache}")
+    root=$cache/$name-root-$suite-$(dpkg --print-architecture)-$(sha256sum <<<"$include" | cut -c1-12)
+    log=$cache/$name-root.log
+    exec 9>"$cache/$name-root.lock"
+    flock 9
+    # Nor may another one's guest run, wherever its cache is: the two would share a control group.
+    exec 8</sys/fs/cgroup
+    flock 8
+    if [ -d "$root" ]; then return; fi
+    # As Debian's installer lays out /usr; without it mmdebstrap adds packages that do it later.
+    if [ -d "$hook" ]; then
+        arguments+=("--hook-dir=$hook")
+        include+=,usr-is-merged
+    fi
+    # How this machine's apt reaches its mirrors: proxies, certificates, checks.
+    while read -r option; do
+        arguments+=("--aptopt=$option")
+    done < <(apt-config dump --no-empty | grep -E '^Acquire::(https?|Check|Retries)' || :)
+    uri=$(mirror '' debian)
+    if [ -n "$uri" ]; then
+        mirrors=("deb $uri $suite main" "deb $uri $suite-updates main")
+        uri=$(mirror -security debian-security)
+        [ -z "$uri" ] || mirrors+=("deb $uri $suite-security main")
+    fi
+    new_root=$cache/$name-root.tmp
+    rm -rf --one-file-system "$new_root" # what a killed run left
+    echo "# making a root file system with $2 in $root" >&2
+    # Without mirrors mmdebstrap takes Debian's public ones.
+    if ! contained mmdebstrap "${arguments[@]}" "--include=$include" "$suite" "$new_root" "${mirrors[@]}" \
+        >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        if grep -qE 'Failed to fetch|Could not (resolve|connect)|Unable to connect' "$log"; then
+            skip "no mirror of Debian can be reached"
+        fi
+        fail "mmdebstrap failed"
+    fi
+    # One for each list of packages would pile up.
+    rm -rf --one-file-system "$cache/$name-root"-*
+    mv -T "$new_root" "$root"
+    new_root=
+}
+
+# boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it, runs $tmp/share/guest there,
+# and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of
+# systemd-nspawn. What the console says is in $tmp/console.
+boot() {
+    local seconds=$1
+    shift
+    mkdir -p "$tmp/writable"
+    contained timeout --kill-after=5 "$seconds" bash -euo pipefail \
+        -c "$(declare -f boot_contained)"$'\n''boot_contained "$@"' boot "$seconds" "$tmp" "$@" >"$tmp/console" 2>&1
+}
+
+# Inside contained().
+boot_contained() {
+    local seconds=$1 tmp=$2 root=$3 bin=$4 share=$2/share
+    shift 4
+    mount -t tmpfs tmpfs "$tmp/writable"
+    mkdir "$tmp/writable/upper" "$tmp/writable/work" "$tmp/writable/root"
+    mount -t overlay overlay "$tmp/writable/root" \
+        -o "lowerdir=$root,upperdir=$tmp/writable/upper,workdir=$tmp/writable/work"
+    root=$tmp/writable/root
+    make --silent install DESTDIR="$root" BUILD="$bin"
+    cat >"$root/etc/systemd/system/guest.service" <<UNIT
+[Unit]
+After=basic.target
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /mnt/guest
+TimeoutStartSec=$((seconds - 10))
+UNIT
+    rm -f "$root/etc/systemd/system/default.target"
+    cat >"$root/etc/systemd/system/default.target" <<'UNIT'
+[Unit]
+Requires=basic.target guest.service
+UNIT
+    if [ -x "$share/prepare" ]; then "$share/prepare" "$root"; fi
+    systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --machine=tedge-hsm-test --boot \
+        --private-network --link-journal=no --bind="$share:/mnt" "$@" </dev/null
+}
+
+# report_guest NAME: what the guest wrote to $tmp/share/tap (TAP without numbers, `finished` at its end), with what led to
+# each failure, from $tmp/share/log, where `== DESCRIPTION` begins each check
+report_guest() {
+    local line finished=1
+    if [ ! -e "$tmp/share/log" ]; then
+        diagnostics <"$tmp/console"
+        skip "systemd-nspawn cannot boot a root file system here"
+    fi
+    while IFS= read -r line; do
+        case $line in
+        'ok - '*) report 0 "${line#ok - }" ;;
+        'not ok - '*)
+            report 1 "${line#not ok - }"
+            # What was said to this check.
+            awk -v want="== ${line#not ok - }" '/^== / { on = $0 == want } on' "$tmp/share/log" | diagnostics
+            ;;
+        finished) finished=0 ;;
+        esac
+    done <"$tmp/share/tap"
+    report "$finished" "$1"
+}
+
+# plan: the end of the report, and of the script
+plan() {
+    echo "1..$number"
+    if ((failures)); then
+        tail -n 40 "$tmp/share/journal" "$tmp/console" 2>/dev/null | diagnostics
+        exit 1
+    fi
+}
