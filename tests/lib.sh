@@ -77,7 +77,7 @@ mirror() {
 }
 
 # make_root NAME PACKAGES: sets $root, a minimal Debian $suite with the packages (comma between them), made if the
-# cache doesn't have it. Nobody may write to it. Until this script ends no other one makes or boots a root.
+# cache doesn't have it. Nobody may write to it. Until this script ends no other one makes one of that name.
 make_root() {
     local name=$1 include=$2 cache log uri option hook=/usr/share/mmdebstrap/hooks/merged-usr
     local mirrors=() arguments=(--mode=root --variant=minbase --dpkgopt=force-unsafe-io
@@ -89,9 +89,6 @@ make_root() {
     log=$cache/$name-root.log
     exec 9>"$cache/$name-root.lock"
     flock 9
-    # Nor may another one's guest run, wherever its cache is: the two would share a control group.
-    exec 8</sys/fs/cgroup
-    flock 8
     if [ -d "$root" ]; then return; fi
     # As Debian's installer lays out /usr; without it mmdebstrap adds packages that do it later.
     if [ -d "$hook" ]; then
@@ -130,11 +127,16 @@ make_root() {
 # and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of
 # systemd-nspawn. What the console says is in $tmp/console.
 boot() {
-    local seconds=$1
+    local seconds=$1 status=0
     shift
     mkdir -p "$tmp/writable"
+    # No other guest may run, wherever its cache is: the two would share a control group.
+    exec 8</sys/fs/cgroup
+    flock 8
     contained timeout --kill-after=5 "$seconds" bash -euo pipefail \
-        -c "$(declare -f boot_contained)"$'\n''boot_contained "$@"' boot "$seconds" "$tmp" "$@" >"$tmp/console" 2>&1
+        -c "$(declare -f boot_contained)"$'\n''boot_contained "$@"' boot "$seconds" "$tmp" "$@" >"$tmp/console" 2>&1 || status=$?
+    exec 8<&-
+    return "$status"
 }
 
 # Inside contained().
