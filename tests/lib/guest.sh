@@ -1,11 +1,13 @@
 # shellcheck shell=bash
-# Sourced by tests that make a root file system of Debian and boot it: a report in TAP, mounts and processes that
-# end with the script, Debian's mirrors, the root, the boot. Such a test ends with 77 where it can't run.
+# For tests that boot a root file system of Debian in systemd-nspawn and source this file: a report in TAP, the root,
+# the boot. Such a test ends with 77 where it can't run.
+
+# shellcheck source=tests/lib/root.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/root.sh"
 
 me=${0##*/}
 number=0 failures=0
 tmp=
-child=
 new_root=
 
 fail() { echo "$me: $*" >&2; exit 1; }
@@ -29,22 +31,8 @@ report() {
 }
 diagnostics() { sed 's/^/# /'; }
 
-# Runs a command with mounts of its own. Whatever ends this script, SIGKILL included,
-# ends the command with all its children, and the kernel takes the mounts away.
-contained() {
-    local status=0
-    setpriv --pdeathsig KILL unshare --mount --pid --mount-proc --fork --kill-child \
-        env --default-signal=INT,QUIT "$@" <&0 &
-    child=$!
-    wait "$child" || status=$?
-    child=
-    return "$status"
-}
 finish() {
-    if [ -n "$child" ]; then
-        kill -KILL "$child" 2>/dev/null || :
-        wait "$child" 2>/dev/null || :
-    fi
+    end_contained
     if [ -n "$new_root" ]; then rm -rf --one-file-system "$new_root"; fi
     if [ -n "$tmp" ]; then rm -rf --one-file-system "$tmp"; fi
 }
@@ -58,65 +46,33 @@ need_boot() {
     command -v systemd-nspawn >/dev/null || skip "systemd-nspawn is not installed"
     command -v mmdebstrap >/dev/null || skip "mmdebstrap is not installed"
     unshare --mount --pid --fork true 2>/dev/null || skip "mounts are not permitted here"
-    # shellcheck disable=SC1091
-    suite=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+    suite=$(release)
     case $suite in
     bookworm | trixie) ;;
     *) skip "the programs need this machine's libc, and there is no root file system for '$suite'" ;;
     esac
 }
 
-# The machine's own mirror of one of Debian's archives, if it names one: $1 is the
-# suite as this machine's release has it, $2 how the archive's address ends.
-mirror() {
-    local uris release
-    # shellcheck disable=SC1091
-    release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
-    uris=$(apt-get --print-uris update 2>/dev/null || :)
-    sed -n "s,^'\(.*/$2\)/*/dists/$release$1/main/binary-.*,\1,p" <<<"$uris" | head -n1
-}
-
 # make_root NAME PACKAGES: sets $root, a minimal Debian $suite with the packages (comma between them), made if the
 # cache doesn't have it. Nobody may write to it. Until this script ends no other one makes one of that name.
 make_root() {
-    local name=$1 include=$2 cache log uri option hook=/usr/share/mmdebstrap/hooks/merged-usr
-    local mirrors=() arguments=(--mode=root --variant=minbase --dpkgopt=force-unsafe-io
-        '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*'
-        '--dpkgopt=path-exclude=/usr/share/locale/*')
+    local name=$1 packages=$2 cache status=0
     mkdir -p "${TEDGE_CACHE:-target/cache}"
     cache=$(realpath "${TEDGE_CACHE:-target/cache}")
-    root=$cache/$name-root-$suite-$(dpkg --print-architecture)-$(sha256sum <<<"$include" | cut -c1-12)
-    log=$cache/$name-root.log
+    root=$cache/$name-root-$suite-$(dpkg --print-architecture)-$(sha256sum <<<"$packages" | cut -c1-12)
     exec 9>"$cache/$name-root.lock"
     flock 9
     if [ -d "$root" ]; then return; fi
-    # As Debian's installer lays out /usr; without it mmdebstrap adds packages that do it later.
-    if [ -d "$hook" ]; then
-        arguments+=("--hook-dir=$hook")
-        include+=,usr-is-merged
-    fi
-    # How this machine's apt reaches its mirrors: proxies, certificates, checks.
-    while read -r option; do
-        arguments+=("--aptopt=$option")
-    done < <(apt-config dump --no-empty | grep -E '^Acquire::(https?|Check|Retries)' || :)
-    uri=$(mirror '' debian)
-    if [ -n "$uri" ]; then
-        mirrors=("deb $uri $suite main" "deb $uri $suite-updates main")
-        uri=$(mirror -security debian-security)
-        [ -z "$uri" ] || mirrors+=("deb $uri $suite-security main")
-    fi
     new_root=$cache/$name-root.tmp
-    rm -rf --one-file-system "$new_root" # what a killed run left
-    echo "# making a root file system with $2 in $root" >&2
-    # Without mirrors mmdebstrap takes Debian's public ones.
-    if ! contained mmdebstrap "${arguments[@]}" "--include=$include" "$suite" "$new_root" "${mirrors[@]}" \
-        >"$log" 2>&1; then
-        tail -n 20 "$log" >&2
-        if grep -qE 'Failed to fetch|Could not (resolve|connect)|Unable to connect' "$log"; then
-            skip "no mirror of Debian can be reached"
-        fi
-        fail "mmdebstrap failed"
-    fi
+    echo "# making a root file system with $packages in $root" >&2
+    debian_root "$new_root" "$cache/$name-root.log" "$suite" "$packages" --variant=minbase \
+        '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' \
+        '--dpkgopt=path-exclude=/usr/share/locale/*' || status=$?
+    case $status in
+    0) ;;
+    77) skip "no mirror of Debian can be reached" ;;
+    *) fail "mmdebstrap failed" ;;
+    esac
     # One for each list of packages would pile up.
     rm -rf --one-file-system "$cache/$name-root"-*
     mv -T "$new_root" "$root"
@@ -164,7 +120,6 @@ UNIT
 [Unit]
 Requires=basic.target guest.service
 UNIT
-    if [ -x "$share/prepare" ]; then "$share/prepare" "$root"; fi
     systemd-nspawn --quiet --register=no --keep-unit --directory="$root" --machine=tedge-hsm-test --boot \
         --private-network --link-journal=no --bind="$share:/mnt" "$@" </dev/null
 }
