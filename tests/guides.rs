@@ -1,0 +1,130 @@
+//! The pages for people: their links lead somewhere, and the commands of `tedge-hsm` in them are there, with
+//! their options. docs/commissioning.md is run as a whole, by tests/commissioning.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use regex::Regex;
+use support::{program, repository};
+
+#[test]
+fn links_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#]*)(?:#([^)]*))?\)").unwrap();
+    let mut dead = Vec::new();
+    for page in pages() {
+        for found in link.captures_iter(&read(&page)) {
+            let [path, anchor] = [1, 2].map(|i| found.get(i).map_or("", |part| part.as_str()));
+            if path.contains("://") {
+                continue;
+            }
+            let target = if path.is_empty() {
+                page.clone()
+            } else {
+                page.with_file_name("").join(path)
+            };
+            let leads = target.exists()
+                && (anchor.is_empty() || anchors(&target).iter().any(|known| known == anchor));
+            if !leads {
+                dead.push(format!("{}: {path}#{anchor}", page.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
+fn commands_are_there_with_their_options() {
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for line in invocations(&read(&page)) {
+            let mut words = line.split_whitespace();
+            let mut command = None;
+            let mut options = Vec::new();
+            while let Some(word) = words.next() {
+                if let Some(option) = word.strip_prefix("--") {
+                    options.push(option.split('=').next().unwrap_or_default());
+                    // Those that may come before the command all take a value, but for --help and --version.
+                    if command.is_none() && !["help", "version"].contains(&option) {
+                        words.next();
+                    }
+                } else if command.is_none() {
+                    command = Some(word);
+                }
+            }
+            let help = help(command);
+            seen += 1;
+            let missing = options.iter().find(|option| {
+                let known = Regex::new(&format!(r"--{}\b", regex::escape(option))).unwrap();
+                !help.as_deref().is_some_and(|help| known.is_match(help))
+            });
+            if help.is_none() || missing.is_some() {
+                wrong.push(format!("{}: tedge-hsm {line}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 50, "only {seen} commands were found");
+}
+
+/// What `tedge-hsm` says to --help, for a command or without one; `None` if there is no such command.
+fn help(command: Option<&str>) -> Option<String> {
+    let output = Command::new(program("tedge-hsm"))
+        .args(command)
+        .arg("--help")
+        .output()
+        .unwrap();
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// What follows `tedge-hsm` in code, blocks and spans, up to the end of the command.
+fn invocations(page: &str) -> Vec<String> {
+    let code = Regex::new(r"(?s)```.*?```|`[^`]+`").unwrap();
+    let invocation = Regex::new(r"\btedge-hsm ([a-z-][^|;&()<>`\n#]*)").unwrap();
+    let mut found = Vec::new();
+    for part in code.find_iter(page) {
+        let mut text = part.as_str().replace("\\\n", " ");
+        if !text.starts_with("```") {
+            text = text.replace('\n', " ");
+        }
+        for invoked in invocation.captures_iter(&text) {
+            // What is in quotes is no option.
+            let line = invoked[1].split(['"', '\'']).step_by(2);
+            found.push(line.collect::<Vec<_>>().join("VALUE"));
+        }
+    }
+    found
+}
+
+/// The anchors that a page's headings get.
+fn anchors(page: &Path) -> Vec<String> {
+    let headings = read(page);
+    let headings = headings.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let text = line.trim_start_matches('#').trim().to_lowercase();
+            text.chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let root = repository();
+    let mut pages = vec![root.join("README.md"), root.join("SECURITY.md")];
+    for folder in ["docs", "docs/hsm"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        pages.extend(files.filter(|file| file.extension().is_some_and(|end| end == "md")));
+    }
+    pages
+}
+
+fn read(page: &Path) -> String {
+    std::fs::read_to_string(page).unwrap()
+}
