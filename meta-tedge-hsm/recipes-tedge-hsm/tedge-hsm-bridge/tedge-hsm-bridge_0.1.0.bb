@@ -1,0 +1,43 @@
+SUMMARY = "Bridges the local MQTT broker to one that asks for the HSM's key"
+DESCRIPTION = "Connects the device's broker with a remote one over TLS, where the private key stays in the HSM behind \
+tedge-p11-server."
+
+require recipes-tedge-hsm/tedge-hsm/tedge-hsm-cargo.inc
+
+inherit systemd useradd features_check
+
+REQUIRED_DISTRO_FEATURES = "systemd"
+
+DIST = "${S}/rust/tedge-hsm-bridge/dist"
+
+do_install:append() {
+    install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
+        ${D}${mandir}/man8
+    install -m 0644 ${DIST}/*.service ${D}${systemd_system_unitdir}
+    for kind in sysusers tmpfiles; do
+        [ ! -e ${DIST}/tedge-hsm-bridge.$kind ] || \
+            install -m 0644 ${DIST}/tedge-hsm-bridge.$kind ${D}${nonarch_libdir}/$kind.d/tedge-hsm-bridge.conf
+    done
+    for page in ${DIST}/*.8; do
+        [ ! -e $page ] || install -m 0644 $page ${D}${mandir}/man8
+    done
+    rmdir --ignore-fail-on-non-empty ${D}${nonarch_libdir}/*.d
+}
+
+# It has nothing to bridge until tedge-hsm-bridge-conf brings a file.
+SYSTEMD_SERVICE:${PN} = "tedge-hsm-bridge.service"
+SYSTEMD_AUTO_ENABLE ?= "disable"
+
+USERADD_PACKAGES = "${PN}"
+GROUPADD_PARAM:${PN} = "--system tedge; --system tedge-hsm-bridge"
+USERADD_PARAM:${PN} = "--system --gid tedge-hsm-bridge --groups tedge --home-dir / --no-create-home \
+--shell /sbin/nologin tedge-hsm-bridge"
+
+FILES:${PN} += "${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d"
+RDEPENDS:${PN} = "tedge-p11-server"
+
+python () {
+    checkout = d.getVar('TEDGE_HSM_CHECKOUT')
+    if not d.getVar('TEDGE_HSM_SRC') and not os.path.isdir(os.path.join(checkout, 'rust', 'tedge-hsm-bridge')):
+        raise bb.parse.SkipRecipe('there is no rust/tedge-hsm-bridge in ' + checkout)
+}
