@@ -7,7 +7,7 @@ inherit core-image
 
 COMPATIBLE_HOST = "(x86_64|aarch64).*-linux"
 
-IMAGE_INSTALL = " \
+IMAGE_INSTALL = "\
     packagegroup-core-boot \
     packagegroup-tedge-hsm \
     openssl-bin \
@@ -20,7 +20,7 @@ IMAGE_FEATURES += "ssh-server-dropbear allow-empty-password allow-root-login emp
 TEDGE_HSM_SWTPM_SOCKET ?= "${TMPDIR}/tedge-hsm-swtpm/socket"
 TEDGE_HSM_TPM_DEVICE ?= "tpm-crb"
 TEDGE_HSM_TPM_DEVICE:qemuarm64 ?= "tpm-tis-device"
-QB_OPT_APPEND:append = "${@bb.utils.contains('TEDGE_HSM', 'tpm2', ' -chardev socket,id=chrtpm,\
+QB_OPT_APPEND:append = " ${@bb.utils.contains('TEDGE_HSM', 'tpm2', '-chardev socket,id=chrtpm,\
 path=${TEDGE_HSM_SWTPM_SOCKET} -tpmdev emulator,id=tpm0,chardev=chrtpm \
 -device ${TEDGE_HSM_TPM_DEVICE},tpmdev=tpm0', '', d)}"
 

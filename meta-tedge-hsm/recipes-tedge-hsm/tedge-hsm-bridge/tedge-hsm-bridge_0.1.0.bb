@@ -11,17 +11,15 @@ REQUIRED_DISTRO_FEATURES = "systemd"
 DIST = "${S}/rust/tedge-hsm-bridge/dist"
 
 do_install:append() {
-    install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
-        ${D}${mandir}/man8
+    install -d ${D}${systemd_system_unitdir}
     install -m 0644 ${DIST}/*.service ${D}${systemd_system_unitdir}
     for kind in sysusers tmpfiles; do
-        [ ! -e ${DIST}/tedge-hsm-bridge.$kind ] || \
-            install -m 0644 ${DIST}/tedge-hsm-bridge.$kind ${D}${nonarch_libdir}/$kind.d/tedge-hsm-bridge.conf
+        file=${DIST}/tedge-hsm-bridge.$kind
+        [ ! -e $file ] || install -D -m 0644 $file ${D}${nonarch_libdir}/$kind.d/tedge-hsm-bridge.conf
     done
     for page in ${DIST}/*.8; do
-        [ ! -e $page ] || install -m 0644 $page ${D}${mandir}/man8
+        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man8/$(basename $page)
     done
-    rmdir --ignore-fail-on-non-empty ${D}${nonarch_libdir}/*.d
 }
 
 # It has nothing to bridge until tedge-hsm-bridge-conf brings a file.

@@ -8,18 +8,19 @@ inherit bash-completion
 
 DIST = "${S}/rust/tedge-hsm/dist"
 
-# Written by cargo test, since what is cross-compiled can't be asked for them here.
+# Written by a test, since a program that is cross-compiled can't be asked for them here.
 do_install:append() {
-    install -d ${D}${mandir}/man1 ${D}${datadir}/bash-completion/completions \
-        ${D}${datadir}/zsh/site-functions ${D}${datadir}/fish/vendor_completions.d
-    [ ! -d ${DIST} ] || (
-        install -m 0644 ${DIST}/man/*.1 ${D}${mandir}/man1
-        install -m 0644 ${DIST}/bash/* ${D}${datadir}/bash-completion/completions
-        install -m 0644 ${DIST}/zsh/* ${D}${datadir}/zsh/site-functions
-        install -m 0644 ${DIST}/fish/* ${D}${datadir}/fish/vendor_completions.d
-    )
+    install_all() {
+        for file in ${DIST}/$1; do
+            [ ! -e $file ] || install -D -m 0644 $file ${D}$2/$(basename $file)
+        done
+    }
+    install_all 'man/*.1' ${mandir}/man1
+    install_all 'bash/*' ${datadir}/bash-completion/completions
+    install_all 'zsh/*' ${datadir}/zsh/site-functions
+    install_all 'fish/*' ${datadir}/fish/vendor_completions.d
 }
 
 PACKAGE_BEFORE_PN = "${PN}-zsh-completion ${PN}-fish-completion"
-FILES:${PN}-zsh-completion = "${datadir}/zsh"
-FILES:${PN}-fish-completion = "${datadir}/fish"
+FILES:${PN}-zsh-completion += "${datadir}/zsh"
+FILES:${PN}-fish-completion += "${datadir}/fish"

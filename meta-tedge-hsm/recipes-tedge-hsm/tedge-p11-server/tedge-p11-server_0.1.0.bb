@@ -16,7 +16,7 @@ DIST = "${S}/rust/tedge-p11-server/dist"
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
-        ${D}${nonarch_libdir}/tedge-p11-server ${D}${mandir}/man8
+        ${D}${nonarch_libdir}/tedge-p11-server
     install -m 0644 ${DIST}/*.service ${DIST}/*.socket ${D}${systemd_system_unitdir}
     install -m 0644 ${DIST}/dropins/*.conf ${DIST}/softhsm2.conf ${D}${nonarch_libdir}/tedge-p11-server
     install -m 0644 ${DIST}/tedge-p11-server.sysusers ${D}${nonarch_libdir}/sysusers.d/tedge-p11-server.conf
@@ -26,7 +26,7 @@ do_install:append() {
         install -m 0644 ${DIST}/tedge-p11-server.rules ${D}${datadir}/polkit-1/rules.d/50-tedge-p11-server.rules
     fi
     for page in ${DIST}/*.8; do
-        [ ! -e $page ] || install -m 0644 $page ${D}${mandir}/man8
+        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man8/$(basename $page)
     done
 }
 

@@ -1,10 +1,12 @@
 SUMMARY = "Initialises the HSM at the first boot: token, PIN, key, certificate request"
+DESCRIPTION = "A service that runs once: it makes PINs at random, seals them, initialises the token, makes a key and writes \
+what commissioning needs. Off unless TEDGE_HSM_PROVISION asks for it."
 SECTION = "security"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${COREBASE}/meta/files/common-licenses/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
 CVE_PRODUCT = "tedge-hsm:${BPN}"
 
-SRC_URI = " \
+SRC_URI = "\
     file://tedge-hsm-provision \
     file://tedge-hsm-provision.service \
     file://tedge-hsm-provision.conf.in \
@@ -15,7 +17,6 @@ inherit allarch systemd features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
-PV = "1.0"
 S = "${UNPACKDIR}"
 
 # Labels of the token and of the key, the key's type, and the device's name in the certificate, where %m is the
@@ -46,4 +47,4 @@ SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'dis
 FILES:${PN} += "${systemd_system_unitdir}/tedge-p11-server.service.d"
 CONFFILES:${PN} = "${sysconfdir}/tedge/tedge-hsm-provision.conf"
 # The script's; systemd-extra-utils has systemd-creds.
-RDEPENDS:${PN} = "tedge-hsm tedge-p11-server systemd-extra-utils"
+RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server"

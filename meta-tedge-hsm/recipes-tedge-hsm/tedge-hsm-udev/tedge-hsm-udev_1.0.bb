@@ -1,4 +1,5 @@
-SUMMARY = "udev rules for HSMs: TPM, TEE, YubiKey and Nitrokey, with the groups that they name"
+SUMMARY = "udev rules for HSMs, with the groups that they name"
+DESCRIPTION = "Who may use a TPM, a TEE, YubiKeys and Nitrokeys: the signer, OP-TEE's supplicant and pcscd, not everybody."
 SECTION = "security"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${COREBASE}/meta/files/common-licenses/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
@@ -9,7 +10,6 @@ SRC_URI = "file://70-tedge-hsm.rules.in"
 inherit allarch useradd
 
 INHIBIT_DEFAULT_DEPS = "1"
-PV = "1.0"
 S = "${UNPACKDIR}"
 
 # optee-client's, which a product may change.
@@ -30,4 +30,4 @@ USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system tss; --system ${TEE_GROUP_NAME}; --system teepriv; --system pcscd"
 USERADD_PARAM:${PN} = "--system --gid pcscd --home-dir /run/pcscd --no-create-home --shell /sbin/nologin pcscd"
 
-FILES:${PN} = "${nonarch_libdir}/udev"
+FILES:${PN} += "${nonarch_libdir}/udev"

@@ -1,14 +1,15 @@
-SUMMARY = "Configuration of tedge-p11-server: the HSM, by TEDGE_HSM, and the policy"
+SUMMARY = "The policy of tedge-p11-server, and its HSM by TEDGE_HSM"
 DESCRIPTION = "A product appends to this recipe alone: a tedge-p11-server.toml in its SRC_URI takes the place of the \
 default policy."
 
 require recipes-tedge-hsm/tedge-hsm/tedge-hsm-source.inc
 
-inherit allarch features_check tedge-hsm-kinds
+SRC_URI += "file://module.conf.in file://tpm2-lock.conf"
+
+inherit allarch features_check tedge_hsm_kinds
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
-PV = "1.0"
 
 TEDGE_HSM_CHECKOUT_FILES = "LICENSE rust/tedge-p11-server/dist"
 
@@ -41,12 +42,7 @@ do_install() {
         ln -s ${nonarch_libdir}/tedge-p11-server/$dropin ${D}${DROPINS}/$dropin
     done
     if [ -L ${D}${DROPINS}/tpm2.conf ]; then
-        # It would be beside the database otherwise, written to flash with every call.
-        cat > ${D}${DROPINS}/tpm2-lock.conf <<EOF
-[Service]
-RuntimeDirectory=tedge-p11-server-lock
-Environment=PKCS11_SQL_LOCK=/run/tedge-p11-server-lock
-EOF
+        install -m 0644 ${UNPACKDIR}/tpm2-lock.conf ${D}${DROPINS}
     fi
     if [ -L ${D}${DROPINS}/optee.conf ] && [ "${TEE_GROUP_NAME}" != tee ]; then
         rm ${D}${DROPINS}/optee.conf
@@ -54,11 +50,8 @@ EOF
             > ${D}${DROPINS}/optee.conf
     fi
     if [ -n "${TEDGE_HSM_MODULE}" ]; then
-        cat > ${D}${DROPINS}/module.conf <<EOF
-[Service]
-Environment=TEDGE_DEVICE_CRYPTOKI_MODULE_PATH=${TEDGE_HSM_MODULE}
-Environment="TEDGE_DEVICE_CRYPTOKI_URI=${TEDGE_HSM_URI}"
-EOF
+        sed -e 's,@MODULE@,${TEDGE_HSM_MODULE},' -e 's,@URI@,${TEDGE_HSM_URI},' ${UNPACKDIR}/module.conf.in \
+            > ${D}${DROPINS}/module.conf
     fi
 }
 
