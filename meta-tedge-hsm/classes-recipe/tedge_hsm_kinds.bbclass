@@ -1,5 +1,8 @@
 # What each word of TEDGE_HSM stands for.
 
+# Label of the token that is made at the first boot.
+TEDGE_HSM_TOKEN ?= "device"
+
 # The signer's drop-in, of those in its package.
 TEDGE_HSM_DROPIN_tpm2 = "tpm2.conf"
 TEDGE_HSM_DROPIN_optee = "optee.conf"

@@ -3,6 +3,7 @@ DESCRIPTION = "Connects the device's broker with a remote one over TLS, where th
 tedge-p11-server."
 
 require recipes-tedge-hsm/tedge-hsm/tedge-hsm-cargo.inc
+require tedge-hsm-bridge-skip.inc
 
 inherit systemd useradd features_check
 
@@ -22,7 +23,7 @@ do_install:append() {
     done
 }
 
-# It has nothing to bridge until tedge-hsm-bridge-conf brings a file.
+# It has no cloud to talk to until a product appends to tedge-hsm-bridge-conf, and says "enable" here.
 SYSTEMD_SERVICE:${PN} = "tedge-hsm-bridge.service"
 SYSTEMD_AUTO_ENABLE ?= "disable"
 
@@ -32,10 +33,4 @@ USERADD_PARAM:${PN} = "--system --gid tedge-hsm-bridge --groups tedge --home-dir
 --shell /sbin/nologin tedge-hsm-bridge"
 
 FILES:${PN} += "${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d"
-RDEPENDS:${PN} = "tedge-p11-server"
-
-python () {
-    checkout = d.getVar('TEDGE_HSM_CHECKOUT')
-    if not d.getVar('TEDGE_HSM_SRC') and not os.path.isdir(os.path.join(checkout, 'rust', 'tedge-hsm-bridge')):
-        raise bb.parse.SkipRecipe('there is no rust/tedge-hsm-bridge in ' + checkout)
-}
+RDEPENDS:${PN} = "tedge-p11-server virtual-tedge-hsm-bridge-conf"

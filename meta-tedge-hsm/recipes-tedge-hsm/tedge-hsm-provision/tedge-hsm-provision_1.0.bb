@@ -13,15 +13,13 @@ SRC_URI = "\
     file://sealed-pin.conf \
 "
 
-inherit allarch systemd features_check
+inherit allarch systemd features_check tedge_hsm_kinds
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
 S = "${UNPACKDIR}"
 
-# Labels of the token and of the key, the key's type, and the device's name in the certificate, where %m is the
-# machine id.
-TEDGE_HSM_TOKEN ?= "device"
+# Label and type of the key, and the device's name in the certificate, where %m is the machine id.
 TEDGE_HSM_KEY ?= "tls"
 TEDGE_HSM_KEY_TYPE ?= "p256"
 TEDGE_HSM_COMMON_NAME ?= "%m"

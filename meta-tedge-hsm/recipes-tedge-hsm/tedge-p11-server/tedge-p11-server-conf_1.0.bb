@@ -16,7 +16,7 @@ TEDGE_HSM_CHECKOUT_FILES = "LICENSE rust/tedge-p11-server/dist"
 # The first of TEDGE_HSM is the signer's. Empty leaves it to module_path in tedge.toml, which the environment outdoes.
 TEDGE_HSM_MODULE ?= "${@(tedge_hsm_each(d, 'MODULE') + [''])[0]}"
 # Confines all clients to what it names.
-TEDGE_HSM_URI ?= "${@'pkcs11:token=device' if d.getVar('TEDGE_HSM_PROVISION') else ''}"
+TEDGE_HSM_URI ?= "${@'pkcs11:token=${TEDGE_HSM_TOKEN}' if d.getVar('TEDGE_HSM_PROVISION') else ''}"
 TEDGE_HSM_DROPINS ?= "${@' '.join(tedge_hsm_each(d, 'DROPIN'))}"
 # optee-client's, which a product may change.
 TEE_GROUP_NAME ?= "tee"
@@ -24,6 +24,9 @@ TEE_GROUP_NAME ?= "tee"
 # BitBake can't see the variables whose names are put together.
 TEDGE_HSM_MODULE[vardepvalue] = "${TEDGE_HSM_MODULE}"
 TEDGE_HSM_DROPINS[vardepvalue] = "${TEDGE_HSM_DROPINS}"
+
+# systemd has a meaning for the percent sign.
+URI_IN_UNIT = "${@d.getVar('TEDGE_HSM_URI').replace('%', '%%')}"
 
 DIST = "${S}/rust/tedge-p11-server/dist"
 DROPINS = "${systemd_system_unitdir}/tedge-p11-server.service.d"
@@ -50,11 +53,13 @@ do_install() {
             > ${D}${DROPINS}/optee.conf
     fi
     if [ -n "${TEDGE_HSM_MODULE}" ]; then
-        sed -e 's,@MODULE@,${TEDGE_HSM_MODULE},' -e 's,@URI@,${TEDGE_HSM_URI},' ${UNPACKDIR}/module.conf.in \
+        sed -e 's,@MODULE@,${TEDGE_HSM_MODULE},' -e 's,@URI@,${URI_IN_UNIT},' ${UNPACKDIR}/module.conf.in \
             > ${D}${DROPINS}/module.conf
     fi
 }
 
 FILES:${PN} += "${DROPINS}"
 CONFFILES:${PN} = "${sysconfdir}/tedge/tedge-p11-server.toml"
+# The groups that the drop-ins name.
+RDEPENDS:${PN} = "tedge-hsm-udev"
 RPROVIDES:${PN} = "virtual-tedge-p11-server-conf"
