@@ -26,9 +26,9 @@ HANDSHAKE = f"""
 cd {WORK}
 (sleep 60 | timeout 60 openssl s_server -accept 28883 -naccept 1 -tls1_3 -cert server.pem -key server.key \
     -CAfile ca.pem -Verify 1 -verify_return_error >server.log 2>&1) &
-until grep -q ACCEPT server.log; do sleep 1; done
+until grep -qs ACCEPT server.log; do sleep 1; done
 timeout 30 tedge-hsm connect --uri '{KEY}' --host localhost --port 28883 --cert device.pem --ca ca.pem
-cat server.log
+tr -cd '\\11\\12\\40-\\176' <server.log
 """
 
 
@@ -62,5 +62,6 @@ class TedgeHsmSigner(OERuntimeTestCase):
         self.do(CERTIFICATES)
         # What the client says of the missing broker after the handshake does not matter.
         _, output = self.target.run(HANDSHAKE, timeout=120)
-        self.assertIn('Verification: OK', output)
-        self.assertIn('Peer signing digest: SHA256', output)
+        # OpenSSL 3.5 has the second name.
+        self.assertRegex(output, r'(?m)^Peer signature type: (ECDSA|ecdsa_secp256r1_sha256)$')
+        self.assertRegex(output, r'(?m)^ *1 server accepts that finished$')
