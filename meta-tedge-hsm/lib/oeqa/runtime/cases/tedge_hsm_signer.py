@@ -11,6 +11,7 @@ WORK = "/tmp/tedge-hsm-test"
 
 # A CA, a server's certificate by it, and one for the key in the HSM, from the request of the first boot.
 CERTIFICATES = f"""
+set -e
 rm -rf {WORK} && mkdir {WORK} && cd {WORK} && echo basicConstraints=CA:FALSE >leaf.ext
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
