@@ -2,6 +2,9 @@ SUMMARY = "The signer, its tools and what the HSMs of TEDGE_HSM need"
 DESCRIPTION = "tedge-p11-server, tedge-hsm and the modules, daemons and rules for the HSMs that the device has."
 SECTION = "security"
 
+# The HSM is the machine's.
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
 inherit packagegroup tedge_hsm_kinds features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd"

@@ -13,11 +13,13 @@ SRC_URI = "\
     file://sealed-pin.conf \
 "
 
-inherit allarch systemd features_check tedge_hsm_kinds
+inherit systemd features_check tedge_hsm_kinds
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
 S = "${UNPACKDIR}"
+# The HSM is the machine's.
+PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 # Label and type of the key, and the device's name in the certificate, where %m is the machine id.
 TEDGE_HSM_KEY ?= "tls"

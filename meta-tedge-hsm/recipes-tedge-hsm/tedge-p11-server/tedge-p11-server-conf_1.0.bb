@@ -6,7 +6,10 @@ require recipes-tedge-hsm/tedge-hsm/tedge-hsm-source.inc
 
 SRC_URI += "file://module.conf.in file://tpm2-lock.conf"
 
-inherit allarch features_check tedge_hsm_kinds
+inherit features_check tedge_hsm_kinds
+
+# The HSM is the machine's.
+PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
