@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('TEDGE_HSM', 'optee', 'optee-client-tedge-hsm.inc', '', d)}

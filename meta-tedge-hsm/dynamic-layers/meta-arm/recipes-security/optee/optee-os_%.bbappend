@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('TEDGE_HSM', 'optee', 'optee-os-pkcs11.inc', '', d)}

@@ -1,0 +1,1 @@
+require ${@'tedge-without-signer.inc' if d.getVar('TEDGE_HSM').split() else ''}

@@ -1,0 +1,1 @@
+require ${@'linux-tedge-hsm.inc' if d.getVar('TEDGE_HSM').split() else ''}

@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('TEDGE_HSM', 'softhsm', 'softhsm-tedge-hsm.inc', '', d)}

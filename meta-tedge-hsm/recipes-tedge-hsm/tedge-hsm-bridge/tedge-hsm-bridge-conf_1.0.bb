@@ -1,0 +1,25 @@
+SUMMARY = "Configuration of tedge-hsm-bridge: clouds, keys and rules"
+DESCRIPTION = "A product appends to this recipe alone: a tedge-hsm-bridge.toml in its SRC_URI takes the place of the \
+default, which names no cloud."
+
+require recipes-tedge-hsm/tedge-hsm/tedge-hsm-source.inc
+require tedge-hsm-bridge-skip.inc
+
+inherit allarch
+
+INHIBIT_DEFAULT_DEPS = "1"
+
+TEDGE_HSM_CHECKOUT_FILES = "LICENSE rust/tedge-hsm-bridge/dist"
+
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install() {
+    settings=${UNPACKDIR}/tedge-hsm-bridge.toml
+    [ -e $settings ] || settings=${S}/rust/tedge-hsm-bridge/dist/tedge-hsm-bridge.toml
+    install -d ${D}${sysconfdir}/tedge
+    install -m 0644 $settings ${D}${sysconfdir}/tedge/tedge-hsm-bridge.toml
+}
+
+CONFFILES:${PN} = "${sysconfdir}/tedge/tedge-hsm-bridge.toml"
+RPROVIDES:${PN} = "virtual-tedge-hsm-bridge-conf"

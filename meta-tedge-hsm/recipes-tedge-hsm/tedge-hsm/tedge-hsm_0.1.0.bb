@@ -1,0 +1,26 @@
+SUMMARY = "Commissions the keys of a device's HSM and tries its connection"
+DESCRIPTION = "Initialises tokens, makes keys and certificate requests, and connects to an MQTT broker with a key that \
+stays in the HSM; through tedge-p11-server or straight on a PKCS#11 module."
+
+require tedge-hsm-cargo.inc
+
+inherit bash-completion
+
+DIST = "${S}/rust/tedge-hsm/dist"
+
+# Written by a test, since a program that is cross-compiled can't be asked for them here.
+do_install:append() {
+    install_all() {
+        for file in ${DIST}/$1; do
+            [ ! -e $file ] || install -D -m 0644 $file ${D}$2/$(basename $file)
+        done
+    }
+    install_all 'man/*.1' ${mandir}/man1
+    install_all 'bash/*' ${datadir}/bash-completion/completions
+    install_all 'zsh/*' ${datadir}/zsh/site-functions
+    install_all 'fish/*' ${datadir}/fish/vendor_completions.d
+}
+
+PACKAGE_BEFORE_PN = "${PN}-zsh-completion ${PN}-fish-completion"
+FILES:${PN}-zsh-completion += "${datadir}/zsh"
+FILES:${PN}-fish-completion += "${datadir}/fish"

@@ -1,0 +1,45 @@
+SUMMARY = "Signs with the keys of a PKCS#11 token for clients on a UNIX socket"
+DESCRIPTION = "Owns the PKCS#11 module of a device's HSM. What a TLS client needs is signed for those whom a policy lets; \
+the keys, the PIN and the module stay here, in a sandbox of systemd's."
+
+require recipes-tedge-hsm/tedge-hsm/tedge-hsm-cargo.inc
+
+inherit systemd useradd features_check
+
+REQUIRED_DISTRO_FEATURES = "systemd"
+
+# The rule that lets the signer use pcscd where that asks polkit.
+PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'polkit', d)}"
+PACKAGECONFIG[polkit] = ""
+
+DIST = "${S}/rust/tedge-p11-server/dist"
+
+do_install:append() {
+    install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
+        ${D}${nonarch_libdir}/tedge-p11-server
+    install -m 0644 ${DIST}/*.service ${DIST}/*.socket ${D}${systemd_system_unitdir}
+    install -m 0644 ${DIST}/dropins/*.conf ${DIST}/softhsm2.conf ${D}${nonarch_libdir}/tedge-p11-server
+    install -m 0644 ${DIST}/tedge-p11-server.sysusers ${D}${nonarch_libdir}/sysusers.d/tedge-p11-server.conf
+    install -m 0644 ${DIST}/tedge-p11-server.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/tedge-p11-server.conf
+    if ${@bb.utils.contains('PACKAGECONFIG', 'polkit', 'true', 'false', d)}; then
+        install -d ${D}${datadir}/polkit-1/rules.d
+        install -m 0644 ${DIST}/tedge-p11-server.rules ${D}${datadir}/polkit-1/rules.d/50-tedge-p11-server.rules
+    fi
+    for page in ${DIST}/*.8; do
+        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man8/$(basename $page)
+    done
+}
+
+# The service is enabled with its socket, by Also=.
+SYSTEMD_SERVICE:${PN} = "tedge-p11-server.socket"
+
+# As sysusers.d has them. meta-tedge's tedge makes the user and the group tedge as well: what is there already stays
+# as it is, whoever comes first.
+USERADD_PACKAGES = "${PN}"
+GROUPADD_PARAM:${PN} = "--system tedge-hsm; --system tedge; --system tedge-p11"
+USERADD_PARAM:${PN} = "--system --gid tedge-p11 --home-dir ${localstatedir}/lib/tedge-p11-server --no-create-home \
+--shell /sbin/nologin tedge-p11; --system --gid tedge --home-dir / --no-create-home --shell /sbin/nologin tedge"
+
+FILES:${PN} += "${systemd_system_unitdir} ${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d \
+${nonarch_libdir}/tedge-p11-server ${datadir}/polkit-1"
+RDEPENDS:${PN} = "virtual-tedge-p11-server-conf"
