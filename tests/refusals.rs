@@ -250,6 +250,33 @@ fn a_pin_that_was_refused_is_right_after_the_reset() {
     signer.key_with_pin(&uri, PIN).unwrap_err();
 }
 
+/// The configured PIN is not replaced by that of a token which it was not configured for.
+#[test]
+fn a_pin_set_on_one_token_is_not_tried_on_another() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    hsm.add_token("other");
+    let reset = |signer: &Signer, new: &str| {
+        let token = Some("pkcs11:token=other");
+        let so_pin = Pin::new(support::hsm::SO_PIN.into()).unwrap();
+        let new = Pin::new(new.into()).unwrap();
+        signer.client().reset_pin(token, &so_pin, &new).unwrap();
+    };
+    let signer = Signer::start(&hsm);
+    openssl::verify_all_schemes(&signer.key(&uri));
+    reset(&signer, "7777");
+    openssl::verify_all_schemes(&signer.key(&uri));
+    drop(signer);
+    // Where it was configured for that very token, the new one serves from then on.
+    let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=other", "--pin", "7777"]);
+    reset(&signer, "8888");
+    let key = signer
+        .client()
+        .create_key("pkcs11:", None, KeySpec::EcP256, "more", None)
+        .unwrap();
+    openssl::verify_all_schemes(&signer.key(&key));
+}
+
 /// The PIN is changed by another program while the signer is running: who has the new one is served.
 #[test]
 fn a_pin_changed_elsewhere_is_learnt() {

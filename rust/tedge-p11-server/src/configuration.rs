@@ -67,6 +67,13 @@ impl Configuration {
         self.uri.as_ref()?.token.as_deref()
     }
 
+    /// Whether clients are confined to one token, named by its label or serial number, and `token` is it.
+    pub(crate) fn names_token(&self, token: &Uri) -> bool {
+        self.uri.as_ref().is_some_and(|uri| {
+            (uri.token.is_some() || uri.serial.is_some()) && uri.token_part().covers(token)
+        })
+    }
+
     /// What a request with this URI and PIN speaks of, or what is wrong with the URI.
     pub(crate) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, String> {
         // An empty one counts as none.

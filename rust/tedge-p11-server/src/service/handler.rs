@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::configuration::{Configuration, Target};
 use crate::record::Record;
 
-/// The response, and the configured PIN's successor if a client changed it.
+/// The response, and the configured PIN's successor if a client changed it on the configured token.
 pub(super) type Answer = Result<(Response, Option<Pin>), Failure>;
 
 /// One request on its way.
@@ -265,9 +265,20 @@ impl Handler<'_> {
             .change_pin(target.token(), &change, &r.new_pin, &check)?;
         record.key = Some(uri.clone());
         let configured = self.configuration.pin();
-        let was_configured = configured.is_some() && (r.reset || configured == old.as_ref());
+        let was_configured = configured.is_some()
+            && (r.reset || configured == old.as_ref())
+            && self.is_the_configured_token(&uri);
         let successor = was_configured.then_some(r.new_pin);
         Ok((Response::ChangePin(uri.to_string()), successor))
+    }
+
+    /// Whether the configured PIN is meant for the token of that URI, and for no other.
+    fn is_the_configured_token(&self, token: &Uri) -> bool {
+        self.configuration.names_token(token)
+            || self
+                .module
+                .tokens()
+                .is_ok_and(|tokens| tokens.iter().filter(|token| token.initialized).count() == 1)
     }
 
     pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
