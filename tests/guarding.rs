@@ -5,8 +5,10 @@ use std::process::Command;
 
 use support::broker::SServer;
 use support::signer::POLICY;
+use support::wire::ask;
 use support::{Ca, Hsm, Kind, Signer, fail, install, openssl, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
+use tedge_p11_protocol::{DeleteKey, Request, Response};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
 #[test]
@@ -318,26 +320,9 @@ fn a_user_that_sends_too_fast_is_throttled() {
     succeed(&mut nobody.tedge_hsm(&["list-keys"]));
     let seconds = started.elapsed().as_secs() + 2;
     assert!(done <= 50 * seconds, "{done} in {seconds} s");
-    let log = signer.log();
-    let lines = log.lines().filter(|line| line.contains("uid 0"));
-    let lines = u64::try_from(lines.count()).unwrap();
-    assert!(lines <= 110 * seconds, "{lines} lines in {seconds} s");
-    // What has no line of its own is counted.
-    let counted = || -> u64 {
-        let log = signer.log();
-        let counts = log.lines().filter_map(|line| {
-            let (count, _) = line.split_once(" more requests of uid 0")?;
-            count.rsplit(' ').next()?.parse::<u64>().ok()
-        });
-        let single = log.lines().filter(|line| {
-            line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
-        });
-        counts.sum::<u64>() + u64::try_from(single.count()).unwrap()
-    };
-    let sent = done + 2000;
-    while counted() < sent {
-        std::thread::yield_now();
-    }
+    log_has_all(&signer, done + 2000, seconds, |line| {
+        line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
+    });
     // A second later, all is as before.
     while key
         .sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x")
@@ -348,6 +333,50 @@ fn a_user_that_sends_too_fast_is_throttled() {
     let status = signer.client().status();
     if let Ok(status) = status {
         assert!(status.throttled >= 2000, "{status:?}");
+    }
+}
+
+/// Nor by changes that are refused: what was done must not be rotated away.
+#[test]
+fn refused_changes_do_not_fill_the_journal() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let policy = "[[rule]]\noperations = [\"list\"]\n[limits]\nrequests-per-second = 1000000\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start(&hsm);
+    let started = std::time::Instant::now();
+    let request = Request::DeleteKey(DeleteKey { uri, pin: None });
+    for _ in 0..2000 {
+        let Response::Error(error) = ask(signer.socket(), &request) else {
+            panic!("deleted")
+        };
+        assert!(error.contains("may not delete-key"), "{error}");
+    }
+    let seconds = started.elapsed().as_secs() + 2;
+    log_has_all(&signer, 2000, seconds, |line| {
+        line.contains("delete-key for uid 0")
+    });
+}
+
+/// Waits until the log accounts for `sent` requests of root, by lines of their own and by counts, and
+/// checks that few had lines.
+fn log_has_all(signer: &Signer, sent: u64, seconds: u64, is_line: impl Fn(&str) -> bool) {
+    let lines = || {
+        let log = signer.log();
+        u64::try_from(log.lines().filter(|line| is_line(line)).count()).unwrap()
+    };
+    let before = lines();
+    assert!(before <= 110 * seconds, "{before} lines in {seconds} s");
+    let counted = || -> u64 {
+        let log = signer.log();
+        let counts = log.lines().filter_map(|line| {
+            let (count, _) = line.split_once(" more requests of uid 0")?;
+            count.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        counts.sum()
+    };
+    while lines() + counted() < sent {
+        std::thread::yield_now();
     }
 }
 
