@@ -179,7 +179,7 @@ impl Acceptors {
             let limit = Service::time_limit(&request);
             // Somebody must be left to accept, whatever becomes of this call.
             let others = others > 0 || self.add_thread().unwrap_or(false);
-            let turn = others.then(|| self.calls.turn(&lane)).flatten();
+            let turn = others.then(|| self.calls.turn(&lane, peer.uid)).flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };

@@ -131,7 +131,9 @@ async fn answer(
     }
     let (lane, limit) = (service.lane(&request), Service::time_limit(&request));
     let client = peer.clone();
-    let call = calls.run(&lane, limit, move || service.answer(&client, request));
+    let call = calls.run(&lane, peer.uid, limit, move || {
+        service.answer(&client, request)
+    });
     match call.await {
         Ok(response) => response,
         Err(Late) => {
