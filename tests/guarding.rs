@@ -8,7 +8,7 @@ use support::signer::POLICY;
 use support::wire::ask;
 use support::{Ca, Hsm, Kind, Signer, fail, install, openssl, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
-use tedge_p11_protocol::{DeleteKey, Request, Response};
+use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
 #[test]
@@ -314,6 +314,14 @@ fn a_user_that_sends_too_fast_is_throttled() {
                 let error = error.to_string();
                 assert!(error.contains("may send 50 requests a second"), "{error}");
                 throttled += 1;
+            }
+        }
+        // Who is told no when it asks for the extension takes the signer for thin-edge.io's.
+        if throttled % 100 == 1 {
+            let hello = Request::Extension(ExtensionRequest::Hello);
+            for request in [hello, Request::Ping] {
+                let answer = ask(signer.socket(), &request);
+                assert!(!matches!(answer, Response::Error(_)), "{answer:?}");
             }
         }
     }

@@ -71,24 +71,28 @@ impl Service {
         request: &Request,
         calls: &Calls,
     ) -> Option<Response> {
-        if place.too_fast {
-            self.counters.throttled.fetch_add(1, Relaxed);
-            let rate = self.configuration().policy().requests_per_second;
-            let message = format!(
-                "user {} may send {rate} requests a second, and has sent more; try again in a second",
-                peer.uid
-            );
-            self.complain(peer, &message);
-            return Some(Response::Error(message));
-        }
         match request {
+            // Never throttled: they cost less than an error, and a client that got one would take this
+            // signer for one without the extension.
             Request::Ping => Some(Response::Pong),
             Request::Extension(ExtensionRequest::Hello) => {
                 Some(Response::Extension(ExtensionResponse::Hello))
             }
+            _ if place.too_fast => Some(self.throttle(peer)),
             Request::Extension(ExtensionRequest::Status) => Some(self.answer_status(peer, calls)),
             _ => None,
         }
+    }
+
+    fn throttle(&self, peer: &Peer) -> Response {
+        self.counters.throttled.fetch_add(1, Relaxed);
+        let rate = self.configuration().policy().requests_per_second;
+        let message = format!(
+            "user {} may send {rate} requests a second, and has sent more; try again in a second",
+            peer.uid
+        );
+        self.complain(peer, &message);
+        Response::Error(message)
     }
 
     /// Logs what is wrong with a client's connection.
