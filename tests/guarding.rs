@@ -8,7 +8,7 @@ use support::signer::POLICY;
 use support::wire::ask;
 use support::{Ca, Hsm, Kind, Signer, fail, install, openssl, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
-use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response};
+use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response, Sign};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
 #[test]
@@ -221,6 +221,81 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
     succeed(&mut nobody.tedge_hsm(&["list-keys"]));
     reload(&rules("csr"), "configuration read again");
     succeed(&mut csr(&ours));
+}
+
+/// Errors and the status name no key that a list would not.
+#[test]
+fn errors_name_only_what_may_be_listed() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    for key in ["ours", "theirs"] {
+        hsm.create_key(key, "p256");
+    }
+    let rule = "[[rule]]\nkeys = [\"pkcs11:object=ours\"]\noperations = [\"sign\", \"describe\"";
+    std::fs::write(hsm.file(POLICY), format!("{rule}, \"list\"]\n")).unwrap();
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let error = |uri: &str| fail(&mut nobody.tedge_hsm(&["csr", "--common-name=x", "--uri", uri]));
+    let absent = error("pkcs11:token=device;object=absent");
+    assert!(absent.contains("its keys are <"), "{absent}");
+    assert!(absent.contains("object=ours"), "{absent}");
+    assert!(!absent.contains("theirs"), "{absent}");
+    let several = error("pkcs11:token=device");
+    assert!(several.contains("matches several keys"), "{several}");
+    assert!(!several.contains("theirs"), "{several}");
+    // The journal has it all.
+    assert!(signer.log().contains("object=theirs"), "{}", signer.log());
+    let status = succeed(&mut nobody.tedge_hsm(&["status"]));
+    assert!(status.contains("ago: see the journal"), "{status}");
+    let status = signer.client().status().unwrap();
+    assert!(status.last_error.contains("object=theirs"), "{status:?}");
+    drop(signer);
+
+    std::fs::write(hsm.file(POLICY), format!("{rule}]\n")).unwrap();
+    let signer = Signer::start(&hsm);
+    let error = |uri: &str| {
+        let sign = Request::Sign(Sign {
+            to_sign: b"x".to_vec().into(),
+            uri: Some(uri.to_owned()),
+            pin: None,
+        });
+        let Response::Error(error) = ask(signer.socket(), &sign) else {
+            panic!("signed")
+        };
+        error
+    };
+    for (uri, said) in [
+        (
+            "pkcs11:token=device;object=absent",
+            "no private key matches",
+        ),
+        ("pkcs11:token=device", "matches several keys"),
+        (
+            "pkcs11:token=absent",
+            "no token matches pkcs11:token=absent",
+        ),
+    ] {
+        let error = error(uri);
+        assert!(error.contains(said), "{error}");
+        assert!(!error.contains('<') && !error.contains("ours"), "{error}");
+    }
+}
+
+/// Who has no key on a token has no PIN to try there.
+#[test]
+fn a_pin_is_not_tried_on_a_token_that_no_rule_covers() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.add_token("other");
+    let policy =
+        "[[rule]]\nkeys = [\"pkcs11:token=device\"]\noperations = [\"sign\", \"describe\"]\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start_with(&hsm, &[]);
+    let error = |uri| signer.key_with_pin(uri, "654321").unwrap_err().to_string();
+    let ours = error("pkcs11:token=device;object=x");
+    assert!(ours.contains("CKR_PIN_INCORRECT"), "{ours}");
+    let theirs = error("pkcs11:token=other;object=x");
+    assert!(theirs.contains("no rule that allows it covers"), "{theirs}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Service {
             module: &self.module,
             configuration: &configuration,
             peer,
+            operation,
         };
         let result = handler.handle(request, &mut record);
         self.counters
@@ -135,7 +136,7 @@ impl Service {
                 }
                 response
             }
-            Err(failure) => Response::Error(failure.message),
+            Err(failure) => Response::Error(failure.told(|uri| handler.may_list(uri))),
         }
     }
 

@@ -25,11 +25,13 @@ pub(super) struct Handler<'a> {
     pub(super) module: &'a Module,
     pub(super) configuration: &'a Configuration,
     pub(super) peer: &'a Peer,
+    /// What the request does.
+    pub(super) operation: Option<Operation>,
 }
 
 impl Handler<'_> {
     pub(super) fn handle(&self, request: Request, record: &mut Record) -> Answer {
-        if let Some(operation) = operation(&request) {
+        if let Some(operation) = self.operation {
             self.policy().check(self.peer, operation)?;
         }
         let signed = match request {
@@ -228,7 +230,11 @@ impl Handler<'_> {
             record.key = Some(token.uri.clone());
             return Ok(Response::InitToken(token.uri.to_string()));
         }
-        let target = self.target(r.uri.as_deref(), r.pin)?;
+        // Not by its rules' keys: a blank token has no label yet, the new one is checked below.
+        let target = self
+            .configuration
+            .target(r.uri.as_deref(), r.pin)
+            .map_err(Failure::new)?;
         let missing = |who: &str| {
             Failure::new(format!(
                 "a PIN for the {who} is needed to initialise a token"
@@ -281,8 +287,24 @@ impl Handler<'_> {
                 .is_ok_and(|tokens| tokens.iter().filter(|token| token.initialized).count() == 1)
     }
 
+    /// What the request speaks of, unless no rule can cover it: a PIN that came with it must not be tried
+    /// on a token where the peer has no key.
     pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
-        self.configuration.target(uri, pin).map_err(Failure::new)
+        let target = self.configuration.target(uri, pin).map_err(Failure::new)?;
+        if let Some(operation) = self.operation {
+            self.policy()
+                .check_token(self.peer, operation, target.token())?;
+        }
+        Ok(target)
+    }
+
+    /// Whether the peer may know of the token or object of that URI.
+    pub(super) fn may_list(&self, uri: &Uri) -> bool {
+        let decision = match uri.object_type {
+            Some(_) => self.check_private(Operation::List, uri.clone()),
+            None => self.policy().check(self.peer, Operation::List),
+        };
+        decision.is_ok()
     }
 
     pub(super) fn policy(&self) -> &Policy {
