@@ -47,6 +47,15 @@ fn settings_that_are_wrong() {
         error.contains("cannot read the PIN from /nowhere/pin"),
         "{error}"
     );
+    // What a file says can't forge a line of the log.
+    let forged = "[device.cryptoki]\nmodule_path = \"/nowhere\\nMAINPID=1\"\n";
+    std::fs::write(hsm.file("tedge.toml"), forged).unwrap();
+    let mut command = hsm.command(program("tedge-p11-server"));
+    let error = fail(command.arg("--config-dir").arg(hsm.dir.path()));
+    assert!(
+        error.contains("MAINPID") && error.lines().count() == 1,
+        "{error}"
+    );
     std::fs::write(hsm.file("tedge.toml"), "[device.cryptoki]\npin = 123456\n").unwrap();
     let error = server(&[]);
     assert!(

@@ -28,9 +28,15 @@ impl Log for Stderr {
         let level = record.level().as_str().to_ascii_lowercase();
         // In one piece, since stderr is not buffered; and not by eprintln!, which panics when stderr
         // is closed.
-        let line = format!("tedge-p11-server: {level}: {}\n", record.args());
+        let text = one_line(&record.args().to_string());
+        let line = format!("tedge-p11-server: {level}: {text}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+/// What is quoted in `text`, from a file or of a module, must not begin a line of its own.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

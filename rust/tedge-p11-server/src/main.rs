@@ -45,7 +45,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!, which panics when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "tedge-p11-server: {error:#}");
+            let error = logging::one_line(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "tedge-p11-server: {error}");
             ExitCode::FAILURE
         }
     }
