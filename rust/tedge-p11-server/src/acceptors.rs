@@ -210,15 +210,17 @@ impl Acceptors {
 
     /// Who it is, and a place for the connection; none closes it.
     fn admit(&self, stream: &UnixStream) -> Option<(Peer, Place)> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = match peers.identify(stream) {
+        let identified = {
+            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.identify(stream)
+        };
+        let peer = match identified {
             Ok(peer) => peer,
             Err(error) => {
                 log::warn!("a client without credentials: {error}");
                 return None;
             }
         };
-        drop(peers);
         let place = self.service.admit(&peer)?;
         Some((peer, place))
     }
@@ -231,6 +233,7 @@ impl Acceptors {
             .unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() > COMPLAINT_PAUSE) {
             *last = Some(Instant::now());
+            drop(last);
             log::warn!("cannot accept a client: {error}");
         }
     }

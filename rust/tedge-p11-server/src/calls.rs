@@ -111,17 +111,26 @@ impl Calls {
 
     /// Tells the clients of calls made right here that are late.
     pub(crate) fn tell_late(&self) {
-        for call in lock(&self.running).calls.values_mut() {
-            let late = |(_, limit): &mut (OwnedFd, Duration)| call.since.elapsed() > *limit;
-            if let Some((socket, limit)) = call.client.take_if(late) {
-                let message = connection::late(limit);
-                log::warn!("{message}");
-                let frame = Response::Error(message).encode();
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                let _ = send(&socket, &frame, flags);
-                let _ = shutdown(&socket, Shutdown::Both);
-            }
+        for (socket, limit) in self.take_late() {
+            let message = connection::late(limit);
+            log::warn!("{message}");
+            let frame = Response::Error(message).encode();
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = send(&socket, &frame, flags);
+            let _ = shutdown(&socket, Shutdown::Both);
         }
+    }
+
+    /// The clients to be told; telling them takes no lock.
+    fn take_late(&self) -> Vec<(OwnedFd, Duration)> {
+        let mut running = lock(&self.running);
+        let calls = running.calls.values_mut();
+        calls
+            .filter_map(|call| {
+                let is_late = |(_, limit): &mut (OwnedFd, Duration)| call.since.elapsed() > *limit;
+                call.client.take_if(is_late)
+            })
+            .collect()
     }
 
     /// How many calls are running.
