@@ -135,6 +135,15 @@ fn by_default_only_root_changes_a_token() {
         let refusal = format!("may not {operation}: no rule of the policy allows it");
         assert!(said.contains(&refusal), "{args:?}: {said}");
     }
+    // The log says on what.
+    let log = signer.log();
+    for operation in ["import-certificate", "delete-key"] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("{operation} for uid ")))
+            .unwrap();
+        assert!(line.contains("refused") && line.contains(&uri), "{log}");
+    }
     assert_eq!(succeed(&mut nobody.tedge_hsm(&["list-certificates"])), "");
     succeed(signer.tedge_hsm().args(import));
     succeed(&mut nobody.tedge_hsm(&["export-certificate", "--uri", &uri]));

@@ -233,6 +233,19 @@ fn wrong_security_officer_pins_are_spared_too() {
                 "{error}"
             );
         }
+        let pin = |text: &str| Pin::new(text.into()).unwrap();
+        let (token, client) = (Some("pkcs11:token=device"), signer.client());
+        let wrong = client.change_so_pin(token, &pin("wrong10"), &pin("7777"));
+        wrong.unwrap_err();
+        // The log says on which token.
+        let log = signer.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("change-pin for"))
+            .collect();
+        assert_eq!(lines.len(), 11, "{log}");
+        let named = |line: &&str| line.contains(" key pkcs11:token=device: ");
+        assert!(lines.iter().all(named), "{log}");
         openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
     }
 }

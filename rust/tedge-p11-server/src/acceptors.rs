@@ -25,7 +25,7 @@ use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
 use crate::limits::Place;
 use crate::peer::Peers;
-use crate::service::Service;
+use crate::service::{Service, operation};
 
 /// What the accepting threads share.
 #[derive(Debug)]
@@ -176,14 +176,13 @@ impl Acceptors {
             response
         } else {
             let lane = self.service.lane(&request);
-            let limit = Service::time_limit(&request);
             // Somebody must be left to accept, whatever becomes of this call.
             let others = others > 0 || self.add_thread().unwrap_or(false);
             let turn = others.then(|| self.calls.turn(&lane, peer.uid)).flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };
-            let running = self.calls.begin(stream, limit);
+            let running = self.calls.begin(stream, peer, operation(&request));
             let response = self.service.answer(peer, request);
             drop(turn);
             *self.last_end() = Instant::now();

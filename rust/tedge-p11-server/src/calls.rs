@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use tedge_p11_protocol::Response;
+use tedge_p11_config::{Operation, Peer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::connection;
+use crate::service::Service;
 
 /// Starts calls on the module.
 #[derive(Debug, Default)]
@@ -60,8 +60,16 @@ struct Running {
 #[derive(Debug)]
 struct Call {
     since: Instant,
-    /// The client to be told when the call is late, if nobody else does it.
-    client: Option<(OwnedFd, Duration)>,
+    /// To be told when the call is late, if nobody else does it.
+    client: Option<Waiting>,
+}
+
+/// The client of a call that is made right where it was accepted.
+#[derive(Debug)]
+struct Waiting {
+    socket: OwnedFd,
+    peer: Peer,
+    operation: Option<Operation>,
 }
 
 impl Calls {
@@ -103,32 +111,43 @@ impl Calls {
     }
 
     /// Notes a call that is made right here for the client on `socket`.
-    pub(crate) fn begin(&self, socket: &impl AsFd, limit: Duration) -> Mark {
+    pub(crate) fn begin(
+        &self,
+        socket: &impl AsFd,
+        peer: &Peer,
+        operation: Option<Operation>,
+    ) -> Mark {
         // Without a descriptor to spare, the client has its own limit.
         let socket = rustix::io::fcntl_dupfd_cloexec(socket, 0).ok();
-        Mark::new(self.running.clone(), socket.map(|socket| (socket, limit)))
+        let client = socket.map(|socket| Waiting {
+            socket,
+            peer: peer.clone(),
+            operation,
+        });
+        Mark::new(self.running.clone(), client)
     }
 
     /// Tells the clients of calls made right here that are late.
-    pub(crate) fn tell_late(&self) {
-        for (socket, limit) in self.take_late() {
-            let message = connection::late(limit);
-            log::warn!("{message}");
-            let frame = Response::Error(message).encode();
+    pub(crate) fn tell_late(&self, service: &Service) {
+        for (client, since) in self.take_late() {
+            let answer = service.late(&client.peer, client.operation, since);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = send(&socket, &frame, flags);
-            let _ = shutdown(&socket, Shutdown::Both);
+            let _ = send(&client.socket, &answer.encode(), flags);
+            let _ = shutdown(&client.socket, Shutdown::Both);
         }
     }
 
     /// The clients to be told; telling them takes no lock.
-    fn take_late(&self) -> Vec<(OwnedFd, Duration)> {
+    fn take_late(&self) -> Vec<(Waiting, Instant)> {
         let mut running = lock(&self.running);
         let calls = running.calls.values_mut();
         calls
             .filter_map(|call| {
-                let is_late = |(_, limit): &mut (OwnedFd, Duration)| call.since.elapsed() > *limit;
-                call.client.take_if(is_late)
+                let since = call.since;
+                let client = call
+                    .client
+                    .take_if(|client| since.elapsed() > Service::time_limit(client.operation));
+                Some((client?, since))
             })
             .collect()
     }
@@ -221,7 +240,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    fn new(running: Arc<Mutex<Running>>, client: Option<(OwnedFd, Duration)>) -> Self {
+    fn new(running: Arc<Mutex<Running>>, client: Option<Waiting>) -> Self {
         let mut list = lock(&running);
         let number = list.next;
         list.next += 1;

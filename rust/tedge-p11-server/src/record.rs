@@ -21,10 +21,15 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(peer: Peer, operation: Option<Operation>) -> Self {
+        Self::since(Instant::now(), peer, operation)
+    }
+
+    /// Of a request that was begun then.
+    pub(crate) fn since(started: Instant, peer: Peer, operation: Option<Operation>) -> Self {
         Self {
             peer,
             operation,
-            started: Instant::now(),
+            started,
             key: None,
             scheme: None,
             purpose: None,

@@ -14,6 +14,7 @@ use tedge_p11_token::{KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, T
 
 use super::certificates;
 use super::failure::Failure;
+use super::request::uri;
 use crate::configuration::{Configuration, Target};
 use crate::record::Record;
 
@@ -32,7 +33,12 @@ pub(super) struct Handler<'a> {
 impl Handler<'_> {
     pub(super) fn handle(&self, request: Request, record: &mut Record) -> Answer {
         if let Some(operation) = self.operation {
-            self.policy().check(self.peer, operation)?;
+            if let Err(refusal) = self.policy().check(self.peer, operation) {
+                // The journal tells what it was about.
+                let target = self.configuration.target(uri(&request), None);
+                record.key = target.ok().map(|target| target.uri());
+                return Err(refusal.into());
+            }
         }
         let signed = match request {
             Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record),
@@ -153,6 +159,7 @@ impl Handler<'_> {
             ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
             ExtensionRequest::ChangeSoPin(r) => {
                 let target = self.target(r.uri.as_deref(), None)?;
+                record.key = Some(target.token().clone());
                 let check = self.check(Operation::ChangePin);
                 let uri =
                     self.module
@@ -240,6 +247,10 @@ impl Handler<'_> {
                 "a PIN for the {who} is needed to initialise a token"
             ))
         };
+        record.key = Some(Uri {
+            token: Some(r.label.clone()),
+            ..Uri::default()
+        });
         let new = NewToken {
             label: r.label,
             so_pin: r.so_pin.ok_or_else(|| missing("security officer"))?,
@@ -253,6 +264,7 @@ impl Handler<'_> {
 
     fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
         let target = self.target(r.uri.as_deref(), r.old_pin)?;
+        record.key = Some(target.token().clone());
         let old = target.pin.clone();
         let change = if r.reset {
             let so_pin = r.so_pin.ok_or_else(|| {
@@ -326,33 +338,6 @@ impl Handler<'_> {
             decision.map_err(|refusal| refusal.to_string())
         }
     }
-}
-
-/// What a request does, as the policy sees it; none for what is open to all.
-pub(super) fn operation(request: &Request) -> Option<Operation> {
-    Some(match request {
-        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
-            return None;
-        }
-        Request::Sign(_)
-        | Request::SignWithScheme(_)
-        | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
-        Request::ChooseScheme(_)
-        | Request::PublicKeyPem(_)
-        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
-            Operation::Describe
-        }
-        Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
-        Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
-            Operation::CreateKey
-        }
-        Request::DeleteKey(_) => Operation::DeleteKey,
-        Request::InitToken(_) => Operation::InitToken,
-        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
-            Operation::ChangePin
-        }
-        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
-    })
 }
 
 /// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
