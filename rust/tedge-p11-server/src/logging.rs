@@ -4,12 +4,16 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use log::{LevelFilter, Log, Metadata, Record};
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+
+use crate::log_queue::LogQueue;
 
 pub(crate) fn init(level: LevelFilter) -> anyhow::Result<()> {
-    if systemd_journal_logger::connected_to_journal() {
-        systemd_journal_logger::JournalLog::new()
-            .and_then(|journal| journal.install().map_err(std::io::Error::other))
-            .context("cannot log to the journal")?;
+    if connected_to_journal() {
+        let journal = JournalLog::new().context("cannot log to the journal")?;
+        let queue = LogQueue::start(move |record| journal.log(record));
+        let queue = queue.context("cannot start a thread")?;
+        log::set_boxed_logger(Box::new(queue)).context("cannot log to the journal")?;
     } else {
         log::set_logger(&Stderr).context("cannot log to stderr")?;
     }
