@@ -5,8 +5,10 @@ use std::process::Command;
 
 use support::broker::SServer;
 use support::signer::POLICY;
+use support::wire::ask;
 use support::{Ca, Hsm, Kind, Signer, fail, install, openssl, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
+use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response, Sign};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
 #[test]
@@ -133,6 +135,15 @@ fn by_default_only_root_changes_a_token() {
         let refusal = format!("may not {operation}: no rule of the policy allows it");
         assert!(said.contains(&refusal), "{args:?}: {said}");
     }
+    // The log says on what.
+    let log = signer.log();
+    for operation in ["import-certificate", "delete-key"] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("{operation} for uid ")))
+            .unwrap();
+        assert!(line.contains("refused") && line.contains(&uri), "{log}");
+    }
     assert_eq!(succeed(&mut nobody.tedge_hsm(&["list-certificates"])), "");
     succeed(signer.tedge_hsm().args(import));
     succeed(&mut nobody.tedge_hsm(&["export-certificate", "--uri", &uri]));
@@ -219,6 +230,81 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
     succeed(&mut nobody.tedge_hsm(&["list-keys"]));
     reload(&rules("csr"), "configuration read again");
     succeed(&mut csr(&ours));
+}
+
+/// Errors and the status name no key that a list would not.
+#[test]
+fn errors_name_only_what_may_be_listed() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    for key in ["ours", "theirs"] {
+        hsm.create_key(key, "p256");
+    }
+    let rule = "[[rule]]\nkeys = [\"pkcs11:object=ours\"]\noperations = [\"sign\", \"describe\"";
+    std::fs::write(hsm.file(POLICY), format!("{rule}, \"list\"]\n")).unwrap();
+    let signer = Signer::start(&hsm);
+    let Some(nobody) = Nobody::new(&hsm, &signer) else {
+        return;
+    };
+    let error = |uri: &str| fail(&mut nobody.tedge_hsm(&["csr", "--common-name=x", "--uri", uri]));
+    let absent = error("pkcs11:token=device;object=absent");
+    assert!(absent.contains("its keys are <"), "{absent}");
+    assert!(absent.contains("object=ours"), "{absent}");
+    assert!(!absent.contains("theirs"), "{absent}");
+    let several = error("pkcs11:token=device");
+    assert!(several.contains("matches several keys"), "{several}");
+    assert!(!several.contains("theirs"), "{several}");
+    // The journal has it all.
+    assert!(signer.log().contains("object=theirs"), "{}", signer.log());
+    let status = succeed(&mut nobody.tedge_hsm(&["status"]));
+    assert!(status.contains("ago: see the journal"), "{status}");
+    let status = signer.client().status().unwrap();
+    assert!(status.last_error.contains("object=theirs"), "{status:?}");
+    drop(signer);
+
+    std::fs::write(hsm.file(POLICY), format!("{rule}]\n")).unwrap();
+    let signer = Signer::start(&hsm);
+    let error = |uri: &str| {
+        let sign = Request::Sign(Sign {
+            to_sign: b"x".to_vec().into(),
+            uri: Some(uri.to_owned()),
+            pin: None,
+        });
+        let Response::Error(error) = ask(signer.socket(), &sign) else {
+            panic!("signed")
+        };
+        error
+    };
+    for (uri, said) in [
+        (
+            "pkcs11:token=device;object=absent",
+            "no private key matches",
+        ),
+        ("pkcs11:token=device", "matches several keys"),
+        (
+            "pkcs11:token=absent",
+            "no token matches pkcs11:token=absent",
+        ),
+    ] {
+        let error = error(uri);
+        assert!(error.contains(said), "{error}");
+        assert!(!error.contains('<') && !error.contains("ours"), "{error}");
+    }
+}
+
+/// Who has no key on a token has no PIN to try there.
+#[test]
+fn a_pin_is_not_tried_on_a_token_that_no_rule_covers() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.add_token("other");
+    let policy =
+        "[[rule]]\nkeys = [\"pkcs11:token=device\"]\noperations = [\"sign\", \"describe\"]\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start_with(&hsm, &[]);
+    let error = |uri| signer.key_with_pin(uri, "654321").unwrap_err().to_string();
+    let ours = error("pkcs11:token=device;object=x");
+    assert!(ours.contains("CKR_PIN_INCORRECT"), "{ours}");
+    let theirs = error("pkcs11:token=other;object=x");
+    assert!(theirs.contains("no rule that allows it covers"), "{theirs}");
 }
 
 #[test]
@@ -314,30 +400,21 @@ fn a_user_that_sends_too_fast_is_throttled() {
                 throttled += 1;
             }
         }
+        // Who is told no when it asks for the extension takes the signer for thin-edge.io's.
+        if throttled % 100 == 1 {
+            let hello = Request::Extension(ExtensionRequest::Hello);
+            for request in [hello, Request::Ping] {
+                let answer = ask(signer.socket(), &request);
+                assert!(!matches!(answer, Response::Error(_)), "{answer:?}");
+            }
+        }
     }
     succeed(&mut nobody.tedge_hsm(&["list-keys"]));
     let seconds = started.elapsed().as_secs() + 2;
     assert!(done <= 50 * seconds, "{done} in {seconds} s");
-    let log = signer.log();
-    let lines = log.lines().filter(|line| line.contains("uid 0"));
-    let lines = u64::try_from(lines.count()).unwrap();
-    assert!(lines <= 110 * seconds, "{lines} lines in {seconds} s");
-    // What has no line of its own is counted.
-    let counted = || -> u64 {
-        let log = signer.log();
-        let counts = log.lines().filter_map(|line| {
-            let (count, _) = line.split_once(" more requests of uid 0")?;
-            count.rsplit(' ').next()?.parse::<u64>().ok()
-        });
-        let single = log.lines().filter(|line| {
-            line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
-        });
-        counts.sum::<u64>() + u64::try_from(single.count()).unwrap()
-    };
-    let sent = done + 2000;
-    while counted() < sent {
-        std::thread::yield_now();
-    }
+    log_has_all(&signer, done + 2000, seconds, |line| {
+        line.contains("sign for uid 0") || line.contains("uid 0") && line.contains("may send")
+    });
     // A second later, all is as before.
     while key
         .sign(SignatureScheme::ECDSA_SECP256R1_SHA256, b"x")
@@ -348,6 +425,50 @@ fn a_user_that_sends_too_fast_is_throttled() {
     let status = signer.client().status();
     if let Ok(status) = status {
         assert!(status.throttled >= 2000, "{status:?}");
+    }
+}
+
+/// Nor by changes that are refused: what was done must not be rotated away.
+#[test]
+fn refused_changes_do_not_fill_the_journal() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    let policy = "[[rule]]\noperations = [\"list\"]\n[limits]\nrequests-per-second = 1000000\n";
+    std::fs::write(hsm.file(POLICY), policy).unwrap();
+    let signer = Signer::start(&hsm);
+    let started = std::time::Instant::now();
+    let request = Request::DeleteKey(DeleteKey { uri, pin: None });
+    for _ in 0..2000 {
+        let Response::Error(error) = ask(signer.socket(), &request) else {
+            panic!("deleted")
+        };
+        assert!(error.contains("may not delete-key"), "{error}");
+    }
+    let seconds = started.elapsed().as_secs() + 2;
+    log_has_all(&signer, 2000, seconds, |line| {
+        line.contains("delete-key for uid 0")
+    });
+}
+
+/// Waits until the log accounts for `sent` requests of root, by lines of their own and by counts, and
+/// checks that few had lines.
+fn log_has_all(signer: &Signer, sent: u64, seconds: u64, is_line: impl Fn(&str) -> bool) {
+    let lines = || {
+        let log = signer.log();
+        u64::try_from(log.lines().filter(|line| is_line(line)).count()).unwrap()
+    };
+    let before = lines();
+    assert!(before <= 110 * seconds, "{before} lines in {seconds} s");
+    let counted = || -> u64 {
+        let log = signer.log();
+        let counts = log.lines().filter_map(|line| {
+            let (count, _) = line.split_once(" more requests of uid 0")?;
+            count.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        counts.sum()
+    };
+    while lines() + counted() < sent {
+        std::thread::yield_now();
     }
 }
 

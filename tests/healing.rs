@@ -167,6 +167,30 @@ fn a_call_that_hangs_disturbs_no_other_token() {
     heals(&device);
 }
 
+/// Who waits for a token that hangs is told in time, in a lane, too, and the log says whose call it was.
+#[test]
+fn a_client_of_a_token_that_hangs_gets_an_error() {
+    const CLIENTS: usize = 12;
+    let faulty = Faulty::start();
+    let device = faulty.key("device");
+    faulty.rules("C_Sign slot=device hang");
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let error = sign(&device).unwrap_err().to_string();
+                assert!(error.contains("did not answer within 25 s"), "{error}");
+            });
+        }
+    });
+    let log = faulty.signer.log();
+    let lines = log.lines().filter(|line| {
+        line.contains("warn: sign for uid 0 (pid") && line.contains("did not answer within 25 s")
+    });
+    assert_eq!(lines.count(), CLIENTS, "{log}");
+    faulty.rules("");
+    heals(&device);
+}
+
 /// How the signer is can be asked while nothing else works.
 #[test]
 fn status_tells_what_is_wrong_while_every_token_hangs() {

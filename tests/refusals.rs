@@ -47,6 +47,15 @@ fn settings_that_are_wrong() {
         error.contains("cannot read the PIN from /nowhere/pin"),
         "{error}"
     );
+    // What a file says can't forge a line of the log.
+    let forged = "[device.cryptoki]\nmodule_path = \"/nowhere\\nMAINPID=1\"\n";
+    std::fs::write(hsm.file("tedge.toml"), forged).unwrap();
+    let mut command = hsm.command(program("tedge-p11-server"));
+    let error = fail(command.arg("--config-dir").arg(hsm.dir.path()));
+    assert!(
+        error.contains("MAINPID") && error.lines().count() == 1,
+        "{error}"
+    );
     std::fs::write(hsm.file("tedge.toml"), "[device.cryptoki]\npin = 123456\n").unwrap();
     let error = server(&[]);
     assert!(
@@ -224,6 +233,19 @@ fn wrong_security_officer_pins_are_spared_too() {
                 "{error}"
             );
         }
+        let pin = |text: &str| Pin::new(text.into()).unwrap();
+        let (token, client) = (Some("pkcs11:token=device"), signer.client());
+        let wrong = client.change_so_pin(token, &pin("wrong10"), &pin("7777"));
+        wrong.unwrap_err();
+        // The log says on which token.
+        let log = signer.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("change-pin for"))
+            .collect();
+        assert_eq!(lines.len(), 11, "{log}");
+        let named = |line: &&str| line.contains(" key pkcs11:token=device: ");
+        assert!(lines.iter().all(named), "{log}");
         openssl::verify_all_schemes(&signer.key_with_pin(&uri, PIN).unwrap());
     }
 }
@@ -248,6 +270,33 @@ fn a_pin_that_was_refused_is_right_after_the_reset() {
     assert!(matches!(changed, Response::ChangePin(_)), "{changed:?}");
     openssl::verify_all_schemes(&signer.key_with_pin(&uri, "7777").unwrap());
     signer.key_with_pin(&uri, PIN).unwrap_err();
+}
+
+/// The configured PIN is not replaced by that of a token which it was not configured for.
+#[test]
+fn a_pin_set_on_one_token_is_not_tried_on_another() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let uri = hsm.create_key("device", "p256");
+    hsm.add_token("other");
+    let reset = |signer: &Signer, new: &str| {
+        let token = Some("pkcs11:token=other");
+        let so_pin = Pin::new(support::hsm::SO_PIN.into()).unwrap();
+        let new = Pin::new(new.into()).unwrap();
+        signer.client().reset_pin(token, &so_pin, &new).unwrap();
+    };
+    let signer = Signer::start(&hsm);
+    openssl::verify_all_schemes(&signer.key(&uri));
+    reset(&signer, "7777");
+    openssl::verify_all_schemes(&signer.key(&uri));
+    drop(signer);
+    // Where it was configured for that very token, the new one serves from then on.
+    let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=other", "--pin", "7777"]);
+    reset(&signer, "8888");
+    let key = signer
+        .client()
+        .create_key("pkcs11:", None, KeySpec::EcP256, "more", None)
+        .unwrap();
+    openssl::verify_all_schemes(&signer.key(&key));
 }
 
 /// The PIN is changed by another program while the signer is running: who has the new one is served.

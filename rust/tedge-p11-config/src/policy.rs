@@ -162,6 +162,32 @@ impl Policy {
         })
     }
 
+    /// Whether one rule can let the peer do this on the token that these attributes leave: what is found
+    /// there is for [`check_key`](Self::check_key).
+    pub fn check_token(
+        &self,
+        peer: &Peer,
+        operation: Operation,
+        token: &Uri,
+    ) -> Result<(), Refusal> {
+        let mut rules = self.rules_for(peer, operation);
+        if rules.any(|rule| rule.may_be_on(token)) {
+            return Ok(());
+        }
+        Err(Refusal::Key {
+            peer: peer.clone(),
+            operation,
+            key: token.clone(),
+        })
+    }
+
+    /// Whether the peer may change anything on a token.
+    #[must_use]
+    pub fn is_trusted(&self, peer: &Peer) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| rule.operations.iter().any(|o| o.changes()) && rule.who.is(peer))
+    }
+
     /// Whether one rule lets the peer sign this with this key. `recognize` is asked only where a rule
     /// depends on it.
     pub fn check_signature(
@@ -216,6 +242,15 @@ impl Rule {
             Purposes::Any => true,
             Purposes::Only(purposes) => purposes.contains(&purpose),
         }
+    }
+
+    /// Whether none of the token's attributes contradicts those of a key.
+    fn may_be_on(&self, token: &Uri) -> bool {
+        let agrees = |wanted: &Uri| {
+            let wanted = wanted.token_part();
+            wanted.covers(&wanted.clone().confined_to(token))
+        };
+        self.keys.is_empty() || self.keys.iter().any(agrees)
     }
 
     fn covers(&self, key: &Uri) -> bool {
@@ -339,6 +374,7 @@ mod tests {
                 let recognize = || Ok(purpose);
                 policy.check_signature(&who, &uri(KEY), recognize).unwrap();
             }
+            assert_eq!(policy.is_trusted(&who), changes, "{who}");
             let error = policy
                 .check_signature(&who, &uri(KEY), || Err(Unrecognized::Nothing))
                 .unwrap_err();
@@ -376,5 +412,28 @@ mod tests {
         }
         let nothing = policy.check(&peer(MAPPER, &[]), Operation::DeleteKey);
         assert!(matches!(nothing, Err(Refusal::Operation { .. })));
+    }
+
+    #[test]
+    fn a_token_is_refused_where_no_key_can_be() {
+        let policy = Policy::new(vec![Rule {
+            who: Who::Everybody,
+            operations: vec![Operation::Sign],
+            keys: vec![uri("pkcs11:token=a;object=x"), uri("pkcs11:serial=2")],
+            purposes: Purposes::Any,
+        }]);
+        for (token, allowed) in [
+            ("pkcs11:", true),
+            ("pkcs11:token=a", true),
+            ("pkcs11:token=a;serial=1", true),
+            ("pkcs11:token=b", true),
+            ("pkcs11:token=b;serial=2", true),
+            ("pkcs11:token=b;serial=1", false),
+        ] {
+            let decision = policy.check_token(&peer(1, &[]), Operation::Sign, &uri(token));
+            assert_eq!(decision.is_ok(), allowed, "{token}");
+        }
+        let other = policy.check_token(&peer(1, &[]), Operation::List, &uri("pkcs11:"));
+        assert!(other.is_err());
     }
 }

@@ -52,7 +52,7 @@ impl Pin {
     /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
         let unreadable = |error| PinError::Unreadable {
-            path: path.display().to_string(),
+            path: shown(path),
             error,
         };
         // Reserved at once, so that no copy stays behind when the vector grows.
@@ -62,7 +62,7 @@ impl Pin {
             .map_err(unreadable)?;
         if bytes.len() > MAX_FILE_LEN {
             return Err(PinError::TooLong {
-                path: path.display().to_string(),
+                path: shown(path),
                 max: MAX_FILE_LEN,
             });
         }
@@ -82,7 +82,7 @@ impl Pin {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::metadata(path).map(|file| file.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o077 != 0) {
-            return Err(PinError::NotPrivate(path.display().to_string()));
+            return Err(PinError::NotPrivate(shown(path)));
         }
         Self::read_file(path)
     }
@@ -109,6 +109,12 @@ impl fmt::Debug for Pin {
     }
 }
 
+/// A path may come from a URI, where an escape can stand for the end of a line.
+fn shown(path: &Path) -> String {
+    let path = path.display().to_string();
+    path.replace(char::is_control, "\u{fffd}")
+}
+
 /// Longest PIN file in bytes. PKCS#11 tokens take up to 255 bytes at most.
 const MAX_FILE_LEN: usize = 512;
 
@@ -120,6 +126,13 @@ mod tests {
     fn debug_shows_nothing() {
         let pin = Pin::new("hunter2".into()).unwrap();
         assert_eq!(format!("{pin:?} {:?}", Some(&pin)), "Pin(..) Some(Pin(..))");
+    }
+
+    #[test]
+    fn a_path_is_shown_in_one_line() {
+        let error = Pin::read_private_file(Path::new("/nowhere\nMAINPID=1")).unwrap_err();
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert!(error.to_string().contains("/nowhere\u{fffd}MAINPID=1"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
 use crate::limits::Place;
 use crate::peer::Peers;
-use crate::service::Service;
+use crate::service::{Service, operation};
 
 /// What the accepting threads share.
 #[derive(Debug)]
@@ -176,14 +176,13 @@ impl Acceptors {
             response
         } else {
             let lane = self.service.lane(&request);
-            let limit = Service::time_limit(&request);
             // Somebody must be left to accept, whatever becomes of this call.
             let others = others > 0 || self.add_thread().unwrap_or(false);
-            let turn = others.then(|| self.calls.turn(&lane)).flatten();
+            let turn = others.then(|| self.calls.turn(&lane, peer.uid)).flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };
-            let running = self.calls.begin(stream, limit);
+            let running = self.calls.begin(stream, peer, operation(&request));
             let response = self.service.answer(peer, request);
             drop(turn);
             *self.last_end() = Instant::now();
@@ -210,15 +209,17 @@ impl Acceptors {
 
     /// Who it is, and a place for the connection; none closes it.
     fn admit(&self, stream: &UnixStream) -> Option<(Peer, Place)> {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = match peers.identify(stream) {
+        let identified = {
+            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.identify(stream)
+        };
+        let peer = match identified {
             Ok(peer) => peer,
             Err(error) => {
                 log::warn!("a client without credentials: {error}");
                 return None;
             }
         };
-        drop(peers);
         let place = self.service.admit(&peer)?;
         Some((peer, place))
     }
@@ -231,6 +232,7 @@ impl Acceptors {
             .unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() > COMPLAINT_PAUSE) {
             *last = Some(Instant::now());
+            drop(last);
             log::warn!("cannot accept a client: {error}");
         }
     }

@@ -2,9 +2,12 @@
 //!
 //! A call blocks, and some never return, so each has a thread. Before it gets one it waits in the lane
 //! of its token: first come, first served, a few at a time. So clients of one token are served fairly
-//! (a mutex in a module is not fair), and a token that hangs takes a few threads, not all.
+//! (a mutex in a module is not fair), and a token that hangs takes a few threads, not all. A user that
+//! names many tokens has many lanes, so its calls are limited as well.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,16 +15,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use tedge_p11_protocol::Response;
+use tedge_p11_config::{Operation, Peer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout_at};
 
-use crate::connection;
+use crate::service::Service;
 
 /// Starts calls on the module.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    /// By uid, with a permit for each call that it may have running.
+    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -43,7 +48,7 @@ struct Lane {
 pub(crate) struct Turn {
     lane: Arc<Lane>,
     since: Instant,
-    _permits: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 #[derive(Debug, Default)]
@@ -55,21 +60,31 @@ struct Running {
 #[derive(Debug)]
 struct Call {
     since: Instant,
-    /// The client to be told when the call is late, if nobody else does it.
-    client: Option<(OwnedFd, Duration)>,
+    /// To be told when the call is late, if nobody else does it.
+    client: Option<Waiting>,
+}
+
+/// The client of a call that is made right where it was accepted.
+#[derive(Debug)]
+struct Waiting {
+    socket: OwnedFd,
+    peer: Peer,
+    operation: Option<Operation>,
 }
 
 impl Calls {
-    /// Runs `call` on a thread of its own when it is its turn in `lane`. A call that does not return
-    /// within `limit` keeps its thread and its place in the lane, but not its client.
+    /// Runs `call` for user `uid` on a thread of its own when it is its turn in `lane`. A call that does
+    /// not return within `limit` keeps its thread and its place in the lane, but not its client.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         lane: &str,
+        uid: u32,
         limit: Duration,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
         let deadline = tokio::time::Instant::now() + limit;
-        let Ok(Some(turn)) = timeout_at(deadline, self.lane(lane).turn()).await else {
+        let turn = self.lane(lane).turn(self.user(uid));
+        let Ok(Some(turn)) = timeout_at(deadline, turn).await else {
             return Err(Late);
         };
         let running = self.running.clone();
@@ -90,31 +105,51 @@ impl Calls {
         }
     }
 
-    /// A turn in `lane` for a call that is made right here, if nobody waits there.
-    pub(crate) fn turn(&self, lane: &str) -> Option<Turn> {
-        self.lane(lane).turn_at_once()
+    /// A turn in `lane` for a call of user `uid` that is made right here, if nobody waits there.
+    pub(crate) fn turn(&self, lane: &str, uid: u32) -> Option<Turn> {
+        self.lane(lane).turn_at_once(&self.user(uid))
     }
 
     /// Notes a call that is made right here for the client on `socket`.
-    pub(crate) fn begin(&self, socket: &impl AsFd, limit: Duration) -> Mark {
+    pub(crate) fn begin(
+        &self,
+        socket: &impl AsFd,
+        peer: &Peer,
+        operation: Option<Operation>,
+    ) -> Mark {
         // Without a descriptor to spare, the client has its own limit.
         let socket = rustix::io::fcntl_dupfd_cloexec(socket, 0).ok();
-        Mark::new(self.running.clone(), socket.map(|socket| (socket, limit)))
+        let client = socket.map(|socket| Waiting {
+            socket,
+            peer: peer.clone(),
+            operation,
+        });
+        Mark::new(self.running.clone(), client)
     }
 
     /// Tells the clients of calls made right here that are late.
-    pub(crate) fn tell_late(&self) {
-        for call in lock(&self.running).calls.values_mut() {
-            let late = |(_, limit): &mut (OwnedFd, Duration)| call.since.elapsed() > *limit;
-            if let Some((socket, limit)) = call.client.take_if(late) {
-                let message = connection::late(limit);
-                log::warn!("{message}");
-                let frame = Response::Error(message).encode();
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                let _ = send(&socket, &frame, flags);
-                let _ = shutdown(&socket, Shutdown::Both);
-            }
+    pub(crate) fn tell_late(&self, service: &Service) {
+        for (client, since) in self.take_late() {
+            let answer = service.late(&client.peer, client.operation, since);
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = send(&client.socket, &answer.encode(), flags);
+            let _ = shutdown(&client.socket, Shutdown::Both);
         }
+    }
+
+    /// The clients to be told; telling them takes no lock.
+    fn take_late(&self) -> Vec<(Waiting, Instant)> {
+        let mut running = lock(&self.running);
+        let calls = running.calls.values_mut();
+        calls
+            .filter_map(|call| {
+                let since = call.since;
+                let client = call
+                    .client
+                    .take_if(|client| since.elapsed() > Service::time_limit(client.operation));
+                Some((client?, since))
+            })
+            .collect()
     }
 
     /// How many calls are running.
@@ -130,17 +165,11 @@ impl Calls {
     }
 
     fn lane(&self, name: &str) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = lanes.get(name) {
-            return lane.clone();
-        }
-        // Clients choose the names: what they can fill is bounded. Lanes in use stay.
-        if lanes.len() >= MAX_LANES {
-            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        }
-        let lane = Arc::new(Lane::new());
-        lanes.insert(name.to_owned(), lane.clone());
-        lane
+        kept(&self.lanes, name, Lane::new)
+    }
+
+    fn user(&self, uid: u32) -> Arc<Semaphore> {
+        kept(&self.users, &uid, || Semaphore::new(MAX_A_USER))
     }
 }
 
@@ -152,15 +181,24 @@ impl Lane {
         }
     }
 
-    /// Waits for a turn. None can't be: lanes are never closed.
-    async fn turn(self: Arc<Self>) -> Option<Turn> {
-        let permits = self.width.clone().acquire_many_owned(self.share()).await;
-        Some(Turn::new(self, permits.ok()?))
+    /// Waits for a turn of `user`. None can't be: lanes and users are never closed.
+    async fn turn(self: Arc<Self>, user: Arc<Semaphore>) -> Option<Turn> {
+        loop {
+            let permits = self.width.clone().acquire_many_owned(self.share()).await;
+            let place = permits.ok()?;
+            if let Ok(call) = user.clone().try_acquire_owned() {
+                return Some(Turn::new(self, [place, call]));
+            }
+            // Who holds nothing while he waits keeps nobody else waiting.
+            drop(place);
+            drop(user.acquire().await.ok()?);
+        }
     }
 
-    fn turn_at_once(self: Arc<Self>) -> Option<Turn> {
-        let permits = self.width.clone().try_acquire_many_owned(self.share());
-        Some(Turn::new(self, permits.ok()?))
+    fn turn_at_once(self: Arc<Self>, user: &Arc<Semaphore>) -> Option<Turn> {
+        let place = self.width.clone().try_acquire_many_owned(self.share());
+        let call = user.clone().try_acquire_owned();
+        Some(Turn::new(self, [place.ok()?, call.ok()?]))
     }
 
     /// The part of the lane that a call takes up.
@@ -174,7 +212,7 @@ impl Lane {
 }
 
 impl Turn {
-    fn new(lane: Arc<Lane>, permits: OwnedSemaphorePermit) -> Self {
+    fn new(lane: Arc<Lane>, permits: [OwnedSemaphorePermit; 2]) -> Self {
         Self {
             lane,
             since: Instant::now(),
@@ -202,7 +240,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    fn new(running: Arc<Mutex<Running>>, client: Option<(OwnedFd, Duration)>) -> Self {
+    fn new(running: Arc<Mutex<Running>>, client: Option<Waiting>) -> Self {
         let mut list = lock(&running);
         let number = list.next;
         list.next += 1;
@@ -233,6 +271,24 @@ impl Drop for Mark {
     }
 }
 
+/// What is kept under `key`. Clients choose the keys: what they can fill is bounded. What is in use stays.
+fn kept<K, Q, V>(map: &Mutex<HashMap<K, Arc<V>>>, key: &Q, new: impl FnOnce() -> V) -> Arc<V>
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: ToOwned<Owned = K> + Eq + Hash + ?Sized,
+{
+    let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = map.get(key) {
+        return value.clone();
+    }
+    if map.len() >= MAX_KEPT {
+        map.retain(|_, value| Arc::strong_count(value) > 1);
+    }
+    let value = Arc::new(new());
+    map.insert(key.to_owned(), value.clone());
+    value
+}
+
 fn lock(running: &Mutex<Running>) -> std::sync::MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -246,7 +302,10 @@ pub(crate) const LANE_WIDTH: usize = 8;
 const SLOW: u64 = 4000;
 /// Two at once.
 const SLOW_SHARE: u32 = 4;
-const MAX_LANES: usize = 256;
+/// Lanes, and users.
+const MAX_KEPT: usize = 256;
+/// Calls of one user at once: three tokens that hang, and less than half of the threads.
+const MAX_A_USER: usize = 3 * LANE_WIDTH;
 /// A call whose client's descriptor could not be copied is answered if it was quick.
 const NO_CLIENT: Duration = Duration::from_secs(20);
 /// Threads for calls.
@@ -259,6 +318,7 @@ mod tests {
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(MAX_THREADS)
             .build()
             .unwrap()
             .block_on(future)
@@ -267,8 +327,10 @@ mod tests {
     #[test]
     fn slow_calls_go_two_at_once() {
         let lane = Arc::new(Lane::new());
+        let user = Arc::new(Semaphore::new(MAX_A_USER));
         let free = || {
-            let turns: Vec<_> = std::iter::from_fn(|| lane.clone().turn_at_once()).collect();
+            let turn = || lane.clone().turn_at_once(&user);
+            let turns: Vec<_> = std::iter::from_fn(turn).collect();
             // What is measured here is not to count.
             let (count, usual) = (turns.len(), lane.usual.load(Relaxed));
             drop(turns);
@@ -279,7 +341,7 @@ mod tests {
         lane.usual.store(SLOW, Relaxed);
         assert_eq!(free(), 2);
         for _ in 0..100 {
-            drop(lane.clone().turn_at_once());
+            drop(lane.clone().turn_at_once(&user));
         }
         assert_eq!(free(), LANE_WIDTH);
     }
@@ -288,26 +350,59 @@ mod tests {
     fn a_lane_that_hangs_stops_no_other() {
         let calls = Arc::new(Calls::default());
         let (release, hold) = std::sync::mpsc::channel::<()>();
-        let hold = Arc::new(Mutex::new(hold));
         block_on(async {
-            let hung: Vec<_> = (0..2 * LANE_WIDTH)
-                .map(|_| {
-                    let (calls, hold) = (calls.clone(), hold.clone());
-                    tokio::spawn(async move {
-                        let call = move || hold.lock().unwrap().recv().ok();
-                        calls.run("hangs", Duration::from_millis(50), call).await
-                    })
-                })
-                .collect();
-            for call in hung {
-                assert_eq!(call.await.unwrap(), Err(Late));
-            }
-            let other = calls.run("other", Duration::from_secs(60), || 7).await;
+            hang(&calls, hold, |_| "hangs".to_owned(), 2 * LANE_WIDTH).await;
+            let other = calls.run("other", 1, WHILE, || 7).await;
             assert_eq!(other, Ok(7));
             assert!(calls.longest() > Duration::ZERO);
             drop(release);
-            let again = calls.run("hangs", Duration::from_secs(60), || 8).await;
+            let again = calls.run("hangs", 1, WHILE, || 8).await;
             assert_eq!(again, Ok(8));
         });
     }
+
+    #[test]
+    fn a_user_whose_calls_all_hang_stops_no_other() {
+        let calls = Arc::new(Calls::default());
+        let (release, hold) = std::sync::mpsc::channel::<()>();
+        block_on(async {
+            let lane = |number| format!("lane {}", number / LANE_WIDTH);
+            hang(&calls, hold, lane, 2 * MAX_THREADS).await;
+            assert_eq!(calls.count(), MAX_A_USER);
+            // Neither in a lane of its own nor in one where the first user waited.
+            for lane in ["other", &lane(2 * MAX_THREADS - 1)] {
+                assert_eq!(calls.run(lane, 2, WHILE, || 7).await, Ok(7));
+                assert!(calls.turn(lane, 2).is_some());
+                assert!(calls.turn(lane, 1).is_none());
+            }
+            drop(release);
+            assert_eq!(calls.run("lane 0", 1, WHILE, || 8).await, Ok(8));
+        });
+    }
+
+    /// Starts calls of user 1 that return when the other end of `hold` is dropped, and waits until each of
+    /// them is late.
+    async fn hang(
+        calls: &Arc<Calls>,
+        hold: std::sync::mpsc::Receiver<()>,
+        lane: impl Fn(usize) -> String,
+        count: usize,
+    ) {
+        let hold = Arc::new(Mutex::new(hold));
+        let hung: Vec<_> = (0..count)
+            .map(|number| {
+                let (calls, hold, lane) = (calls.clone(), hold.clone(), lane(number));
+                tokio::spawn(async move {
+                    let call = move || hold.lock().unwrap().recv().ok();
+                    calls.run(&lane, 1, Duration::from_millis(50), call).await
+                })
+            })
+            .collect();
+        for call in hung {
+            assert_eq!(call.await.unwrap(), Err(Late));
+        }
+    }
+
+    /// For what does not hang.
+    const WHILE: Duration = Duration::from_secs(60);
 }

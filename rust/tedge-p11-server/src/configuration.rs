@@ -27,7 +27,7 @@ pub(crate) struct Named {
     pub(crate) key: KeySelector,
     /// Its part that names a token.
     pub(crate) token: Uri,
-    /// Requests for the same token wait in the same lane.
+    /// Requests for the same token wait in the same lane, as far as their URIs tell.
     pub(crate) lane: String,
 }
 
@@ -65,6 +65,13 @@ impl Configuration {
     /// The label of the token that clients are confined to.
     pub(crate) fn only_token(&self) -> Option<&str> {
         self.uri.as_ref()?.token.as_deref()
+    }
+
+    /// Whether clients are confined to one token, named by its label or serial number, and `token` is it.
+    pub(crate) fn names_token(&self, token: &Uri) -> bool {
+        self.uri.as_ref().is_some_and(|uri| {
+            (uri.token.is_some() || uri.serial.is_some()) && uri.token_part().covers(token)
+        })
     }
 
     /// What a request with this URI and PIN speaks of, or what is wrong with the URI.
@@ -112,7 +119,7 @@ impl Configuration {
         };
         let token = uri.as_ref().map(Uri::token_part).unwrap_or_default();
         Named {
-            lane: token.to_string(),
+            lane: lane(&token),
             token,
             key: uri.map_or(KeySelector::First, KeySelector::Uri),
         }
@@ -145,6 +152,16 @@ impl Target {
     }
 }
 
+/// By what names the token, however the URI is written: of several attributes, a client could leave out
+/// or add some, and have lanes of its own. Blanks at the end of a label are padding.
+fn lane(token: &Uri) -> String {
+    match (&token.token, &token.serial) {
+        (Some(label), _) => format!("token={}", label.trim_end_matches(['\0', ' '])),
+        (None, Some(serial)) => format!("serial={}", serial.trim_end_matches(['\0', ' '])),
+        (None, None) => String::new(),
+    }
+}
+
 /// Longer than any that means something; errors repeat URIs.
 const MAX_URI_LEN: usize = 2048;
 const MAX_KEPT: usize = 256;
@@ -162,15 +179,40 @@ mod tests {
     fn requests_are_confined_and_share_lanes() {
         let configuration = configuration("pkcs11:token=ours");
         let lane = |uri: Option<&str>| configuration.target(uri, None).unwrap().named.lane.clone();
-        assert_eq!(lane(None), "pkcs11:token=ours");
+        assert_eq!(lane(None), "token=ours");
         for _ in 0..2 {
-            assert_eq!(
-                lane(Some("pkcs11:token=theirs;object=x")),
-                "pkcs11:token=ours"
-            );
+            assert_eq!(lane(Some("pkcs11:token=theirs;object=x")), "token=ours");
+            assert_eq!(lane(Some("pkcs11:serial=1;model=m")), "token=ours");
         }
         let target = configuration.target(Some("pkcs11:object=x"), None).unwrap();
         assert_eq!(target.uri().to_string(), "pkcs11:token=ours;object=x");
+    }
+
+    #[test]
+    fn a_token_has_one_lane_however_it_is_written() {
+        let configuration = Configuration::new(None, None, Policy::without_file(None));
+        let lane = |uri: &str| {
+            configuration
+                .target(Some(uri), None)
+                .unwrap()
+                .named
+                .lane
+                .clone()
+        };
+        for uri in [
+            "pkcs11:token=our%20token",
+            "pkcs11:token=our%20token;object=x",
+            "PKCS11:object=y;token=%6Fur%20token%20;model=m;serial=1",
+            "pkcs11:token=our%20token;library-version=2.40;slot-id=7",
+        ] {
+            assert_eq!(lane(uri), "token=our token", "{uri}");
+        }
+        for uri in ["pkcs11:serial=1;model=m", "pkcs11:serial=%31;object=x"] {
+            assert_eq!(lane(uri), "serial=1", "{uri}");
+        }
+        for uri in ["pkcs11:", "pkcs11:object=x", "pkcs11:slot-id=1;model=m"] {
+            assert_eq!(lane(uri), "", "{uri}");
+        }
     }
 
     #[test]

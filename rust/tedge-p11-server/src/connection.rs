@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tedge_p11_config::Peer;
 use tedge_p11_protocol::{DecodeError, Decoder, Request, Response};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::calls::{Calls, Late};
 use crate::limits::Place;
-use crate::service::Service;
+use crate::service::{Service, operation};
 
 /// A client on its way.
 #[derive(Debug)]
@@ -129,25 +129,16 @@ async fn answer(
     if let Some(response) = service.answer_at_once(peer, place, &request, calls) {
         return response;
     }
-    let (lane, limit) = (service.lane(&request), Service::time_limit(&request));
-    let client = peer.clone();
-    let call = calls.run(&lane, limit, move || service.answer(&client, request));
+    let (lane, operation, since) = (service.lane(&request), operation(&request), Instant::now());
+    let limit = Service::time_limit(operation);
+    let (signer, client) = (service.clone(), peer.clone());
+    let call = calls.run(&lane, peer.uid, limit, move || {
+        signer.answer(&client, request)
+    });
     match call.await {
         Ok(response) => response,
-        Err(Late) => {
-            let message = late(limit);
-            log::warn!("{peer}: {message}");
-            Response::Error(message)
-        }
+        Err(Late) => service.late(peer, operation, since),
     }
-}
-
-/// What a client is told whose call takes too long.
-pub(crate) fn late(limit: Duration) -> String {
-    format!(
-        "the token did not answer within {} s; it may hang",
-        limit.as_secs()
-    )
 }
 
 async fn finish(stream: &mut UnixStream, peer: &Peer, bytes: &[u8]) {

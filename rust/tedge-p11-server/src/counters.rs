@@ -18,7 +18,17 @@ pub(crate) struct Counters {
     pub(crate) refused: AtomicU64,
     pub(crate) throttled: AtomicU64,
     latency: Histogram,
-    last_error: Mutex<Option<(Instant, String)>>,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// What failed last.
+#[derive(Clone, Debug)]
+pub(crate) struct LastError {
+    pub(crate) at: Instant,
+    /// It names another user's keys and tokens.
+    pub(crate) message: String,
+    /// What everybody may know: the `CKR_` code, or where to look.
+    pub(crate) code: String,
 }
 
 /// Durations by size: four classes an octave, so what is told is at most a quarter too long.
@@ -47,13 +57,20 @@ impl Counters {
             }
             Some(failure) => {
                 self.failed.fetch_add(1, Relaxed);
-                *self.lock() = Some((Instant::now(), failure.message.clone()));
+                *self.lock() = Some(LastError {
+                    at: Instant::now(),
+                    message: failure.message.clone(),
+                    code: failure
+                        .code
+                        .clone()
+                        .unwrap_or_else(|| "see the journal".to_owned()),
+                });
             }
         }
     }
 
     /// What failed last, and when.
-    pub(crate) fn last_error(&self) -> Option<(Instant, String)> {
+    pub(crate) fn last_error(&self) -> Option<LastError> {
         self.lock().clone()
     }
 
@@ -62,7 +79,7 @@ impl Counters {
         self.latency.summary()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, String)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LastError>> {
         self.last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -23,30 +23,53 @@ struct Second {
 impl LogLimit {
     /// Whether a line on what `uid` did is to be written. One that is not is counted.
     pub(crate) fn allows(&self, uid: u32, operation: &'static str, outcome: &'static str) -> bool {
+        let (allowed, over) = self.count(uid, operation, outcome);
+        if let Some(over) = over {
+            over.report(uid);
+        }
+        allowed
+    }
+
+    /// Whether it is to be written, and the second before if it is over: logging may take its time, and
+    /// must not keep others waiting for the lock.
+    fn count(
+        &self,
+        uid: u32,
+        operation: &'static str,
+        outcome: &'static str,
+    ) -> (bool, Option<Second>) {
         let now = Instant::now();
         let mut users = self.users();
         let second = users.entry(uid).or_insert_with(|| Second::new(now));
-        if now.duration_since(second.start) >= SECOND {
-            let over = std::mem::replace(second, Second::new(now));
-            over.report(uid);
-        }
-        if second.written < LINES {
+        let is_over = now.duration_since(second.start) >= SECOND;
+        let over = is_over.then(|| std::mem::replace(second, Second::new(now)));
+        let allowed = second.written < LINES;
+        if allowed {
             second.written += 1;
-            return true;
+        } else {
+            *second.left_out.entry((operation, outcome)).or_default() += 1;
         }
-        *second.left_out.entry((operation, outcome)).or_default() += 1;
-        false
+        (allowed, over)
     }
 
     /// Logs what was left out of seconds that are over, and forgets them.
     pub(crate) fn flush(&self) {
+        for (uid, second) in self.take_over() {
+            second.report(uid);
+        }
+    }
+
+    fn take_over(&self) -> Vec<(u32, Second)> {
+        let mut over = Vec::new();
         self.users().retain(|uid, second| {
-            let over = second.start.elapsed() >= SECOND;
-            if over {
-                second.report(*uid);
+            let is_over = second.start.elapsed() >= SECOND;
+            if is_over {
+                let empty = Second::new(second.start);
+                over.push((*uid, std::mem::replace(second, empty)));
             }
-            !over
+            !is_over
         });
+        over
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<u32, Second>> {

@@ -15,6 +15,7 @@ mod dist;
 mod limits;
 mod listener;
 mod log_limit;
+mod log_queue;
 mod logging;
 mod notify;
 mod peer;
@@ -41,11 +42,14 @@ use crate::settings::Settings;
 fn main() -> ExitCode {
     process::protect_secrets();
     process::abort_on_panic();
-    match run(&Args::parse()) {
+    let result = run(&Args::parse());
+    log::logger().flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!, which panics when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "tedge-p11-server: {error:#}");
+            let error = logging::one_line(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "tedge-p11-server: {error}");
             ExitCode::FAILURE
         }
     }

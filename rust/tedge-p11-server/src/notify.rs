@@ -1,10 +1,11 @@
 //! What systemd is told. On a thread of its own: the socket's queue takes ten messages, and who sends
 //! one more waits for systemd to read, for as long as that takes.
 
-use std::fmt::Write as _;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use sd_notify::NotifyState;
+
+use crate::logging::one_line;
 
 /// Tells systemd how it goes, and waits for nothing.
 #[derive(Debug)]
@@ -30,17 +31,35 @@ impl Notifier {
 
     /// What systemd does not read in time is dropped.
     pub(crate) fn tell(&self, state: &[NotifyState<'_>]) {
-        let mut message = String::new();
-        for line in state {
-            let separator = if message.is_empty() { "" } else { "\n" };
-            // Writing to a String does not fail.
-            let _ = write!(message, "{separator}{line}");
-        }
-        if self.messages.try_send(message).is_err() {
+        if self.messages.try_send(message(state)).is_err() {
             log::debug!("systemd does not read what it is told");
         }
     }
 }
 
+/// A line for each: what a status quotes must not add another one.
+fn message(state: &[NotifyState<'_>]) -> String {
+    let lines: Vec<_> = state
+        .iter()
+        .map(|line| one_line(&line.to_string()))
+        .collect();
+    lines.join("\n")
+}
+
 const MAX_WAITING: usize = 16;
 const STACK_SIZE: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_line() {
+        let status = "the old configuration is in force: /x\nMAINPID=1\r\u{85}";
+        let message = message(&[NotifyState::Status(status), NotifyState::Watchdog]);
+        let lines: Vec<_> = message.lines().collect();
+        assert_eq!(lines.len(), 2, "{message}");
+        assert!(lines[0].starts_with("STATUS=") && lines[1] == "WATCHDOG=1");
+        assert!(!lines[0].contains(char::is_control), "{message}");
+    }
+}

@@ -21,6 +21,7 @@ pub(crate) fn protect_secrets() {
 pub(crate) fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         log::error!("internal error, ending: {panic}");
+        log::logger().flush();
         let _ = writeln!(
             std::io::stderr(),
             "tedge-p11-server: internal error, ending: {panic}"

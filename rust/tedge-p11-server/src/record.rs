@@ -21,10 +21,15 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(peer: Peer, operation: Option<Operation>) -> Self {
+        Self::since(Instant::now(), peer, operation)
+    }
+
+    /// Of a request that was begun then.
+    pub(crate) fn since(started: Instant, peer: Peer, operation: Option<Operation>) -> Self {
         Self {
             peer,
             operation,
-            started: Instant::now(),
+            started,
             key: None,
             scheme: None,
             purpose: None,
@@ -37,7 +42,8 @@ impl Record {
     }
 
     /// Logs the request with its outcome: refusals, failures and what changes a token at a level that
-    /// is noticed, the rest at `info`. `limit` may leave it out, but not if it changes something.
+    /// is noticed, the rest at `info`. `limit` may leave it out, but not if it changed something on a
+    /// token, or if the token itself failed to.
     pub(crate) fn log<T>(&self, result: &Result<T, Failure>, limit: &LogLimit) {
         let changes = self.operation.is_some_and(Operation::changes);
         let (outcome, level) = match result {
@@ -50,10 +56,11 @@ impl Record {
             return;
         }
         let name = self.operation.map_or("ping", Operation::name);
-        if !changes && !limit.allows(self.peer.uid, name, outcome) {
+        let failure = result.as_ref().err();
+        let reached_token = failure.is_none_or(|failure| failure.code.is_some());
+        if !(changes && reached_token) && !limit.allows(self.peer.uid, name, outcome) {
             return;
         }
-        let failure = result.as_ref().err();
         let text = |value: Option<String>| value.unwrap_or_default();
         let key = text(self.key.as_ref().map(ToString::to_string));
         let scheme = text(self.scheme.map(|scheme| scheme.to_string()));

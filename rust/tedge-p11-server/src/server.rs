@@ -68,7 +68,7 @@ async fn serve(
                 clients.spawn(connection::serve(client, service, calls, stopping.clone()));
             }
             _ = late.tick() => {
-                calls.tell_late();
+                calls.tell_late(service);
                 service.flush_log();
             }
             Some(_) = clients.join_next() => {}

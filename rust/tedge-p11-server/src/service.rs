@@ -3,6 +3,7 @@
 mod certificates;
 mod failure;
 mod handler;
+mod request;
 mod status;
 
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use tedge_p11_config::{Operation, Peer};
 use tedge_p11_protocol::{ExtensionRequest, ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
 
-use self::handler::{Handler, operation};
+use self::handler::Handler;
+use self::request::uri;
 use crate::calls::Calls;
 use crate::configuration::Configuration;
 use crate::counters::Counters;
@@ -23,6 +25,7 @@ use crate::log_limit::LogLimit;
 use crate::record::Record;
 
 pub(crate) use self::failure::Failure;
+pub(crate) use self::request::operation;
 
 /// Answers requests with the keys of one module, within what the operator configured.
 #[derive(Debug)]
@@ -71,24 +74,28 @@ impl Service {
         request: &Request,
         calls: &Calls,
     ) -> Option<Response> {
-        if place.too_fast {
-            self.counters.throttled.fetch_add(1, Relaxed);
-            let rate = self.configuration().policy().requests_per_second;
-            let message = format!(
-                "user {} may send {rate} requests a second, and has sent more; try again in a second",
-                peer.uid
-            );
-            self.complain(peer, &message);
-            return Some(Response::Error(message));
-        }
         match request {
+            // Never throttled: they cost less than an error, and a client that got one would take this
+            // signer for one without the extension.
             Request::Ping => Some(Response::Pong),
             Request::Extension(ExtensionRequest::Hello) => {
                 Some(Response::Extension(ExtensionResponse::Hello))
             }
+            _ if place.too_fast => Some(self.throttle(peer)),
             Request::Extension(ExtensionRequest::Status) => Some(self.answer_status(peer, calls)),
             _ => None,
         }
+    }
+
+    fn throttle(&self, peer: &Peer) -> Response {
+        self.counters.throttled.fetch_add(1, Relaxed);
+        let rate = self.configuration().policy().requests_per_second;
+        let message = format!(
+            "user {} may send {rate} requests a second, and has sent more; try again in a second",
+            peer.uid
+        );
+        self.complain(peer, &message);
+        Response::Error(message)
     }
 
     /// Logs what is wrong with a client's connection.
@@ -119,6 +126,7 @@ impl Service {
             module: &self.module,
             configuration: &configuration,
             peer,
+            operation,
         };
         let result = handler.handle(request, &mut record);
         self.counters
@@ -131,7 +139,7 @@ impl Service {
                 }
                 response
             }
-            Err(failure) => Response::Error(failure.message),
+            Err(failure) => Response::Error(failure.told(|uri| handler.may_list(uri))),
         }
     }
 
@@ -152,42 +160,36 @@ impl Service {
 
     /// Which lane a request waits in: requests that name the same token share one.
     pub(crate) fn lane(&self, request: &Request) -> String {
-        let uri = match request {
-            Request::ChooseScheme(r) => r.uri.as_deref(),
-            Request::Sign(r) => r.uri.as_deref(),
-            Request::SignWithScheme(r) => r.uri.as_deref(),
-            Request::PublicKeyPem(uri)
-            | Request::Extension(ExtensionRequest::ReadCertificate(uri)) => uri.as_deref(),
-            Request::CreateKey(r) => Some(r.uri.as_str()),
-            Request::InitToken(r) => r.uri.as_deref(),
-            Request::ChangePin(r) => r.uri.as_deref(),
-            Request::DeleteKey(r) => Some(r.uri.as_str()),
-            Request::ListKeys(r) => r.uri.as_deref(),
-            Request::Extension(ExtensionRequest::KeyInfo(r)) => r.uri.as_deref(),
-            Request::Extension(ExtensionRequest::Sign(r)) => r.uri.as_deref(),
-            Request::Extension(ExtensionRequest::CreateKey(r)) => r.uri.as_deref(),
-            Request::Extension(ExtensionRequest::WriteCertificate(r)) => r.uri.as_deref(),
-            Request::Extension(ExtensionRequest::ChangeSoPin(r)) => r.uri.as_deref(),
-            Request::Ping
-            | Request::TokensUris
-            | Request::ListTokens
-            | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
-                return String::new();
-            }
-        };
+        if matches!(request, Request::TokensUris | Request::ListTokens) {
+            return String::new();
+        }
         // A URI that is wrong gets its error behind the others.
-        let target = self.configuration().target(uri, None);
+        let target = self.configuration().target(uri(request), None);
         target
             .map(|target| target.named.lane.clone())
             .unwrap_or_default()
     }
 
     /// How long a request may take: less than clients wait, but for what makes a token work long.
-    pub(crate) fn time_limit(request: &Request) -> Duration {
-        match operation(request) {
+    pub(crate) fn time_limit(operation: Option<Operation>) -> Duration {
+        match operation {
             Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
             _ => Duration::from_secs(25),
         }
+    }
+
+    /// What a client of `peer` is told whose request takes longer than that, which is logged.
+    pub(crate) fn late(
+        &self,
+        peer: &Peer,
+        operation: Option<Operation>,
+        since: Instant,
+    ) -> Response {
+        let limit = Self::time_limit(operation).as_secs();
+        let message = format!("the token did not answer within {limit} s; it may hang");
+        let late = Err::<(), _>(Failure::new(message.clone()));
+        Record::since(since, peer.clone(), operation).log(&late, &self.log_limit);
+        Response::Error(message)
     }
 
     /// Remembers how reading the configuration again went, for the status.

@@ -34,6 +34,7 @@ impl Handler<'_> {
         record: &mut Record,
     ) -> Result<Response, Failure> {
         let target = self.target(r.uri.as_deref(), r.pin)?;
+        record.key = Some(target.uri());
         let certificate = Certificate::from_der(&r.certificate.0)?;
         let check = self.check(Operation::ImportCertificate);
         let uri =

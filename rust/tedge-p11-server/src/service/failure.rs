@@ -1,15 +1,19 @@
 //! Why a request is answered with an Error frame.
 
 use tedge_p11_config::Refusal;
+use tedge_p11_protocol::Uri;
 use tedge_p11_token::Error;
 
 /// What went wrong, in words for a person, and the `CKR_` code if it was one.
 #[derive(Debug)]
 pub(crate) struct Failure {
+    /// In full, for the journal.
     pub(crate) message: String,
     pub(crate) code: Option<String>,
     /// Whether the policy said no.
     pub(crate) refused: bool,
+    /// What the message comes from, if that lists tokens, keys or certificates.
+    listing: Option<Box<Error>>,
 }
 
 impl Failure {
@@ -18,12 +22,29 @@ impl Failure {
             message: message.into(),
             code: None,
             refused: false,
+            listing: None,
         }
+    }
+
+    /// The message for a client that `may_list` some of what there is.
+    pub(super) fn told(self, may_list: impl Fn(&Uri) -> bool) -> String {
+        let Some(mut error) = self.listing else {
+            return self.message;
+        };
+        let left = listed(&mut error).map(|uris| {
+            uris.retain(may_list);
+            uris.len()
+        });
+        if left == Some(0) {
+            return without_list(&error);
+        }
+        error.to_string()
     }
 }
 
 impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+    fn from(mut error: Error) -> Self {
+        let lists = listed(&mut error).is_some_and(|uris| !uris.is_empty());
         let message = match &error {
             Error::PinNeeded(token) => format!(
                 "token {token} needs its user PIN and none is configured or sent; configure it with \
@@ -36,6 +57,7 @@ impl From<Error> for Failure {
             message,
             code: error.code().map(str::to_owned),
             refused: matches!(error, Error::Refused(_)),
+            listing: lists.then(|| Box::new(error)),
         }
     }
 }
@@ -46,6 +68,43 @@ impl From<Refusal> for Failure {
             message: refusal.to_string(),
             code: None,
             refused: true,
+            listing: None,
         }
+    }
+}
+
+/// What there is instead of what was asked for.
+fn listed(error: &mut Error) -> Option<&mut Vec<Uri>> {
+    match error {
+        Error::NoToken { tokens, .. }
+        | Error::SeveralTokens { tokens, .. }
+        | Error::NoBlankToken { tokens, .. } => Some(tokens),
+        Error::NoKey { keys, .. } | Error::SeveralKeys { keys, .. } => Some(keys),
+        Error::NoCertificate { certificates, .. }
+        | Error::SeveralCertificates { certificates, .. } => Some(certificates),
+        _ => None,
+    }
+}
+
+fn without_list(error: &Error) -> String {
+    match error {
+        Error::NoToken { uri, .. } => format!("no token matches {uri}"),
+        Error::SeveralTokens { uri, .. } => {
+            format!("{uri} matches several tokens; add token= or serial=")
+        }
+        Error::NoBlankToken { uri, .. } => format!("no uninitialised token matches {uri}"),
+        Error::NoKey {
+            what, uri, token, ..
+        } => format!("no {what} matches {uri} on token {token}"),
+        Error::SeveralKeys { uri, .. } => {
+            format!("{uri} matches several keys; add object= or id=")
+        }
+        Error::NoCertificate { uri, token, .. } => {
+            format!("no certificate matches {uri} on token {token}")
+        }
+        Error::SeveralCertificates { uri, .. } => {
+            format!("{uri} matches several certificates; add object= or id=")
+        }
+        other => other.to_string(),
     }
 }

@@ -14,10 +14,11 @@ use tedge_p11_token::{KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, T
 
 use super::certificates;
 use super::failure::Failure;
+use super::request::uri;
 use crate::configuration::{Configuration, Target};
 use crate::record::Record;
 
-/// The response, and the configured PIN's successor if a client changed it.
+/// The response, and the configured PIN's successor if a client changed it on the configured token.
 pub(super) type Answer = Result<(Response, Option<Pin>), Failure>;
 
 /// One request on its way.
@@ -25,12 +26,19 @@ pub(super) struct Handler<'a> {
     pub(super) module: &'a Module,
     pub(super) configuration: &'a Configuration,
     pub(super) peer: &'a Peer,
+    /// What the request does.
+    pub(super) operation: Option<Operation>,
 }
 
 impl Handler<'_> {
     pub(super) fn handle(&self, request: Request, record: &mut Record) -> Answer {
-        if let Some(operation) = operation(&request) {
-            self.policy().check(self.peer, operation)?;
+        if let Some(operation) = self.operation {
+            if let Err(refusal) = self.policy().check(self.peer, operation) {
+                // The journal tells what it was about.
+                let target = self.configuration.target(uri(&request), None);
+                record.key = target.ok().map(|target| target.uri());
+                return Err(refusal.into());
+            }
         }
         let signed = match request {
             Request::Sign(r) => self.sign(r.uri.as_deref(), r.pin, None, &r.to_sign.0, record),
@@ -151,6 +159,7 @@ impl Handler<'_> {
             ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
             ExtensionRequest::ChangeSoPin(r) => {
                 let target = self.target(r.uri.as_deref(), None)?;
+                record.key = Some(target.token().clone());
                 let check = self.check(Operation::ChangePin);
                 let uri =
                     self.module
@@ -228,12 +237,20 @@ impl Handler<'_> {
             record.key = Some(token.uri.clone());
             return Ok(Response::InitToken(token.uri.to_string()));
         }
-        let target = self.target(r.uri.as_deref(), r.pin)?;
+        // Not by its rules' keys: a blank token has no label yet, the new one is checked below.
+        let target = self
+            .configuration
+            .target(r.uri.as_deref(), r.pin)
+            .map_err(Failure::new)?;
         let missing = |who: &str| {
             Failure::new(format!(
                 "a PIN for the {who} is needed to initialise a token"
             ))
         };
+        record.key = Some(Uri {
+            token: Some(r.label.clone()),
+            ..Uri::default()
+        });
         let new = NewToken {
             label: r.label,
             so_pin: r.so_pin.ok_or_else(|| missing("security officer"))?,
@@ -247,6 +264,7 @@ impl Handler<'_> {
 
     fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
         let target = self.target(r.uri.as_deref(), r.old_pin)?;
+        record.key = Some(target.token().clone());
         let old = target.pin.clone();
         let change = if r.reset {
             let so_pin = r.so_pin.ok_or_else(|| {
@@ -265,13 +283,40 @@ impl Handler<'_> {
             .change_pin(target.token(), &change, &r.new_pin, &check)?;
         record.key = Some(uri.clone());
         let configured = self.configuration.pin();
-        let was_configured = configured.is_some() && (r.reset || configured == old.as_ref());
+        let was_configured = configured.is_some()
+            && (r.reset || configured == old.as_ref())
+            && self.is_the_configured_token(&uri);
         let successor = was_configured.then_some(r.new_pin);
         Ok((Response::ChangePin(uri.to_string()), successor))
     }
 
+    /// Whether the configured PIN is meant for the token of that URI, and for no other.
+    fn is_the_configured_token(&self, token: &Uri) -> bool {
+        self.configuration.names_token(token)
+            || self
+                .module
+                .tokens()
+                .is_ok_and(|tokens| tokens.iter().filter(|token| token.initialized).count() == 1)
+    }
+
+    /// What the request speaks of, unless no rule can cover it: a PIN that came with it must not be tried
+    /// on a token where the peer has no key.
     pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
-        self.configuration.target(uri, pin).map_err(Failure::new)
+        let target = self.configuration.target(uri, pin).map_err(Failure::new)?;
+        if let Some(operation) = self.operation {
+            self.policy()
+                .check_token(self.peer, operation, target.token())?;
+        }
+        Ok(target)
+    }
+
+    /// Whether the peer may know of the token or object of that URI.
+    pub(super) fn may_list(&self, uri: &Uri) -> bool {
+        let decision = match uri.object_type {
+            Some(_) => self.check_private(Operation::List, uri.clone()),
+            None => self.policy().check(self.peer, Operation::List),
+        };
+        decision.is_ok()
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -293,33 +338,6 @@ impl Handler<'_> {
             decision.map_err(|refusal| refusal.to_string())
         }
     }
-}
-
-/// What a request does, as the policy sees it; none for what is open to all.
-pub(super) fn operation(request: &Request) -> Option<Operation> {
-    Some(match request {
-        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
-            return None;
-        }
-        Request::Sign(_)
-        | Request::SignWithScheme(_)
-        | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
-        Request::ChooseScheme(_)
-        | Request::PublicKeyPem(_)
-        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
-            Operation::Describe
-        }
-        Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
-        Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
-            Operation::CreateKey
-        }
-        Request::DeleteKey(_) => Operation::DeleteKey,
-        Request::InitToken(_) => Operation::InitToken,
-        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
-            Operation::ChangePin
-        }
-        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
-    })
 }
 
 /// What the frames of version 1 call a public key: deployed clients put this content into a CSR as

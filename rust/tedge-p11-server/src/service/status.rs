@@ -11,7 +11,7 @@ use super::Service;
 use crate::calls::Calls;
 
 impl Service {
-    /// One line on how it goes.
+    /// One line on how it goes. Every user of the machine may read it, so it has no text of a failure.
     pub(crate) fn status(&self) -> String {
         let counters = &self.counters;
         let reload = self.reload_error().map_or_else(String::new, |error| {
@@ -19,7 +19,7 @@ impl Service {
         });
         let last = counters
             .last_error()
-            .map_or_else(String::new, |(_, error)| format!("; last failure: {error}"));
+            .map_or_else(String::new, |last| format!("; last failure: {}", last.code));
         let tokens = self.module.health();
         let troubled = tokens.iter().filter(|token| token.trouble.is_some());
         format!(
@@ -34,7 +34,8 @@ impl Service {
         )
     }
 
-    /// Who may list tokens may know how they do.
+    /// Who may list tokens may know how they do. What failed for others is told to who may change
+    /// something.
     pub(super) fn answer_status(&self, peer: &Peer, calls: &Calls) -> Response {
         let configuration = self.configuration();
         if let Err(refusal) = configuration.policy().check(peer, Operation::List) {
@@ -43,15 +44,17 @@ impl Service {
             self.complain(peer, &message);
             return Response::Error(message);
         }
-        Response::Extension(ExtensionResponse::Status(Box::new(self.report(calls))))
+        let in_full = peer.uid == 0 || configuration.policy().is_trusted(peer);
+        let report = self.report(calls, in_full);
+        Response::Extension(ExtensionResponse::Status(Box::new(report)))
     }
 
-    fn report(&self, calls: &Calls) -> Status {
+    fn report(&self, calls: &Calls, in_full: bool) -> Status {
         let counters = &self.counters;
-        let (last_error, last_error_age) = counters
-            .last_error()
-            .map_or((String::new(), 0), |(at, error)| {
-                (error, at.elapsed().as_secs())
+        let (last_error, last_error_age) =
+            counters.last_error().map_or((String::new(), 0), |last| {
+                let text = if in_full { last.message } else { last.code };
+                (text, last.at.elapsed().as_secs())
             });
         let tokens = self.module.health().into_iter().map(|token| TokenStatus {
             uri: token.uri.to_string(),
