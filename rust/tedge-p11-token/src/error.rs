@@ -132,6 +132,12 @@ pub enum Error {
         "the certificate does not belong to the key {0}: their public keys differ; it is not written"
     )]
     CertificateOfAnotherKey(Uri),
+    /// The key has nothing by which a certificate could be found for it.
+    #[error(
+        "the key {0} has neither an id nor a label (CKA_ID, CKA_LABEL), so that no certificate can be \
+         bound to it; give it one, or make another key"
+    )]
+    KeyWithoutName(Uri),
     /// There is no key on any token.
     #[error("no private key that can sign on any token; create one and set its URI")]
     NoKeyAtAll,
