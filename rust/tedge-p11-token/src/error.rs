@@ -369,7 +369,7 @@ impl Error {
         }
     }
 
-    /// The same, not to be tried again: what failed may have been done all the same.
+    /// The same, not to be tried again, whatever its code: what failed may have been done all the same.
     pub(crate) fn final_word(self) -> Self {
         match self {
             Self::Pkcs11 {
@@ -389,7 +389,7 @@ impl Error {
 
     /// Whether only C_Initialize helps.
     pub(crate) fn needs_initialization(&self) -> bool {
-        self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
+        self.is_stale() && self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
     }
 
     /// Whether dropping what is kept of the token (sessions, login, key handles) and trying once

@@ -18,29 +18,39 @@ impl Token {
     pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         let mut open = self.seize();
         self.log_in(&mut open, Some(old))?;
-        self.open_rw()?
+        // The login may have been long ago, or the token may ask for none.
+        self.allow(old)?;
+        let session = self.open_rw()?;
+        let result = session
             .set_pin(&auth_pin(old), &auth_pin(new))
-            .map_err(|error| self.error(&error))?;
-        lock(&self.user_tries).accepted(new);
-        // Some tokens count a change of the PIN as a logout.
+            .map_err(|error| self.pin_error(&error).final_word());
+        match &result {
+            Ok(()) => lock(&self.user_tries).accepted(new),
+            Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(old),
+            Err(_) => {}
+        }
+        drop(session);
+        // Some tokens count a change of the PIN as a logout; and a wrong one opens nothing any more.
         reset(&mut open);
-        Ok(())
+        result
     }
 
     /// Has the security officer set the user PIN to `new`.
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
-        self.as_security_officer(so_pin, |session| session.init_pin(&auth_pin(new)))?;
-        lock(&self.user_tries).accepted(new);
-        Ok(())
+        self.as_security_officer(so_pin, |session| {
+            session.init_pin(&auth_pin(new))?;
+            lock(&self.user_tries).accepted(new);
+            Ok(())
+        })
     }
 
     /// Changes the security officer's PIN from `old` to `new`.
     pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         self.as_security_officer(old, |session| {
-            session.set_pin(&auth_pin(old), &auth_pin(new))
-        })?;
-        lock(&self.so_tries).accepted(new);
-        Ok(())
+            session.set_pin(&auth_pin(old), &auth_pin(new))?;
+            lock(&self.so_tries).accepted(new);
+            Ok(())
+        })
     }
 
     /// All sessions are closed before: a user and the security officer can't be logged in together.
@@ -54,11 +64,13 @@ impl Token {
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
         lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
         reset(&mut open);
-        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, operation);
-        match &result {
-            Ok(()) => lock(&self.so_tries).accepted(so_pin),
-            Err(Error::SoPinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
-            Err(_) => {}
+        let logged_in = |session: &Session| {
+            lock(&self.so_tries).accepted(so_pin);
+            operation(session)
+        };
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, logged_in);
+        if let Err(Error::SoPinIncorrect { .. }) = &result {
+            lock(&self.so_tries).refused(so_pin);
         }
         result
     }
@@ -111,9 +123,15 @@ impl Token {
                 Err(error) => return Err(error),
             }
         }
-        let final_try = self.token_flags(TokenFlags::user_pin_final_try);
-        lock(&self.user_tries).allow(pin, final_try, &self.uri())?;
+        self.allow(pin)?;
         self.open_with(open, Some(pin))
+    }
+
+    /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.
+    fn allow(&self, pin: &Pin) -> Result<()> {
+        let known = lock(&self.user_tries).known() == Some(pin);
+        let final_try = !known && self.token_flags(TokenFlags::user_pin_final_try);
+        lock(&self.user_tries).allow(pin, final_try, &self.uri())
     }
 
     fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
@@ -160,17 +178,20 @@ impl Token {
             // whether this PIN is right.
             result = session.logout().and_then(|()| attempt());
         }
-        let Err(error) = result else { return Ok(()) };
-        Err(match error {
-            CryptokiError::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid, Function::Login) => {
-                Error::PinIncorrect {
-                    token: self.uri(),
-                    flags: self.tries_left(),
-                }
-            }
+        result.map_err(|error| self.pin_error(&error))
+    }
+
+    /// What C_Login and C_SetPIN say of the user PIN. Of the new one, C_SetPIN says CKR_PIN_INVALID.
+    fn pin_error(&self, error: &CryptokiError) -> Error {
+        match error {
+            CryptokiError::Pkcs11(RvError::PinIncorrect, _)
+            | CryptokiError::Pkcs11(RvError::PinInvalid, Function::Login) => Error::PinIncorrect {
+                token: self.uri(),
+                flags: self.tries_left(),
+            },
             CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked(self.uri()),
-            other => self.error(&other),
-        })
+            other => self.error(other),
+        }
     }
 
     fn tries_left(&self) -> TriesLeft {
