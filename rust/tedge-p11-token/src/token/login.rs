@@ -9,11 +9,63 @@ use cryptoki::slot::TokenInfo as TokenFlags;
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::Pin;
 
-use super::{Open, Token, lock, reset};
+use super::{Open, Token, keep, lock, reset};
 use crate::error::{Error, Result, TriesLeft};
 use crate::security_officer::{as_security_officer, tries_left};
 
 impl Token {
+    /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
+    /// that use alone, and runs `end` (PKCS#11 3.0, section 4.9). Nobody else uses the token meanwhile: a PIV
+    /// card wants nothing between the PIN and the signature.
+    pub(crate) fn with_login_for_use<T>(
+        &self,
+        pin: Option<&Pin>,
+        generation: u64,
+        begin: impl FnOnce(&Session) -> Result<()>,
+        end: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let mut open = self.seize();
+        if open.generation != generation {
+            return Err(Error::Outdated);
+        }
+        let session = self.logged_in(&mut open, pin)?;
+        let result = self.pin_for_use(&session, pin).and_then(|pin| {
+            begin(&session)?;
+            self.counted_login(&session, UserType::ContextSpecific, pin)?;
+            end(&session)
+        });
+        if let Err(Error::PinIncorrect { .. } | Error::PinLocked(_)) = result {
+            // What the token was opened with is not its PIN any more: let in who knows the new one, before
+            // those who wait here have this one tried again. A use has begun in the session.
+            lock(&open.spent).push(session);
+            reset(&mut open);
+        } else {
+            keep(&open, session, &result);
+        }
+        drop(open);
+        self.reset_if_stale(generation, result)
+    }
+
+    /// What to log in with for one use of a key, if that may be tried.
+    fn pin_for_use<'a>(&self, session: &Session, pin: Option<&'a Pin>) -> Result<Option<&'a Pin>> {
+        let info = self.info();
+        let Some(pin) = pin.filter(|_| !info.protected_authentication_path) else {
+            return Ok(None); // the reader asks for it
+        };
+        if info.login_required {
+            // It is the one that the token was opened with.
+            self.allow(pin)?;
+        } else {
+            self.allow_after_known(pin, |known| {
+                self.counted_login(session, UserType::User, Some(known))?;
+                // Others use the token without a login.
+                let _ = session.logout();
+                Ok(())
+            })?;
+        }
+        Ok(Some(pin))
+    }
+
     /// Changes the user PIN from `old` to `new`.
     pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         let mut open = self.seize();
@@ -114,17 +166,22 @@ impl Token {
         let Some(pin) = pin.filter(|_| self.needs_pin()) else {
             return self.open_with(open, None);
         };
-        // A PIN other than the last right one is worth a try only once that one is wrong.
+        self.allow_after_known(pin, |known| self.open_with(open, Some(known)))?;
+        self.open_with(open, Some(pin))
+    }
+
+    /// Like [`allow`](Self::allow). A PIN other than the last right one is worth a try only once `log_in`
+    /// finds that one wrong: who guesses gets no new tries by the right ones of others.
+    fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
         let known = lock(&self.user_tries).known().cloned();
         if let Some(known) = known.filter(|known| known != pin) {
-            match self.open_with(open, Some(&known)) {
+            match log_in(&known) {
                 Ok(()) => return Err(Error::PinDiffers(self.uri())),
                 Err(Error::PinIncorrect { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.allow(pin)?;
-        self.open_with(open, Some(pin))
+        self.allow(pin)
     }
 
     /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.
