@@ -248,39 +248,6 @@ fn a_client_survives_a_crash_of_the_module() {
     result.unwrap();
 }
 
-/// The PIN for a key that wants it each time (CKA_ALWAYS_AUTHENTICATE) is not right any more: one wrong try,
-/// however often it is asked to sign.
-#[test]
-fn a_pin_refused_between_signatures_is_not_tried_again() {
-    let faulty = Faulty::start();
-    let always = [
-        "--keypairgen",
-        "--key-type",
-        "rsa:2048",
-        "--id",
-        "77",
-        "--label",
-        "always",
-        "--always-auth",
-    ];
-    faulty.hsm.pkcs11_tool(&always);
-    let key = faulty.signer.key("pkcs11:token=device;object=always");
-    let logins = faulty.calls("C_Login");
-    for signed in 1..=3 {
-        sign(&key).unwrap();
-        assert_eq!(faulty.calls("C_Login") - logins, signed);
-    }
-    let logins = faulty.calls("C_Login");
-    faulty.rules("C_Login slot=device return CKR_PIN_INCORRECT");
-    let error = sign(&key).unwrap_err().to_string();
-    assert!(error.contains("CKR_PIN_INCORRECT"), "{error}");
-    for _ in 0..5 {
-        let error = sign(&key).unwrap_err().to_string();
-        assert!(error.contains("refused this PIN before"), "{error}");
-    }
-    assert_eq!(faulty.calls("C_Login") - logins, 1);
-}
-
 /// Out of file descriptors: nobody is accepted for a while, then everybody again.
 #[test]
 fn descriptors_run_out_and_come_back() {

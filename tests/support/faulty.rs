@@ -89,6 +89,14 @@ impl Faulty {
             .count()
     }
 
+    /// How often a token was tried with a wrong PIN.
+    pub fn refused_logins(&self) -> usize {
+        let log = std::fs::read_to_string(self.hsm.file("calls.log")).unwrap();
+        log.lines()
+            .filter(|line| line.starts_with("C_Login ") && line.contains(" CKR_PIN_INCORRECT "))
+            .count()
+    }
+
     /// The key called `key` on a token.
     pub fn key(&self, token: &str) -> SocketKey {
         self.signer.key(&key_uri(token))

@@ -135,8 +135,9 @@ impl Module {
     }
 
     /// Puts `certificate` beside the selected private key, if it is that key's, and returns the URI of
-    /// the object. Certificates that are there under the same id are destroyed once the new one has been
-    /// read back. Does nothing if it is there already. `check` is told the key's URI.
+    /// the object. Older certificates of this key are destroyed once the new one has been read back: those
+    /// with its id (its label, if it has no id) and its public key. Does nothing if it is there already.
+    /// `check` is told the key's URI. Fails for a key with neither id nor label.
     pub fn import_certificate(
         &self,
         key: &KeySelector,
@@ -148,6 +149,9 @@ impl Module {
         check(&key.uri).map_err(Error::Refused)?;
         if key.public_key.raw() != certificate.public_key.raw() {
             return Err(Error::CertificateOfAnotherKey(key.uri));
+        }
+        if !key.uri.names_object() {
+            return Err(Error::KeyWithoutName(key.uri));
         }
         let written = self.attempt(|| {
             let token = self.token(&key.uri)?;
@@ -163,7 +167,7 @@ impl Module {
     }
 }
 
-/// Leaves `certificate` as the only one with the id of `key`. May be called again after it failed.
+/// Leaves `certificate` as the only one of `key`, which has a name. May be called again after it failed.
 fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri) -> Result<Uri> {
     let failed = |error| token.error(&error);
     let named = Uri {
@@ -172,16 +176,27 @@ fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri)
         object: key.object.clone().filter(|_| key.id.is_none()),
         ..Uri::default()
     };
+    // Other keys may have certificates with this id or label.
+    let of_key = |object: &CertificateObject| {
+        let parsed = Certificate::parse(&object.der);
+        object.uri.id == key.id
+            && parsed.is_some_and(|own| own.public_key.raw() == certificate.public_key.raw())
+    };
     let is_new = |object: &CertificateObject| {
         object.der == certificate.der && object.uri.object == key.object
     };
-    let mut found = stored(token, session, &named)?;
+    let find = || -> Result<Vec<_>> {
+        let mut found = stored(token, session, &named)?;
+        found.retain(|(_, object)| of_key(object));
+        Ok(found)
+    };
+    let mut found = find()?;
     if !found.iter().any(|(_, object)| is_new(object)) {
         // The handle is not used: a module may mix it up with that of another object.
         session
             .create_object(&template(certificate, key))
             .map_err(failed)?;
-        found = stored(token, session, &named)?;
+        found = find()?;
     }
     let Some(new) = found.iter().position(|(_, object)| is_new(object)) else {
         return Err(Error::Malformed {

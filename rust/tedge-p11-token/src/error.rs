@@ -132,6 +132,12 @@ pub enum Error {
         "the certificate does not belong to the key {0}: their public keys differ; it is not written"
     )]
     CertificateOfAnotherKey(Uri),
+    /// The key has nothing by which a certificate could be found for it.
+    #[error(
+        "the key {0} has neither an id nor a label (CKA_ID, CKA_LABEL), so that no certificate can be \
+         bound to it; give it one, or make another key"
+    )]
+    KeyWithoutName(Uri),
     /// There is no key on any token.
     #[error("no private key that can sign on any token; create one and set its URI")]
     NoKeyAtAll,
@@ -363,7 +369,7 @@ impl Error {
         }
     }
 
-    /// The same, not to be tried again: what failed may have been done all the same.
+    /// The same, not to be tried again, whatever its code: what failed may have been done all the same.
     pub(crate) fn final_word(self) -> Self {
         match self {
             Self::Pkcs11 {
@@ -383,7 +389,7 @@ impl Error {
 
     /// Whether only C_Initialize helps.
     pub(crate) fn needs_initialization(&self) -> bool {
-        self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
+        self.is_stale() && self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
     }
 
     /// Whether dropping what is kept of the token (sessions, login, key handles) and trying once

@@ -9,8 +9,9 @@ use tedge_p11_protocol::{Pin, Uri};
 use crate::error::{Error, Result, TriesLeft};
 use crate::token::auth_pin;
 
-/// Runs `operation` in a session in which the security officer of the token in `slot` is logged in. The
-/// token must have no other session.
+/// Runs `operation`, which sets a PIN, in a session in which the security officer of the token in `slot` is
+/// logged in. The token must have no other session. What `operation` fails with is final: the PIN may have
+/// been set all the same, and the old one must not be tried again.
 pub(crate) fn as_security_officer(
     pkcs11: &Pkcs11,
     slot: Slot,
@@ -19,15 +20,17 @@ pub(crate) fn as_security_officer(
     operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
 ) -> Result<()> {
     let named = |error: CryptokiError| match error {
-        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login) => Error::SoPinIncorrect {
-            token: uri.clone(),
-            flags: tries_left(pkcs11, slot, |info| TriesLeft {
-                count_low: info.so_pin_count_low(),
-                final_try: info.so_pin_final_try(),
-                locked: info.so_pin_locked(),
-            }),
-        },
-        CryptokiError::Pkcs11(RvError::PinLocked, Function::Login) => {
+        CryptokiError::Pkcs11(RvError::PinIncorrect, Function::Login | Function::SetPIN) => {
+            Error::SoPinIncorrect {
+                token: uri.clone(),
+                flags: tries_left(pkcs11, slot, |info| TriesLeft {
+                    count_low: info.so_pin_count_low(),
+                    final_try: info.so_pin_final_try(),
+                    locked: info.so_pin_locked(),
+                }),
+            }
+        }
+        CryptokiError::Pkcs11(RvError::PinLocked, Function::Login | Function::SetPIN) => {
             Error::SoPinLocked(uri.clone())
         }
         other => Error::pkcs11(&other, uri),
@@ -36,8 +39,12 @@ pub(crate) fn as_security_officer(
     session
         .login(UserType::So, Some(&auth_pin(so_pin)))
         .map_err(named)?;
-    operation(&session).map_err(named)?;
-    session.logout().map_err(named)
+    operation(&session).map_err(|error| named(error).final_word())?;
+    // The session is closed in any case, and what was to be done is done.
+    if let Err(error) = session.logout() {
+        log::debug!("C_Logout of the security officer of {uri}: {error}");
+    }
+    Ok(())
 }
 
 /// What the token in `slot` says of the tries left, read out of its flags.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::{Session, UserType};
+use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, Uri};
 
@@ -234,42 +234,12 @@ impl Token {
         if since.is_some_and(|since| since != open.generation) {
             return Err(Error::Outdated);
         }
-        self.log_in(&mut open, pin)?;
-        let idle = lock(&open.idle).pop();
-        let session = match idle {
-            Some(session) => session,
-            None => self.open_beside(&mut open, Self::open_ro)?,
-        };
+        let session = self.logged_in(&mut open, pin)?;
         let generation = open.generation;
         let result = operation(&session, generation);
         keep(&open, session, &result);
         drop(open);
         self.reset_if_stale(generation, result)
-    }
-
-    /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
-    /// that use alone, and runs `end` (PKCS#11 3.0, section 4.9). Nobody else uses the token meanwhile: a PIV
-    /// card wants nothing between the PIN and the signature.
-    pub(crate) fn with_login_for_use<T>(
-        &self,
-        pin: Option<&Pin>,
-        generation: u64,
-        begin: impl FnOnce(&Session) -> Result<()>,
-        end: impl FnOnce(&Session) -> Result<T>,
-    ) -> Result<T> {
-        let result = self.search(pin, Some(generation), |session, _| {
-            begin(session)?;
-            self.counted_login(session, UserType::ContextSpecific, pin)?;
-            end(session)
-        });
-        if let Err(Error::PinIncorrect { .. } | Error::PinLocked(_)) = result {
-            // What the token was opened with is not its PIN any more: let in who knows the new one.
-            let mut open = self.seize();
-            if open.generation == generation {
-                reset(&mut open);
-            }
-        }
-        result
     }
 
     /// Like [`search`](Self::search) without asking for a login: it sees public objects, and must
@@ -376,6 +346,16 @@ impl Token {
         // Nearly always there was no trouble, and nothing to lock.
         if self.troubled.swap(false, Relaxed) {
             lock(&self.trouble).back_off.succeeded();
+        }
+    }
+
+    /// A read-only session, logged in when the token asks for it.
+    fn logged_in(&self, open: &mut Open, pin: Option<&Pin>) -> Result<Session> {
+        self.log_in(open, pin)?;
+        let idle = lock(&open.idle).pop();
+        match idle {
+            Some(session) => Ok(session),
+            None => self.open_beside(open, Self::open_ro),
         }
     }
 

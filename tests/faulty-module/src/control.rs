@@ -8,7 +8,8 @@
 //! FUNCTION [slot=LABEL] [every N] hang [TIMES] [until FUNCTION]
 //! FUNCTION [slot=LABEL] [every N] crash
 //! token LABEL absent
-//! token LABEL flag CKF_USER_PIN_NAME
+//! token LABEL flag CKF_USER_PIN_NAME|CKF_PROTECTED_AUTHENTICATION_PATH
+//! token LABEL without CKF_LOGIN_REQUIRED
 //! sessions [slot=LABEL] lost
 //! ```
 //!
@@ -24,8 +25,9 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use cryptoki_sys::{
-    CK_FLAGS, CK_RV, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
-    CKF_USER_PIN_TO_BE_CHANGED, CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID,
+    CK_FLAGS, CK_RV, CKF_LOGIN_REQUIRED, CKF_PROTECTED_AUTHENTICATION_PATH, CKF_USER_PIN_COUNT_LOW,
+    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKF_USER_PIN_TO_BE_CHANGED, CKR_SESSION_CLOSED,
+    CKR_SESSION_HANDLE_INVALID,
 };
 
 use crate::wrap::{Function, Takes};
@@ -69,6 +71,8 @@ pub(crate) struct Control {
     absent: Vec<String>,
     /// Labels of tokens, and flags that they have besides their own.
     flags: Vec<(String, CK_FLAGS)>,
+    /// Labels of the tokens that do not say that they want a login.
+    without_login: Vec<String>,
     /// Labels of the tokens whose sessions end now; `None` for all.
     pub(crate) lost: Vec<Option<String>>,
 }
@@ -97,10 +101,14 @@ impl Control {
         self.absent.iter().any(|absent| absent == label)
     }
 
-    /// What the token says of its user PIN besides what is true.
-    pub(crate) fn flags(&self, label: &str) -> CK_FLAGS {
-        let own = self.flags.iter().filter(|(of, _)| of == label);
-        own.fold(0, |flags, (_, flag)| flags | flag)
+    /// What the token says of itself instead of `real`.
+    pub(crate) fn flags(&self, label: &str, real: CK_FLAGS) -> CK_FLAGS {
+        let more = self.flags.iter().filter(|(of, _)| of == label);
+        let flags = more.fold(real, |flags, (_, flag)| flags | flag);
+        match self.without_login.iter().any(|without| without == label) {
+            true => flags & !CKF_LOGIN_REQUIRED,
+            false => flags,
+        }
     }
 
     pub(crate) fn hides_tokens(&self) -> bool {
@@ -159,6 +167,10 @@ impl Control {
                 let label = decode(words.next().ok_or("no label")?)?;
                 match words.next() {
                     Some("flag") => self.flags.push((label, flag(words.next())?)),
+                    Some("without") => {
+                        expect(words.next(), "CKF_LOGIN_REQUIRED")?;
+                        self.without_login.push(label);
+                    }
                     word => {
                         expect(word, "absent")?;
                         self.absent.push(label);
@@ -267,7 +279,8 @@ fn flag(word: Option<&str>) -> Result<CK_FLAGS, String> {
         "CKF_USER_PIN_FINAL_TRY" => CKF_USER_PIN_FINAL_TRY,
         "CKF_USER_PIN_LOCKED" => CKF_USER_PIN_LOCKED,
         "CKF_USER_PIN_TO_BE_CHANGED" => CKF_USER_PIN_TO_BE_CHANGED,
-        other => return Err(format!("{other:?} is no flag of a user PIN")),
+        "CKF_PROTECTED_AUTHENTICATION_PATH" => CKF_PROTECTED_AUTHENTICATION_PATH,
+        other => return Err(format!("{other:?} is no flag of a token's login")),
     })
 }
 
@@ -421,14 +434,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_more_flags() {
-        let control =
-            control("token a flag CKF_USER_PIN_LOCKED\ntoken a flag CKF_USER_PIN_FINAL_TRY");
+    fn a_token_has_more_flags_or_less() {
+        let control = control(
+            "token a flag CKF_USER_PIN_LOCKED\ntoken a flag CKF_USER_PIN_FINAL_TRY\n\
+             token a without CKF_LOGIN_REQUIRED",
+        );
         assert_eq!(
-            control.flags("a"),
+            control.flags("a", CKF_LOGIN_REQUIRED),
             CKF_USER_PIN_LOCKED | CKF_USER_PIN_FINAL_TRY
         );
-        assert_eq!(control.flags("b"), 0);
+        assert_eq!(control.flags("b", CKF_LOGIN_REQUIRED), CKF_LOGIN_REQUIRED);
     }
 
     #[test]
@@ -451,6 +466,7 @@ mod tests {
             "token a",
             "token a absent now",
             "token a flag CKF_RNG",
+            "token a without CKF_RNG",
             "sessions",
         ] {
             let error = format!("C_Login crash\n{line}")

@@ -115,7 +115,7 @@ pub(crate) unsafe extern "C" fn C_GetTokenInfo(
             // SAFETY: the wrapped module has just filled it.
             let info = unsafe { &mut *info };
             let label = state::learn(slot, info);
-            info.flags |= control.flags(&label);
+            info.flags = control.flags(&label, info.flags);
         }
         rv
     })

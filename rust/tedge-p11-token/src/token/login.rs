@@ -9,38 +9,100 @@ use cryptoki::slot::TokenInfo as TokenFlags;
 use cryptoki::types::AuthPin;
 use tedge_p11_protocol::Pin;
 
-use super::{Open, Token, lock, reset};
+use super::{Open, Token, keep, lock, reset};
 use crate::error::{Error, Result, TriesLeft};
 use crate::security_officer::{as_security_officer, tries_left};
 
 impl Token {
+    /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
+    /// that use alone, and runs `end` (PKCS#11 3.0, section 4.9). Nobody else uses the token meanwhile: a PIV
+    /// card wants nothing between the PIN and the signature.
+    pub(crate) fn with_login_for_use<T>(
+        &self,
+        pin: Option<&Pin>,
+        generation: u64,
+        begin: impl FnOnce(&Session) -> Result<()>,
+        end: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let mut open = self.seize();
+        if open.generation != generation {
+            return Err(Error::Outdated);
+        }
+        let session = self.logged_in(&mut open, pin)?;
+        let result = self.pin_for_use(&session, pin).and_then(|pin| {
+            begin(&session)?;
+            self.counted_login(&session, UserType::ContextSpecific, pin)?;
+            end(&session)
+        });
+        if let Err(Error::PinIncorrect { .. } | Error::PinLocked(_)) = result {
+            // What the token was opened with is not its PIN any more: let in who knows the new one, before
+            // those who wait here have this one tried again. A use has begun in the session.
+            lock(&open.spent).push(session);
+            reset(&mut open);
+        } else {
+            keep(&open, session, &result);
+        }
+        drop(open);
+        self.reset_if_stale(generation, result)
+    }
+
+    /// What to log in with for one use of a key, if that may be tried.
+    fn pin_for_use<'a>(&self, session: &Session, pin: Option<&'a Pin>) -> Result<Option<&'a Pin>> {
+        let info = self.info();
+        let Some(pin) = pin.filter(|_| !info.protected_authentication_path) else {
+            return Ok(None); // the reader asks for it
+        };
+        if info.login_required {
+            // It is the one that the token was opened with.
+            self.allow(pin)?;
+        } else {
+            self.allow_after_known(pin, |known| {
+                self.counted_login(session, UserType::User, Some(known))?;
+                // Others use the token without a login.
+                let _ = session.logout();
+                Ok(())
+            })?;
+        }
+        Ok(Some(pin))
+    }
+
     /// Changes the user PIN from `old` to `new`.
     pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         let mut open = self.seize();
         self.log_in(&mut open, Some(old))?;
-        self.open_rw()?
+        // The login may have been long ago, or the token may ask for none.
+        self.allow(old)?;
+        let session = self.open_rw()?;
+        let result = session
             .set_pin(&auth_pin(old), &auth_pin(new))
-            .map_err(|error| self.error(&error))?;
-        lock(&self.user_tries).accepted(new);
-        // Some tokens count a change of the PIN as a logout.
+            .map_err(|error| self.pin_error(&error).final_word());
+        match &result {
+            Ok(()) => lock(&self.user_tries).accepted(new),
+            Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(old),
+            Err(_) => {}
+        }
+        drop(session);
+        // Some tokens count a change of the PIN as a logout; and a wrong one opens nothing any more.
         reset(&mut open);
-        Ok(())
+        result
     }
 
     /// Has the security officer set the user PIN to `new`.
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
-        self.as_security_officer(so_pin, |session| session.init_pin(&auth_pin(new)))?;
-        lock(&self.user_tries).accepted(new);
-        Ok(())
+        self.as_security_officer(so_pin, |session| {
+            session.init_pin(&auth_pin(new))?;
+            lock(&self.user_tries).accepted(new);
+            Ok(())
+        })
     }
 
     /// Changes the security officer's PIN from `old` to `new`.
     pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         self.as_security_officer(old, |session| {
-            session.set_pin(&auth_pin(old), &auth_pin(new))
-        })?;
-        lock(&self.so_tries).accepted(new);
-        Ok(())
+            session.set_pin(&auth_pin(old), &auth_pin(new))?;
+            lock(&self.so_tries).accepted(new);
+            Ok(())
+        })
     }
 
     /// All sessions are closed before: a user and the security officer can't be logged in together.
@@ -54,11 +116,13 @@ impl Token {
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
         lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
         reset(&mut open);
-        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, operation);
-        match &result {
-            Ok(()) => lock(&self.so_tries).accepted(so_pin),
-            Err(Error::SoPinIncorrect { .. }) => lock(&self.so_tries).refused(so_pin),
-            Err(_) => {}
+        let logged_in = |session: &Session| {
+            lock(&self.so_tries).accepted(so_pin);
+            operation(session)
+        };
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, logged_in);
+        if let Err(Error::SoPinIncorrect { .. }) = &result {
+            lock(&self.so_tries).refused(so_pin);
         }
         result
     }
@@ -102,18 +166,29 @@ impl Token {
         let Some(pin) = pin.filter(|_| self.needs_pin()) else {
             return self.open_with(open, None);
         };
-        // A PIN other than the last right one is worth a try only once that one is wrong.
+        self.allow_after_known(pin, |known| self.open_with(open, Some(known)))?;
+        self.open_with(open, Some(pin))
+    }
+
+    /// Like [`allow`](Self::allow). A PIN other than the last right one is worth a try only once `log_in`
+    /// finds that one wrong: who guesses gets no new tries by the right ones of others.
+    fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
         let known = lock(&self.user_tries).known().cloned();
         if let Some(known) = known.filter(|known| known != pin) {
-            match self.open_with(open, Some(&known)) {
+            match log_in(&known) {
                 Ok(()) => return Err(Error::PinDiffers(self.uri())),
                 Err(Error::PinIncorrect { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let final_try = self.token_flags(TokenFlags::user_pin_final_try);
-        lock(&self.user_tries).allow(pin, final_try, &self.uri())?;
-        self.open_with(open, Some(pin))
+        self.allow(pin)
+    }
+
+    /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.
+    fn allow(&self, pin: &Pin) -> Result<()> {
+        let known = lock(&self.user_tries).known() == Some(pin);
+        let final_try = !known && self.token_flags(TokenFlags::user_pin_final_try);
+        lock(&self.user_tries).allow(pin, final_try, &self.uri())
     }
 
     fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
@@ -160,17 +235,20 @@ impl Token {
             // whether this PIN is right.
             result = session.logout().and_then(|()| attempt());
         }
-        let Err(error) = result else { return Ok(()) };
-        Err(match error {
-            CryptokiError::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid, Function::Login) => {
-                Error::PinIncorrect {
-                    token: self.uri(),
-                    flags: self.tries_left(),
-                }
-            }
+        result.map_err(|error| self.pin_error(&error))
+    }
+
+    /// What C_Login and C_SetPIN say of the user PIN. Of the new one, C_SetPIN says CKR_PIN_INVALID.
+    fn pin_error(&self, error: &CryptokiError) -> Error {
+        match error {
+            CryptokiError::Pkcs11(RvError::PinIncorrect, _)
+            | CryptokiError::Pkcs11(RvError::PinInvalid, Function::Login) => Error::PinIncorrect {
+                token: self.uri(),
+                flags: self.tries_left(),
+            },
             CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked(self.uri()),
-            other => self.error(&other),
-        })
+            other => self.error(other),
+        }
     }
 
     fn tries_left(&self) -> TriesLeft {
