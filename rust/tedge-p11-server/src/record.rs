@@ -58,7 +58,8 @@ impl Record {
         let name = self.operation.map_or("ping", Operation::name);
         let failure = result.as_ref().err();
         let reached_token = failure.is_none_or(|failure| failure.code.is_some());
-        if !(changes && reached_token) && !limit.allows(self.peer.uid, name, outcome) {
+        let always = changes && reached_token;
+        if !always && !limit.allows(self.peer.uid, name, outcome) {
             return;
         }
         let text = |value: Option<String>| value.unwrap_or_default();
