@@ -9,6 +9,7 @@ mod certificate;
 mod digest;
 mod error;
 mod find;
+mod gate;
 mod generate;
 mod key;
 mod manage;
