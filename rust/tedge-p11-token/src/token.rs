@@ -19,7 +19,7 @@ use tedge_p11_protocol::{Pin, Uri};
 use crate::back_off::BackOff;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::pin_tries::PinTries;
+use crate::pin_tries::TokenPins;
 
 /// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +60,7 @@ pub(crate) struct Token {
     /// Opening and closing sessions and searching are among the latter: libtpm2_pkcs11 1.9 loses
     /// sessions, or crashes, when threads do these at once, whatever CKF_OS_LOCKING_OK says.
     gate: Gate<Open>,
-    user_tries: Mutex<PinTries>,
-    so_tries: Mutex<PinTries>,
+    pins: Mutex<Arc<TokenPins>>,
     trouble: Mutex<Trouble>,
     troubled: AtomicBool,
 }
@@ -147,14 +146,13 @@ impl TokenInfo {
 }
 
 impl Token {
-    pub(crate) fn new(pkcs11: Pkcs11, slot: Slot, info: TokenInfo) -> Self {
+    pub(crate) fn new(pkcs11: Pkcs11, slot: Slot, info: TokenInfo, pins: Arc<TokenPins>) -> Self {
         Self {
             pkcs11,
             slot,
             info: Mutex::new(Arc::new(info)),
             gate: Gate::default(),
-            user_tries: Mutex::default(),
-            so_tries: Mutex::default(),
+            pins: Mutex::new(pins),
             trouble: Mutex::new(Trouble {
                 back_off: BackOff::new(FREE_FAILURES, FIRST_PAUSE, LONGEST_PAUSE),
                 error: String::new(),
@@ -309,13 +307,10 @@ impl Token {
     }
 
     /// Another token is in the slot now, or the same with other flags.
-    pub(crate) fn replace(&self, info: TokenInfo) {
+    pub(crate) fn replace(&self, info: TokenInfo, pins: Arc<TokenPins>) {
         let mut open = self.seize();
-        let before = std::mem::replace(&mut *lock(&self.info), Arc::new(info));
-        if before.uri != self.info().uri {
-            *lock(&self.user_tries) = PinTries::default();
-            *lock(&self.so_tries) = PinTries::default();
-        }
+        *lock(&self.info) = Arc::new(info);
+        *lock(&self.pins) = pins;
         reset(&mut open);
     }
 
