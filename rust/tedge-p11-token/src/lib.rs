@@ -18,6 +18,7 @@ mod module;
 mod pin_tries;
 mod public_key;
 mod security_officer;
+mod seldom;
 mod signature;
 mod state;
 mod token;

@@ -18,6 +18,7 @@ use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
 use crate::pin_tries::TokenPins;
+use crate::seldom::Seldom;
 use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
 use crate::usage::{NotAlone, Usage};
 
@@ -52,6 +53,8 @@ pub struct Module {
     /// By the token's URI, its serial number among it; for as long as the process runs, wherever the token
     /// is meanwhile.
     pins: Mutex<HashMap<String, Arc<TokenPins>>>,
+    no_token_warning: Seldom,
+    pub(crate) first_key_warning: Seldom,
     /// By [`KeySelector::cache_key`].
     keys: Mutex<HashMap<String, Arc<Key>>>,
 }
@@ -82,14 +85,17 @@ impl Module {
             renewals: AtomicUsize::new(0),
             tokens: Mutex::default(),
             pins: Mutex::default(),
+            no_token_warning: Seldom::default(),
+            first_key_warning: Seldom::default(),
             keys: Mutex::default(),
         })
     }
 
-    /// All tokens that are present, initialised or not. When there is none, a warning says what may be wrong.
+    /// All tokens that are present, initialised or not. When there is none, a warning says what may be
+    /// wrong, once a minute.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
         let tokens = self.attempt(|| self.present())?;
-        if tokens.is_empty() {
+        if tokens.is_empty() && self.no_token_warning.is_due() {
             log::warn!("{}", self.absent());
         }
         Ok(tokens)
