@@ -191,6 +191,43 @@ fn a_client_of_a_token_that_hangs_gets_an_error() {
     heals(&device);
 }
 
+/// Making an RSA key can take a TPM minutes. Who looks for a key then has to wait, who signs has not.
+#[test]
+fn signatures_go_on_while_a_key_is_made_and_others_wait_for_it() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    sign(&key).unwrap();
+    let sessions = faulty.calls("C_OpenSession");
+    faulty.rules("C_GenerateKeyPair slot=device hang");
+    std::thread::scope(|scope| {
+        let client = faulty.signer.client();
+        let rsa = tedge_p11_client::KeySpec::Rsa2048;
+        let make =
+            scope.spawn(move || client.create_key("pkcs11:token=device", None, rsa, "slow", None));
+        // The session that the key is made in.
+        while faulty.calls("C_OpenSession") == sessions {
+            std::thread::yield_now();
+        }
+        let waiting = scope.spawn(|| faulty.key("device"));
+        while faulty.signer.client().status().unwrap().calls < 2 {
+            std::thread::yield_now();
+        }
+        for _ in 0..3 {
+            // More at once than there are sessions.
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| sign(&key).unwrap());
+                }
+            });
+        }
+        assert!(!make.is_finished() && !waiting.is_finished());
+        faulty.rules("");
+        make.join().unwrap().unwrap();
+        waiting.join().unwrap();
+    });
+    heals(&key);
+}
+
 /// How the signer is can be asked while nothing else works.
 #[test]
 fn status_tells_what_is_wrong_while_every_token_hangs() {

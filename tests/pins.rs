@@ -1,10 +1,10 @@
 //! PINs that a token refuses, or is not sure of, are not given to it again. The module misbehaves on command
 //! (tests/faulty-module).
 
-use support::Faulty;
 use support::faulty::CODES;
 use support::healing::{heals, sign};
 use support::hsm::{PIN, SO_PIN};
+use support::{Faulty, Hsm, Kind, Signer, succeed};
 use tedge_p11_client::{Client, Error, Pin, SocketKey};
 
 const TOKEN: Option<&str> = Some("pkcs11:token=device");
@@ -144,6 +144,28 @@ fn a_token_with_a_pin_pad_gets_no_pin() {
         "{error}"
     );
     assert_eq!(faulty.refused_logins(), 0);
+}
+
+/// A token that was another one for a while, or whose slot had another one, is still known.
+#[test]
+fn a_refused_pin_is_remembered_when_the_slot_had_another_token() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start_with(&hsm, &[]);
+    let open = |token: &str| {
+        let key = format!("pkcs11:token={token};object=key");
+        signer.key_with_pin(&key, "654321").unwrap_err().to_string()
+    };
+    let initialise = |token: &str, label: &str| {
+        let mut command = hsm.command("softhsm2-util");
+        command.args(["--init-token", "--token", token, "--label", label]);
+        succeed(command.args(["--so-pin", SO_PIN, "--pin", PIN]));
+    };
+    assert!(open("device").contains("wrong PIN"));
+    initialise("device", "other");
+    assert!(open("other").contains("wrong PIN"));
+    initialise("other", "device");
+    let error = open("device");
+    assert!(error.contains("refused this PIN before"), "{error}");
 }
 
 const ALWAYS: &str = "pkcs11:token=device;object=always";

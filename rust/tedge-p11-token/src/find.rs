@@ -105,10 +105,12 @@ pub(crate) fn private_key(
                     first(&token, session, generation)
                 })?;
                 if let Some(key) = found {
-                    log::warn!(
-                        "no URI configured or sent: taking the first key, {}",
-                        key.uri
-                    );
+                    if module.first_key_warning.is_due() {
+                        log::warn!(
+                            "no URI configured or sent: taking the first key, {}",
+                            key.uri
+                        );
+                    }
                     return Ok(key);
                 }
             }

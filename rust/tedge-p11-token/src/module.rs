@@ -17,6 +17,8 @@ use crate::error::{Absent, Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
+use crate::pin_tries::TokenPins;
+use crate::seldom::Seldom;
 use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
 use crate::usage::{NotAlone, Usage};
 
@@ -48,6 +50,11 @@ pub struct Module {
     renewals: AtomicUsize,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
+    /// By the token's URI, its serial number among it; for as long as the process runs, wherever the token
+    /// is meanwhile.
+    pins: Mutex<HashMap<String, Arc<TokenPins>>>,
+    no_token_warning: Seldom,
+    pub(crate) first_key_warning: Seldom,
     /// By [`KeySelector::cache_key`].
     keys: Mutex<HashMap<String, Arc<Key>>>,
 }
@@ -77,14 +84,18 @@ impl Module {
             pin_changed: AtomicBool::new(false),
             renewals: AtomicUsize::new(0),
             tokens: Mutex::default(),
+            pins: Mutex::default(),
+            no_token_warning: Seldom::default(),
+            first_key_warning: Seldom::default(),
             keys: Mutex::default(),
         })
     }
 
-    /// All tokens that are present, initialised or not. When there is none, a warning says what may be wrong.
+    /// All tokens that are present, initialised or not. When there is none, a warning says what may be
+    /// wrong, once a minute.
     pub fn tokens(&self) -> Result<Vec<TokenInfo>> {
         let tokens = self.attempt(|| self.present())?;
-        if tokens.is_empty() {
+        if tokens.is_empty() && self.no_token_warning.is_due() {
             log::warn!("{}", self.absent());
         }
         Ok(tokens)
@@ -432,15 +443,19 @@ impl Module {
     /// What is kept of the token in a slot.
     fn kept(&self, info: TokenInfo) -> Option<Arc<Token>> {
         let slot = Slot::try_from(info.slot).ok()?;
+        let pins = {
+            let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+            pins.entry(info.uri.to_string()).or_default().clone()
+        };
         let mut tokens = self.kept_tokens();
         let Some(token) = tokens.get(&info.slot).cloned() else {
-            let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info));
+            let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info, pins));
             tokens.insert(slot.id(), token.clone());
             return Some(token);
         };
         drop(tokens);
         if *token.info() != info {
-            token.replace(info);
+            token.replace(info, pins);
         }
         Some(token)
     }

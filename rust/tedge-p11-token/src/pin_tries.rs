@@ -1,10 +1,18 @@
 //! Sparing the tries of a PIN: three wrong ones lock many tokens, a TPM for all its users.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tedge_p11_protocol::{Pin, Uri};
 
 use crate::error::{Error, Result};
+
+/// The PINs of one token, whatever slot it is in.
+#[derive(Debug, Default)]
+pub(crate) struct TokenPins {
+    pub(crate) user: Mutex<PinTries>,
+    pub(crate) so: Mutex<PinTries>,
+}
 
 /// What is known of a PIN from the tries made so far. Outlives logins and sessions.
 #[derive(Debug, Default)]

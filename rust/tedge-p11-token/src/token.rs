@@ -7,8 +7,7 @@ use self::login::is_logged_in;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
@@ -19,7 +18,8 @@ use tedge_p11_protocol::{Pin, Uri};
 
 use crate::back_off::BackOff;
 use crate::error::{Error, Result};
-use crate::pin_tries::PinTries;
+use crate::gate::Gate;
+use crate::pin_tries::TokenPins;
 
 /// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,12 @@ pub(crate) struct Token {
     pkcs11: Pkcs11,
     slot: Slot,
     info: Mutex<Arc<TokenInfo>>,
-    /// Held to read by operations that modules stand at the same time, to write by all others.
+    /// Shared by operations that modules stand at the same time, seized by all others; making a key is a
+    /// long one.
     /// Opening and closing sessions and searching are among the latter: libtpm2_pkcs11 1.9 loses
     /// sessions, or crashes, when threads do these at once, whatever CKF_OS_LOCKING_OK says.
-    gate: RwLock<Open>,
-    user_tries: Mutex<PinTries>,
-    so_tries: Mutex<PinTries>,
+    gate: Gate<Open>,
+    pins: Mutex<Arc<TokenPins>>,
     trouble: Mutex<Trouble>,
     troubled: AtomicBool,
 }
@@ -146,14 +146,13 @@ impl TokenInfo {
 }
 
 impl Token {
-    pub(crate) fn new(pkcs11: Pkcs11, slot: Slot, info: TokenInfo) -> Self {
+    pub(crate) fn new(pkcs11: Pkcs11, slot: Slot, info: TokenInfo, pins: Arc<TokenPins>) -> Self {
         Self {
             pkcs11,
             slot,
             info: Mutex::new(Arc::new(info)),
-            gate: RwLock::default(),
-            user_tries: Mutex::default(),
-            so_tries: Mutex::default(),
+            gate: Gate::default(),
+            pins: Mutex::new(pins),
             trouble: Mutex::new(Trouble {
                 back_off: BackOff::new(FREE_FAILURES, FIRST_PAUSE, LONGEST_PAUSE),
                 error: String::new(),
@@ -214,7 +213,11 @@ impl Token {
                 return self.reset_if_stale(generation, result);
             }
             drop(open);
-            let mut open = self.seize();
+            // While a key is made, no session can be opened: it has to be one that another operation gives
+            // back. Nobody tells when; that would cost each signature a system call.
+            let Some(mut open) = self.gate.seize_or_pause(SESSION_PAUSE) else {
+                continue;
+            };
             self.log_in(&mut open, pin)?;
             let session = self.open_beside(&mut open, Self::open_ro)?;
             lock(&open.idle).push(session);
@@ -262,16 +265,16 @@ impl Token {
         pin: Option<&Pin>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let (session, generation) = {
-            let mut open = self.seize();
-            self.log_in(&mut open, pin)?;
-            let session = self.open_beside(&mut open, Self::open_rw)?;
-            (session, open.generation)
-        };
-        let open = self.share();
+        let mut open = self.seize();
+        // For those who sign meanwhile.
+        let spare = self.logged_in(&mut open, pin)?;
+        lock(&open.idle).push(spare);
+        let session = self.open_beside(&mut open, Self::open_rw)?;
+        let generation = open.generation;
+        let long = self.gate.begin_long(open);
         let result = operation(&session);
-        lock(&open.spent).push(session);
-        drop(open);
+        lock(&self.share().spent).push(session);
+        drop(long);
         self.reset_if_stale(generation, result)
     }
 
@@ -304,13 +307,10 @@ impl Token {
     }
 
     /// Another token is in the slot now, or the same with other flags.
-    pub(crate) fn replace(&self, info: TokenInfo) {
+    pub(crate) fn replace(&self, info: TokenInfo, pins: Arc<TokenPins>) {
         let mut open = self.seize();
-        let before = std::mem::replace(&mut *lock(&self.info), Arc::new(info));
-        if before.uri != self.info().uri {
-            *lock(&self.user_tries) = PinTries::default();
-            *lock(&self.so_tries) = PinTries::default();
-        }
+        *lock(&self.info) = Arc::new(info);
+        *lock(&self.pins) = pins;
         reset(&mut open);
     }
 
@@ -393,12 +393,12 @@ impl Token {
     }
 
     fn share(&self) -> RwLockReadGuard<'_, Open> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+        self.gate.share()
     }
 
     /// Waits until no operation uses the token, and closes the sessions that are spent.
     fn seize(&self) -> RwLockWriteGuard<'_, Open> {
-        let open = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let open = self.gate.seize();
         lock(&open.spent).clear();
         open
     }
@@ -424,6 +424,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// For a session to come back while a key is made.
+const SESSION_PAUSE: Duration = Duration::from_millis(5);
 /// Failures in a row that are followed by another try at once.
 const FREE_FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 //! Logins of a token's user and security officer, and their PINs.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
@@ -11,6 +11,7 @@ use tedge_p11_protocol::Pin;
 
 use super::{Open, Token, keep, lock, reset};
 use crate::error::{Error, Result, TriesLeft};
+use crate::pin_tries::TokenPins;
 use crate::security_officer::{as_security_officer, tries_left};
 
 impl Token {
@@ -77,8 +78,8 @@ impl Token {
             .set_pin(&auth_pin(old), &auth_pin(new))
             .map_err(|error| self.pin_error(&error).final_word());
         match &result {
-            Ok(()) => lock(&self.user_tries).accepted(new),
-            Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(old),
+            Ok(()) => lock(&self.pins().user).accepted(new),
+            Err(Error::PinIncorrect { .. }) => lock(&self.pins().user).refused(old),
             Err(_) => {}
         }
         drop(session);
@@ -91,7 +92,7 @@ impl Token {
     pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
         self.as_security_officer(so_pin, |session| {
             session.init_pin(&auth_pin(new))?;
-            lock(&self.user_tries).accepted(new);
+            lock(&self.pins().user).accepted(new);
             Ok(())
         })
     }
@@ -100,7 +101,7 @@ impl Token {
     pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
         self.as_security_officer(old, |session| {
             session.set_pin(&auth_pin(old), &auth_pin(new))?;
-            lock(&self.so_tries).accepted(new);
+            lock(&self.pins().so).accepted(new);
             Ok(())
         })
     }
@@ -114,15 +115,15 @@ impl Token {
         let mut open = self.seize();
         let uri = self.uri();
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
-        lock(&self.so_tries).allow(so_pin, final_try, &uri)?;
+        lock(&self.pins().so).allow(so_pin, final_try, &uri)?;
         reset(&mut open);
         let logged_in = |session: &Session| {
-            lock(&self.so_tries).accepted(so_pin);
+            lock(&self.pins().so).accepted(so_pin);
             operation(session)
         };
         let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, logged_in);
         if let Err(Error::SoPinIncorrect { .. }) = &result {
-            lock(&self.so_tries).refused(so_pin);
+            lock(&self.pins().so).refused(so_pin);
         }
         result
     }
@@ -173,7 +174,7 @@ impl Token {
     /// Like [`allow`](Self::allow). A PIN other than the last right one is worth a try only once `log_in`
     /// finds that one wrong: who guesses gets no new tries by the right ones of others.
     fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
-        let known = lock(&self.user_tries).known().cloned();
+        let known = lock(&self.pins().user).known().cloned();
         if let Some(known) = known.filter(|known| known != pin) {
             match log_in(&known) {
                 Ok(()) => return Err(Error::PinDiffers(self.uri())),
@@ -186,9 +187,9 @@ impl Token {
 
     /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.
     fn allow(&self, pin: &Pin) -> Result<()> {
-        let known = lock(&self.user_tries).known() == Some(pin);
+        let known = lock(&self.pins().user).known() == Some(pin);
         let final_try = !known && self.token_flags(TokenFlags::user_pin_final_try);
-        lock(&self.user_tries).allow(pin, final_try, &self.uri())
+        lock(&self.pins().user).allow(pin, final_try, &self.uri())
     }
 
     fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
@@ -216,8 +217,8 @@ impl Token {
         let result = self.user_login(session, user, pin);
         if let Some(pin) = pin {
             match &result {
-                Ok(()) => lock(&self.user_tries).accepted(pin),
-                Err(Error::PinIncorrect { .. }) => lock(&self.user_tries).refused(pin),
+                Ok(()) => lock(&self.pins().user).accepted(pin),
+                Err(Error::PinIncorrect { .. }) => lock(&self.pins().user).refused(pin),
                 Err(_) => {}
             }
         }
@@ -263,6 +264,10 @@ impl Token {
         self.pkcs11
             .get_token_info(self.slot)
             .is_ok_and(|info| flag(&info))
+    }
+
+    fn pins(&self) -> Arc<TokenPins> {
+        lock(&self.pins).clone()
     }
 
     pub(super) fn needs_pin(&self) -> bool {
