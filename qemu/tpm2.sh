@@ -38,6 +38,7 @@ run_tpm2() {
     power_off
     power_on
     phase tpm_back
+    phase unseal
 
     power_off
     mv "$tmp/tpm" "$tmp/first-tpm"

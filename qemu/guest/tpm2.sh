@@ -83,6 +83,16 @@ seal() {
     sync
 }
 
+# unseal: back to the plain file
+unseal() {
+    install -m 0400 /root/pins/user /etc/credstore/tedge-p11-server.pin
+    rm "$dropins/sealed.conf"
+    systemctl daemon-reload
+    systemctl restart "$unit"
+    check "TLS 1.3 with the PIN in a plain file again" handshake
+    sync
+}
+
 # The TPM has gone away under load.
 tpm_gone() {
     check "a client gets an error in time, with what failed" refused '^tedge-hsm: .*(CKR_|token)' request
