@@ -22,11 +22,12 @@ BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
 BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 
-.PHONY: help demo test bench soak fuzz lint build install
+.PHONY: help demo test test-device bench soak fuzz lint build install
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
+	@echo 'make test-device              a booted device in QEMU, with its TPM, all that can break it'
 	@echo 'make bench                    what the signer costs, against processes that do without it'
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs, purposes and policies under libFuzzer'
@@ -38,6 +39,12 @@ demo:
 
 test:
 	@tests/run
+
+test-device:
+	@tests/install-packages build qemu
+	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm
+	@qemu/run tpm2
+	@qemu/run container
 
 bench:
 	@tests/install-packages build softhsm tpm2 mqtt

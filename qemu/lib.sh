@@ -1,0 +1,275 @@
+# shellcheck shell=bash
+# What all machines share, on this side: results, the root file system, QEMU with a TPM, orders to the guest. For
+# `run`, which sets $machine, $keep, $bin and $repo.
+# shellcheck disable=SC2154
+
+number=0 failures=0
+qemu='' swtpm=''
+
+fail() { echo "qemu/run: $*" >&2; exit 1; }
+
+# tap LINE: to the terminal and the file
+tap() { echo "$*" | tee -a "$out/result.tap"; }
+
+skip() {
+    tap "1..$number"
+    tap "skipped: $*"
+    # What did run and fail is no skip.
+    ((failures == 0)) || exit 1
+    exit 77
+}
+
+# report STATUS DESCRIPTION
+report() {
+    number=$((number + 1))
+    if [ "$1" = 0 ]; then
+        tap "ok $number - $2"
+    else
+        failures=$((failures + 1))
+        tap "not ok $number - $2"
+    fi
+}
+
+# check DESCRIPTION COMMAND...: on this side
+check() {
+    local log status=0
+    log=$("${@:2}" 2>&1) || status=$?
+    report "$status" "$1"
+    [ "$status" = 0 ] || tap "# ${log//$'\n'/$'\n'# }"
+}
+
+begin() {
+    out=$repo/target/qemu/$machine
+    mkdir -p "$out"
+    # The console and results of another run would be overwritten.
+    exec 7>"$out/lock"
+    flock -n 7 || fail "another run of $machine is under way"
+    rm -f "$out/console.log" "$out/result.tap"
+    # Paths of sockets are short.
+    tmp=$(mktemp -d "${TMPDIR:-/tmp}/qemu.XXXXXX")
+    trap finish EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+finish() {
+    end_contained
+    power_off
+    if [ -n "${new_root-}" ]; then rm -rf --one-file-system "$new_root"; fi
+    if [ "$keep" = yes ]; then
+        echo "the disk and the TPM's state are kept in $tmp"
+    elif [ -n "${tmp-}" ]; then
+        rm -rf --one-file-system "$tmp"
+    fi
+}
+
+# kill_child PID: at once, with no chance to tidy up
+kill_child() {
+    [ -n "$1" ] || return 0
+    kill -KILL "$1" 2>/dev/null || :
+    wait "$1" 2>/dev/null || :
+}
+
+power_off() {
+    kill_child "$qemu"
+    # Without its machine the TPM ends (--terminate).
+    [ -z "$swtpm" ] || wait "$swtpm" 2>/dev/null || :
+    qemu='' swtpm=''
+    rm -f "${tmp-/nowhere}/ssh" "${tmp-/nowhere}/tpm.sock"
+}
+
+# root_with KERNEL PACKAGES: sets $root, a Debian with that kernel (a package) and packages, from the cache if there
+# are the same ones
+root_with() {
+    local cache key status=0
+    suite=$(release)
+    case $suite in
+    bookworm | trixie) ;;
+    *) skip "the programs need this machine's libc, and there is no root file system for '$suite'" ;;
+    esac
+    mkdir -p "${TEDGE_CACHE:-$repo/target/cache}"
+    cache=$(realpath "${TEDGE_CACHE:-$repo/target/cache}")
+    key=$(cat - "$repo/qemu/kernel-hook" "$repo/tests/lib/root.sh" <<<"$*" | sha256sum | cut -c1-12)
+    root=$cache/qemu-root-$1-$suite-$key
+    exec 9>"$cache/qemu-root.lock"
+    flock 9
+    if [ ! -d "$root" ]; then
+        echo "# making a root file system in $root" >&2
+        new_root=$cache/qemu-root.tmp
+        debian_root "$new_root" "$cache/qemu-root.log" "$suite" "$2" --variant=minbase \
+            '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' \
+            '--dpkgopt=path-exclude=/usr/share/locale/*' \
+            "--customize-hook='$repo/qemu/kernel-hook' \"\$1\" $1" || status=$?
+        case $status in
+        0) ;;
+        77) skip "no mirror of Debian can be reached" ;;
+        *) fail "mmdebstrap failed" ;;
+        esac
+        # One for each list of packages would pile up.
+        rm -rf --one-file-system "$cache/qemu-root-$1-$suite"-*
+        mv -T "$new_root" "$root"
+        new_root=
+    fi
+    flock -u 9
+    kernel=$(echo "$root"/boot/vmlinuz-*)
+}
+
+# make_image DROPIN: $tmp/disk, the root with our files, as they are installed, and with what a device has of its own:
+# keys for SSH, a network, a broker, the drop-in for its HSM
+make_image() {
+    local name
+    for name in login host; do ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$tmp/$name"; done
+    echo "device $(cut -d' ' -f1,2 "$tmp/host.pub")" >"$tmp/known_hosts"
+    make_ca
+    mkdir "$tmp/writable"
+    contained bash -euo pipefail -c "$(declare -f fill)"$'\n''fill "$@"' fill \
+        "$root" "$tmp" "$bin" "$repo" "$1" >"$tmp/image.log" 2>&1 || {
+        tail -n 20 "$tmp/image.log" >&2
+        fail "no image could be made"
+    }
+}
+
+make_ca() {
+    local new=(openssl req -config "$repo/qemu/ca.conf" -days 30 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -x509)
+    {
+        "${new[@]}" -extensions ca -keyout "$tmp/ca.key" -out "$tmp/ca.pem"
+        "${new[@]}" -extensions server -subj /CN=localhost -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" \
+            -keyout "$tmp/server.key" -out "$tmp/server.pem"
+    } 2>"$tmp/ca.log"
+}
+
+# In contained(): the image, from an overlay on the root, so that nothing is copied but into the image.
+fill() {
+    local lower=$1 tmp=$2 bin=$3 repo=$4 dropin=$5 root=$2/writable/root unit=/etc/systemd/system
+    mount -t tmpfs tmpfs "$tmp/writable"
+    mkdir "$tmp/writable/upper" "$tmp/writable/work" "$root"
+    mount -t overlay overlay "$root" -o "lowerdir=$lower,upperdir=$tmp/writable/upper,workdir=$tmp/writable/work"
+    make --silent --directory "$repo" install DESTDIR="$root" BUILD="$bin"
+    systemd-sysusers --root="$root"
+
+    mkdir -p "$root$unit/tedge-p11-server.service.d"
+    ln -s "/usr/lib/tedge-p11-server/$dropin.conf" "$root$unit/tedge-p11-server.service.d/"
+    systemctl --root="$root" enable tedge-p11-server.socket systemd-networkd
+    # What a device like this has no use for, and would wait for.
+    systemctl --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+        fstrim.timer systemd-timesyncd.service getty@tty1.service systemd-networkd-wait-online.service
+    echo device >"$root/etc/hostname"
+    echo '127.0.0.1 localhost device' >"$root/etc/hosts"
+    echo '/dev/nvme0n1 / ext4 defaults 0 1' >"$root/etc/fstab"
+    rm -f "$root/etc/machine-id"
+    : >"$root/etc/machine-id"
+    mkdir -p "$root/var/log/journal" # kept over a power cut
+    printf '%s\n' '[Match]' 'Name=e*' '[Network]' 'Address=10.0.2.15/24' >"$root/etc/systemd/network/wired.network"
+    install -d -m 0700 "$root/root/.ssh"
+    install -m 0600 "$tmp/login.pub" "$root/root/.ssh/authorized_keys"
+    rm -f "$root"/etc/ssh/ssh_host_*
+    install -m 0600 "$tmp/host" "$root/etc/ssh/ssh_host_ed25519_key"
+    # On a machine as slow as this each look-up of a name is a wait.
+    echo 'UseDNS no' >>"$root/etc/ssh/sshd_config"
+
+    install -m 0644 "$repo/qemu/mosquitto.conf" "$root/etc/mosquitto/conf.d/device.conf"
+    install -m 0644 "$tmp/ca.pem" "$root/etc/mosquitto/certs/ca.pem"
+    install -m 0644 "$tmp/ca.pem" "$root/etc/tedge/ca.pem"
+    install -m 0644 "$tmp/server.pem" "$root/etc/mosquitto/certs/server.pem"
+    install -m 0600 "$tmp/server.key" "$root/etc/mosquitto/certs/server.key"
+    chroot "$root" chown mosquitto: /etc/mosquitto/certs/server.key
+    chroot "$root" chown tedge: /etc/tedge
+    chroot "$root" useradd --no-create-home --groups tedge member
+    chroot "$root" useradd --no-create-home outsider
+    mke2fs -q -t ext4 -d "$root" "$tmp/disk" "$(($(du -sm "$root" | cut -f1) * 5 / 4 + 300))M"
+}
+
+# new_tpm: a TPM as from the factory
+new_tpm() {
+    rm -rf "$tmp/tpm"
+    mkdir "$tmp/tpm"
+}
+
+start_tpm() {
+    swtpm socket --tpm2 --tpmstate "dir=$tmp/tpm" --ctrl "type=unixio,path=$tmp/tpm.sock" --flags startup-clear \
+        --terminate --log "file=$out/swtpm.log" </dev/null 7>&- &
+    swtpm=$!
+    await 30 test -S "$tmp/tpm.sock" || fail "swtpm does not start, see $out/swtpm.log"
+}
+
+# await SECONDS COMMAND...: until it succeeds
+await() {
+    local deadline=$((SECONDS + $1))
+    until "${@:2}"; do
+        ((SECONDS < deadline)) || return 1
+        sleep 0.2
+    done
+}
+
+# start_qemu OPTION...: with devices of the machine's own
+start_qemu() {
+    local attempt
+    for ((attempt = 0; attempt < 20; attempt++)); do
+        # Below the ports that the system hands out by itself; whether it is free shows when it is taken.
+        port=$((20000 + SRANDOM % 12000))
+        printf '\n=== %(%F %T)T: power on\n' -1 >>"$out/console.log"
+        setpriv --pdeathsig KILL qemu-system-x86_64 -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
+            -smp 2 -m 1024 -nodefaults -no-reboot -display none -kernel "$kernel" \
+            -append "console=ttyS0 root=/dev/nvme0n1 rw quiet mitigations=off random.trust_cpu=on" \
+            -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
+            -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-pci,netdev=net \
+            -device virtio-rng-pci -chardev "file,id=console,path=$out/console.log,append=on" -serial chardev:console \
+            "$@" </dev/null >"$tmp/qemu.log" 2>&1 7>&- &
+        qemu=$!
+        if booted; then return; fi
+        grep -q 'host forwarding rule' "$tmp/qemu.log" || break
+    done
+    cat "$tmp/qemu.log" >&2
+    tail -n 20 "$out/console.log" >&2
+    report 1 "the machine boots"
+    fail "the machine does not answer, see $out/console.log"
+}
+
+booted() {
+    local deadline=$((SECONDS + 300))
+    until guest true 2>"$tmp/ssh.log"; do
+        kill -0 "$qemu" 2>/dev/null && ((SECONDS < deadline)) || return 1
+        sleep 0.5
+    done
+}
+
+# guest [OPTION...] COMMAND: as root, in the guest
+guest() {
+    ssh -F none -p "$port" -i "$tmp/login" -o "UserKnownHostsFile=$tmp/known_hosts" -o HostKeyAlias=device \
+        -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=yes -o "ControlPath=$tmp/ssh" -o LogLevel=ERROR \
+        -o ConnectTimeout=20 -o ServerAliveInterval=30 root@127.0.0.1 "$@" 7>&-
+}
+
+# phase NAME ARGUMENT...: a function of guest/, in the guest; what it says in TAP becomes part of the result
+phase() {
+    local line finished=1
+    cat "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$machine.sh" | guest 'cat >/run/guest'
+    while IFS= read -r line; do
+        case $line in
+        'ok - '*) report 0 "${line#ok - }" ;;
+        'not ok - '*) report 1 "${line#not ok - }" ;;
+        finished) finished=0 ;;
+        *) tap "# ${line#\# }" ;;
+        esac
+    done < <(guest "exec </dev/null 2>&1; set -uo pipefail; . /run/guest; ${*@Q}; echo finished" 2>&1)
+    [ "$finished" = 0 ] || report 1 "$1 ran to its end"
+}
+
+# sign: the certificate of the request in the guest, by a CA that the device has no key of
+sign() {
+    guest 'cat /run/device.csr' >"$tmp/device.csr" &&
+        openssl x509 -req -in "$tmp/device.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -days 30 \
+            -extfile "$repo/qemu/ca.conf" -extensions device -out "$tmp/device.pem" &&
+        guest 'cat >/etc/tedge/device.pem && sync /etc/tedge/device.pem' <"$tmp/device.pem"
+}
+
+shell() {
+    echo "A root shell on the device; its console is in $out/console.log. Try: tedge-hsm doctor"
+    guest -t || :
+}
+
+summary() {
+    tap "1..$number"
+    echo "$machine: $((number - failures)) of $number passed, $SECONDS s; console in $out/console.log, result in $out/result.tap"
+    ((failures == 0))
+}
