@@ -41,9 +41,10 @@ test:
 	@tests/run
 
 test-device:
-	@tests/install-packages build qemu
+	@tests/install-packages build qemu piv
 	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm
 	@qemu/run tpm2
+	@qemu/run usb
 	@qemu/run container
 
 bench:
