@@ -39,7 +39,7 @@ pub(crate) struct Late;
 struct Lane {
     /// Has [`LANE_WIDTH`] permits.
     width: Arc<Semaphore>,
-    /// Microseconds that the last calls took, the latest weighing most.
+    /// Microseconds that the quicker ones of the last calls took.
     usual: AtomicU64,
 }
 
@@ -227,7 +227,13 @@ impl Drop for Turn {
         let usual = self.lane.usual.load(Relaxed);
         // One that failed after a minute says little about the next.
         let took = took.min(10 * SLOW);
-        self.lane.usual.store((7 * usual + took) / 8, Relaxed);
+        // Falls faster than it rises: a call in software is long only when others have its processor.
+        let new = if took < usual {
+            usual - (usual - took).div_ceil(8)
+        } else {
+            usual + (took - usual).div_ceil(64)
+        };
+        self.lane.usual.store(new, Relaxed);
     }
 }
 

@@ -176,11 +176,12 @@ fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri)
         object: key.object.clone().filter(|_| key.id.is_none()),
         ..Uri::default()
     };
-    // Other keys may have certificates with this id or label.
+    // Other keys may have certificates with this label.
     let of_key = |object: &CertificateObject| {
         let parsed = Certificate::parse(&object.der);
-        object.uri.id == key.id
-            && parsed.is_some_and(|own| own.public_key.raw() == certificate.public_key.raw())
+        let same_key =
+            || parsed.is_some_and(|own| own.public_key.raw() == certificate.public_key.raw());
+        object.uri.id == key.id && (key.id.is_some() || same_key())
     };
     let is_new = |object: &CertificateObject| {
         object.der == certificate.der && object.uri.object == key.object
