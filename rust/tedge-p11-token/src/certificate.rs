@@ -176,12 +176,11 @@ fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri)
         object: key.object.clone().filter(|_| key.id.is_none()),
         ..Uri::default()
     };
-    // Other keys may have certificates with this label.
+    // Other keys may have certificates with this id or label.
     let of_key = |object: &CertificateObject| {
         let parsed = Certificate::parse(&object.der);
-        let same_key =
-            || parsed.is_some_and(|own| own.public_key.raw() == certificate.public_key.raw());
-        object.uri.id == key.id && (key.id.is_some() || same_key())
+        object.uri.id == key.id
+            && parsed.is_some_and(|own| own.public_key.raw() == certificate.public_key.raw())
     };
     let is_new = |object: &CertificateObject| {
         object.der == certificate.der && object.uri.object == key.object
