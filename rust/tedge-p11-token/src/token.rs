@@ -2,9 +2,6 @@
 
 mod login;
 
-pub(crate) use self::login::auth_pin;
-use self::login::is_logged_in;
-
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
@@ -16,10 +13,13 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, Uri};
 
+use self::login::is_logged_in;
 use crate::back_off::BackOff;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::pin_tries::TokenPins;
+
+pub(crate) use self::login::auth_pin;
 
 /// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
