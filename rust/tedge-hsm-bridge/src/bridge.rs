@@ -1,5 +1,7 @@
 //! One profile: a session with the local broker, one with the cloud, and the messages in between.
 
+use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use rumqttc::mqttbytes::v4::{Packet, Publish};
 use rumqttc::mqttbytes::{self, QoS};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 
 use crate::connect::{ConnectError, explain};
 use crate::health::{Link, Report, goodbye, last_will};
@@ -32,6 +34,8 @@ pub(crate) struct Bridge {
     hsm: Option<String>,
     /// What the cloud connection was made with.
     certificate: Option<Vec<u8>>,
+    /// What is wrong with the certificate, as it was told.
+    complaint: Option<String>,
     check: Option<JoinHandle<Result<(), ConnectError>>>,
     /// What the health message on the local broker says.
     announced: Option<(Link, Option<String>)>,
@@ -73,6 +77,7 @@ impl Bridge {
             dropped: 0,
             hsm: None,
             certificate: None,
+            complaint: None,
             check: None,
             announced: None,
             report,
@@ -84,22 +89,26 @@ impl Bridge {
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut tick = interval(REPORT_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next_check = Instant::now() + CHECK_INTERVAL;
+        let every = self.profile.check_interval;
+        let mut check = interval_at(Instant::now() + every, every);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What waits for long is made once, not for each packet.
+        let mut stopped = pin!(stop.changed());
         loop {
             tokio::select! {
                 event = self.local.event() => self.happened(Which::Local, event),
                 event = self.cloud.event() => self.happened(Which::Cloud, event),
                 result = checked(&mut self.check) => {
                     self.check = None;
-                    next_check = Instant::now() + CHECK_INTERVAL;
+                    check.reset();
                     self.checked(result);
                 }
-                () = sleep_until(next_check), if self.check.is_none() => {
+                _ = check.tick(), if self.check.is_none() => {
                     let tls = self.profile.tls.clone();
                     self.check = Some(spawn_blocking(move || tls::check(&tls)));
                 }
                 _ = tick.tick() => self.report(),
-                _ = stop.changed() => break,
+                _ = &mut stopped => break,
             }
             self.carry();
         }
@@ -154,33 +163,44 @@ impl Bridge {
                 }
             }
             Event::Failed(error) => {
-                if let (Which::Cloud, ConnectError::Key(reason)) = (which, error) {
-                    self.hsm = Some(reason);
+                match (which, error) {
+                    (Which::Cloud, ConnectError::Key(reason)) => self.hsm = Some(reason),
+                    // It had come as far as the network: the signer had told of the key.
+                    (
+                        Which::Cloud,
+                        ConnectError::Socket(..) | ConnectError::Tls(_) | ConnectError::Refused(_),
+                    ) => self.hsm = None,
+                    _ => {}
                 }
                 self.tell();
                 return;
             }
         }
-        if let Err(why) = self.receive(which) {
-            self.lost(which, &why);
+        if let Err(end) = self.receive(which) {
+            self.lost(which, &end);
         }
     }
 
     /// Moves what can be moved.
     fn carry(&mut self) {
         for which in [Which::Cloud, Which::Local] {
-            if let Err(why) = self.send(which) {
-                self.lost(which, &why);
+            if let Err(end) = self.send(which) {
+                self.lost(which, &end);
             }
         }
         for which in [Which::Local, Which::Cloud] {
             let (side, from, _) = self.parts(which);
             if side.is_up() && from.wants_refused() {
                 side.renew("there is room again for what was not taken");
-                self.unlink(which);
+                self.unlink(which, false);
             }
         }
         self.tell();
+        for side in [&mut self.local, &mut self.cloud] {
+            if let Some(session) = side.session() {
+                session.settle();
+            }
+        }
     }
 
     /// A side, the lane of what comes from it, and the lane of what goes to it.
@@ -192,17 +212,16 @@ impl Bridge {
     }
 
     /// Takes what a broker has sent.
-    fn receive(&mut self, which: Which) -> Result<(), String> {
-        let text = |error: mqttbytes::Error| error.to_string();
+    fn receive(&mut self, which: Which) -> Result<(), End> {
         if let Some(session) = self.parts(which).0.session() {
-            session.read().map_err(|error| explain(&error))?;
+            session.read()?;
         }
         loop {
             let (side, _, to) = self.parts(which);
             let Some(session) = side.session() else {
                 return Ok(());
             };
-            let unwanted = match session.next().map_err(text)? {
+            let unwanted = match session.next()? {
                 None => return Ok(()),
                 Some(Incoming::Packet(Packet::Publish(publish))) => self.take(which, &publish),
                 Some(Incoming::TooLong { topic, len, id }) => {
@@ -211,21 +230,23 @@ impl Bridge {
                 }
                 Some(Incoming::Packet(Packet::PubAck(ack))) => {
                     // That of an identifier which is not in flight means nothing.
-                    let _ = side.acknowledged(ack.pkid).map_err(text)? || to.acknowledged(ack.pkid);
+                    let _ = side.acknowledged(ack.pkid)? || to.acknowledged(ack.pkid);
                     None
                 }
                 Some(Incoming::Packet(Packet::SubAck(ack))) => {
-                    side.subscribed(&ack).map_err(text)?;
+                    side.subscribed(&ack)?;
                     None
                 }
                 Some(Incoming::Packet(Packet::PingResp)) => None,
                 Some(Incoming::Packet(other)) => {
-                    return Err(format!("the broker sent an unexpected {other:?}"));
+                    return Err(End::broken(format!(
+                        "the broker sent an unexpected {other:?}"
+                    )));
                 }
             };
             // What is not forwarded is acknowledged: else it would come again, and again.
             if let (Some(id), Some(session)) = (unwanted, self.parts(which).0.session()) {
-                session.acknowledge(id).map_err(text)?;
+                session.acknowledge(id)?;
             }
         }
     }
@@ -277,40 +298,71 @@ impl Bridge {
     }
 
     /// Gives a broker what is for it: acknowledgements first, they make room.
-    fn send(&mut self, which: Which) -> Result<(), String> {
+    fn send(&mut self, which: Which) -> Result<(), End> {
         let (side, from, to) = self.parts(which);
         let Some(session) = side.session() else {
             return Ok(());
         };
         while let Some(id) = from.next_to_acknowledge() {
-            session.acknowledge(id).map_err(|error| error.to_string())?;
+            session.acknowledge(id)?;
         }
         loop {
             while session.has_room() {
                 let Some(publish) = to.next_to_send() else {
                     break;
                 };
-                session
-                    .publish(publish)
-                    .map_err(|error| error.to_string())?;
+                session.publish(publish)?;
             }
-            session.flush().map_err(|error| explain(&error))?;
+            session.flush()?;
             if !session.has_room() || !to.has_more() {
                 return Ok(());
             }
         }
     }
 
-    fn lost(&mut self, which: Which, why: &str) {
-        self.parts(which).0.lost(why);
-        self.unlink(which);
+    fn lost(&mut self, which: Which, end: &End) {
+        self.parts(which).0.lost(&end.why);
+        self.unlink(which, end.closed);
+        if end.closed {
+            self.judge_refused(which);
+        }
     }
 
-    /// What the connection of a side meant is over.
-    fn unlink(&mut self, which: Which) {
+    /// What the connection of a side meant is over. `closed` is whether the broker ended it.
+    fn unlink(&mut self, which: Which, closed: bool) {
         let (_, from, to) = self.parts(which);
         from.source_lost();
-        to.sink_lost();
+        to.sink_lost(closed);
+    }
+
+    /// A broker that speaks MQTT 3.1.1 refuses a message by closing the connection, and would do so for ever.
+    fn judge_refused(&mut self, which: Which) {
+        let (name, limit) = (self.profile.name.clone(), self.profile.drop_refused);
+        let (_, _, to) = self.parts(which);
+        let Some((publish, times)) = to.refused() else {
+            return;
+        };
+        let broker = match which {
+            Which::Local => "the local broker",
+            Which::Cloud => "the cloud",
+        };
+        let (topic, len) = (&publish.topic, publish.payload.len());
+        let drops = times == limit;
+        if times == REFUSALS || drops {
+            log::error!(
+                "{name}: {broker} closes the connection whenever it is sent the message on {topic} with {len} \
+                 bytes, {times} times now: {}",
+                if drops {
+                    "dropped"
+                } else {
+                    "nothing passes until it takes it"
+                }
+            );
+        }
+        if drops {
+            to.drop_refused();
+            self.dropped += 1;
+        }
     }
 
     /// The key and the certificate as they are now, while the connection stands.
@@ -322,16 +374,25 @@ impl Bridge {
                 }
                 self.hsm = Some(reason);
             }
-            // It shows when it is needed; until then the old one is as good as it was.
-            Err(error) => log::warn!("{}: {error}", self.profile.name),
-            Ok(()) => {
+            other => {
                 if self.hsm.take().is_some() {
                     log::info!("{}: the HSM can be used again", self.profile.name);
+                }
+                let complaint = other.err().map(|error| error.to_string());
+                if let Some(complaint) = &complaint {
+                    // It shows when it is needed; until then the old one is as good as it was.
+                    if self.complaint.as_ref() != Some(complaint) {
+                        log::warn!("{}: {complaint}", self.profile.name);
+                    }
+                }
+                self.complaint = complaint;
+                if self.complaint.is_some() {
+                    return;
                 }
                 let now = std::fs::read(&self.profile.tls.cert).ok();
                 if self.cloud.is_up() && now.is_some() && now != self.certificate {
                     self.cloud.renew("the certificate was renewed");
-                    self.unlink(Which::Cloud);
+                    self.unlink(Which::Cloud, false);
                 }
             }
         }
@@ -395,9 +456,40 @@ async fn checked(
     }
 }
 
+/// How a connection came to its end.
+struct End {
+    why: String,
+    /// By the broker.
+    closed: bool,
+}
+
+impl End {
+    fn broken(why: String) -> Self {
+        Self { why, closed: false }
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self {
+            why: explain(&error),
+            closed: matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+        }
+    }
+}
+
+impl From<mqttbytes::Error> for End {
+    fn from(error: mqttbytes::Error) -> Self {
+        Self::broken(error.to_string())
+    }
+}
+
 /// How often the counters are told.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the key and the certificate are looked at while the connection stands.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a broker closes the connection over the same message before that is an error in the log.
+const REFUSALS: u32 = 3;
 /// For messages in flight to arrive when the bridge is stopped.
 const STOP_LIMIT: Duration = Duration::from_secs(1);

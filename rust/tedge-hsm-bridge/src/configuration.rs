@@ -99,8 +99,10 @@ struct FileCloud {
     signer: Option<PathBuf>,
     health_topic: Option<Spanned<String>>,
     reconnect_max: Option<Spanned<u64>>,
+    check_interval: Option<Spanned<u64>>,
     max_message: Option<Spanned<usize>>,
     max_held: Option<usize>,
+    drop_refused: Option<u32>,
     max_in_flight: Option<Spanned<u16>>,
     #[serde(default)]
     out: Vec<FileRule>,
@@ -131,10 +133,21 @@ fn parse(text: &str) -> Result<Configuration, Mistake> {
             message: "there is no cloud in it".to_owned(),
         });
     }
-    file.cloud
-        .into_iter()
-        .map(|(name, cloud)| profile(name, &local, cloud))
-        .collect()
+    let mut profiles: Configuration = Vec::new();
+    for (name, cloud) in file.cloud {
+        let table = Spanned::new(cloud.span(), ());
+        let new = profile(name, &local, cloud)?;
+        if let Some(other) = profiles.iter().find(|other| other.excludes(&new)) {
+            let message = format!(
+                "[cloud.{}] has the same host, port and client id, or the same health topic: each would end the \
+                 other's connection, or overwrite its health",
+                other.name
+            );
+            return Err(mistake(&table, message));
+        }
+        profiles.push(new);
+    }
+    Ok(profiles)
 }
 
 fn profile(name: String, local: &FileLocal, file: Spanned<FileCloud>) -> Result<Profile, Mistake> {
@@ -171,6 +184,7 @@ fn profile(name: String, local: &FileLocal, file: Spanned<FileCloud>) -> Result<
         tls12: file.tls12.unwrap_or(defaults.tls12),
     };
     let reconnect_max = bounded(file.reconnect_max, 60, 1..=3600)?;
+    let check_interval = bounded(file.check_interval, 60, 1..=86_400)?;
     let max_message = bounded(file.max_message, defaults.max_message, 128..=268_435_455)?;
     Ok(Profile {
         local: local_broker(&name, local)?,
@@ -188,6 +202,8 @@ fn profile(name: String, local: &FileLocal, file: Spanned<FileCloud>) -> Result<
         health_topic,
         max_message,
         max_held: file.max_held.unwrap_or(DEFAULT_MAX_HELD),
+        drop_refused: file.drop_refused.unwrap_or(0),
+        check_interval: Duration::from_secs(check_interval),
         window: bounded(file.max_in_flight, DEFAULT_WINDOW, 1..=MAX_ID / 2)?,
         name,
     })
@@ -422,6 +438,15 @@ mod tests {
             ("[cloud.x]\nhost = \"h\"\n", 1, "[cloud.x]", "missing field"),
             ("[cloud.x]\nhots = \"h\"\n", 2, "hots", "unknown field"),
             (HEAD, 1, "[cloud.c8y]", "no preset and no rules"),
+            (
+                &format!(
+                    "{HEAD}preset = \"cumulocity\"\n{}preset = \"aws-iot\"\n",
+                    HEAD.replace("c8y", "second")
+                ),
+                6,
+                "[cloud.second]",
+                "[cloud.c8y] has the same",
+            ),
             (&format!("{HEAD}port = 70000\n"), 5, "port", "expected u16"),
             (
                 &format!("{HEAD}preset = \"gcp\"\n"),

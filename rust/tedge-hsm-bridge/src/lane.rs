@@ -1,6 +1,6 @@
 //! One direction: what one broker gave and the other has not acknowledged yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use rumqttc::mqttbytes::QoS;
@@ -12,12 +12,26 @@ use rumqttc::mqttbytes::v4::Publish;
 #[derive(Debug)]
 pub(crate) struct Lane {
     held: VecDeque<Held>,
+    /// How many were held before the first of them.
+    before: u64,
     /// Index of the first that was not sent over the sink's present connection.
     next: usize,
+    /// Index before which none is [`Origin::Lost`].
+    lost_from: usize,
+    /// Which messages have the identifiers that the sink has not acknowledged, counted from the first that
+    /// ever was held. Not more than the window.
+    ids: HashMap<u16, u64>,
     /// Sent over the sink's present connection with QoS 1, and not acknowledged.
     in_flight: usize,
     /// Most that are in flight at a time.
     window: usize,
+    /// Whether the sink has acknowledged something over its present connection.
+    progress: bool,
+    /// Whether one message at a time is sent, to find out which it is that the sink does not take: its last
+    /// connection was lost before it had acknowledged anything.
+    probing: bool,
+    /// How many connections in a row the sink has closed over the one message that was in flight.
+    refusals: u32,
     /// Of all that is held.
     bytes: usize,
     max_bytes: usize,
@@ -66,9 +80,15 @@ impl Lane {
     pub(crate) fn new(window: u16, max_bytes: usize) -> Self {
         Self {
             held: VecDeque::new(),
+            before: 0,
             next: 0,
+            lost_from: 0,
+            ids: HashMap::new(),
             in_flight: 0,
             window: window.into(),
+            progress: false,
+            probing: false,
+            refusals: 0,
             bytes: 0,
             max_bytes,
             last_id: 0,
@@ -124,34 +144,34 @@ impl Lane {
     /// A message that the source sends again and that is still here is not forwarded twice. By MQTT 3.1.1,
     /// section 4.4, it comes with the identifier that it had, and they come in order.
     fn is_known(&mut self, came: &Publish, topic: &str) -> bool {
-        let found = self.held.iter().position(|held| {
+        let from = self.lost_from;
+        let found = self.held.iter().skip(from).position(|held| {
             held.origin == Origin::Lost
                 && held.came_as == came.pkid
                 && held.publish.topic == topic
                 && held.publish.payload == came.payload
         });
-        let Some(at) = found else {
+        let Some(at) = found.map(|at| from + at) else {
             return false;
         };
-        for held in self.held.iter_mut().take(at) {
-            if held.origin == Origin::Lost {
-                held.origin = Origin::Forgotten;
-            }
-        }
+        self.forget_until(at);
         self.held[at].origin = Origin::Waits;
+        self.lost_from = at + 1;
         true
     }
 
     /// The source does not send again what it has not sent again yet.
     pub(crate) fn forget(&mut self) {
-        // They are the first, if there are any.
-        for held in &mut self.held {
-            match held.origin {
-                Origin::Lost => held.origin = Origin::Forgotten,
-                Origin::Forgotten => {}
-                Origin::Waits => break,
+        self.forget_until(self.held.len());
+    }
+
+    fn forget_until(&mut self, end: usize) {
+        for held in self.held.range_mut(self.lost_from.min(end)..end) {
+            if held.origin == Origin::Lost {
+                held.origin = Origin::Forgotten;
             }
         }
+        self.lost_from = end;
     }
 
     /// What is to be sent to the sink next, if it may be.
@@ -159,7 +179,7 @@ impl Lane {
         while self.held.get(self.next)?.acknowledged {
             self.next += 1;
         }
-        if self.in_flight >= self.window {
+        if self.in_flight >= self.limit() {
             return None;
         }
         let at = self.next;
@@ -168,7 +188,9 @@ impl Lane {
             self.delivered += 1;
         } else {
             if self.held[at].publish.pkid == 0 {
-                self.held[at].publish.pkid = self.free_id();
+                let id = self.free_id();
+                self.held[at].publish.pkid = id;
+                self.ids.insert(id, self.before + at as u64);
             }
             self.in_flight += 1;
         }
@@ -179,23 +201,31 @@ impl Lane {
     /// Whether there is something to be sent that may be sent now.
     pub(crate) fn has_more(&self) -> bool {
         let mut rest = self.held.iter().skip(self.next);
-        self.in_flight < self.window && rest.any(|held| !held.acknowledged)
+        self.in_flight < self.limit() && rest.any(|held| !held.acknowledged)
     }
 
     /// The sink has acknowledged. Returns false for an identifier that is not in flight.
     pub(crate) fn acknowledged(&mut self, id: u16) -> bool {
-        let sent = self.held.iter_mut().take(self.next);
-        // As a rule the first that is not acknowledged.
-        let Some(held) = sent
-            .filter(|held| !held.acknowledged)
-            .find(|held| held.publish.pkid == id)
-        else {
+        let Some(number) = self.ids.get(&id) else {
             return false;
         };
-        held.acknowledged = true;
+        // It was not acknowledged, so it is held; and there are not that many.
+        let at = usize::try_from(number - self.before).unwrap_or(usize::MAX);
+        if at >= self.next {
+            return false;
+        }
+        self.ids.remove(&id);
+        self.held[at].acknowledged = true;
         self.in_flight -= 1;
         self.delivered += 1;
+        self.progress = true;
+        self.probing = false;
+        self.refusals = 0;
         true
+    }
+
+    fn limit(&self) -> usize {
+        if self.probing { 1 } else { self.window }
     }
 
     /// What is to be acknowledged to the source next: in the order in which it came, as MQTT 3.1.1,
@@ -208,6 +238,8 @@ impl Lane {
                 return None;
             }
             let held = self.held.pop_front()?;
+            self.before += 1;
+            self.lost_from = self.lost_from.saturating_sub(1);
             self.bytes -= OVERHEAD + held.publish.topic.len() + held.publish.payload.len();
             self.next = self.next.saturating_sub(1);
             if held.origin == Origin::Waits {
@@ -223,17 +255,47 @@ impl Lane {
                 held.origin = Origin::Lost;
             }
         }
+        self.lost_from = 0;
         self.refusing = false;
     }
 
     /// The sink's connection is gone: over the next one, all that it has not acknowledged is sent again, in
-    /// order, with the same identifiers.
-    pub(crate) fn sink_lost(&mut self) {
+    /// order, with the same identifiers. `closed` is whether it was the sink that ended it.
+    pub(crate) fn sink_lost(&mut self, closed: bool) {
+        if self.in_flight > 0 && !self.progress {
+            self.probing = true;
+            self.refusals += u32::from(closed && self.in_flight == 1);
+        }
+        self.progress = false;
         for held in &mut self.held {
             held.publish.dup |= held.publish.pkid != 0;
         }
         self.next = 0;
         self.in_flight = 0;
+    }
+
+    /// The message over which the sink has closed its connections, and how many in a row. In MQTT 3.1.1 it has
+    /// no other way to refuse one (section 4.8).
+    pub(crate) fn refused(&self) -> Option<(&Publish, u32)> {
+        let mut waiting = self.held.iter().filter(|held| !held.acknowledged);
+        let first = waiting.find(|held| held.publish.qos != QoS::AtMostOnce)?;
+        (self.refusals > 0).then_some((&first.publish, self.refusals))
+    }
+
+    /// Gives up the message that [`Lane::refused`] names. The source is told that it was delivered.
+    pub(crate) fn drop_refused(&mut self) {
+        let Some(id) = self.refused().map(|(publish, _)| publish.pkid) else {
+            return;
+        };
+        let sent = self
+            .held
+            .iter_mut()
+            .find(|held| held.publish.pkid == id && !held.acknowledged);
+        if let Some(held) = sent {
+            held.acknowledged = true;
+        }
+        self.ids.remove(&id);
+        self.refusals = 0;
     }
 
     /// Whether the source should be connected to anew, to send again what was refused.
@@ -259,10 +321,8 @@ impl Lane {
     fn free_id(&mut self) -> u16 {
         loop {
             self.last_id = self.last_id % MAX_ID + 1;
-            let id = self.last_id;
-            let mut sent = self.held.iter().take(self.next);
-            if sent.all(|held| held.publish.pkid != id) {
-                return id;
+            if !self.ids.contains_key(&self.last_id) {
+                return self.last_id;
             }
         }
     }
@@ -274,186 +334,4 @@ pub(crate) const MAX_ID: u16 = 0xfff0;
 const OVERHEAD: usize = 160;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ONE: usize = OVERHEAD + 2;
-
-    fn message(id: u16, payload: u8) -> Publish {
-        let mut publish = Publish::new("t", QoS::AtLeastOnce, [payload]);
-        publish.pkid = id;
-        publish
-    }
-
-    fn again(id: u16, payload: u8) -> Publish {
-        Publish {
-            dup: true,
-            ..message(id, payload)
-        }
-    }
-
-    fn take(lane: &mut Lane, publish: &Publish) -> Taken {
-        lane.take(publish, "t".to_owned(), false)
-    }
-
-    /// What is sent now: identifier, payload, DUP.
-    fn sent(lane: &mut Lane) -> Vec<(u16, u8, bool)> {
-        let mut sent = Vec::new();
-        while let Some(publish) = lane.next_to_send() {
-            sent.push((publish.pkid, publish.payload[0], publish.dup));
-        }
-        sent
-    }
-
-    fn acknowledged_to_source(lane: &mut Lane) -> Vec<u16> {
-        std::iter::from_fn(|| lane.next_to_acknowledge()).collect()
-    }
-
-    #[test]
-    fn the_source_is_acknowledged_after_the_sink_and_in_order() {
-        let mut lane = Lane::new(10, 10_000);
-        for id in [7, 8, 9] {
-            assert_eq!(take(&mut lane, &message(id, 0)), Taken::Held);
-        }
-        assert!(acknowledged_to_source(&mut lane).is_empty());
-        assert_eq!(sent(&mut lane).len(), 3);
-        assert!(acknowledged_to_source(&mut lane).is_empty());
-        assert!(lane.acknowledged(2));
-        assert!(!lane.acknowledged(2));
-        assert!(acknowledged_to_source(&mut lane).is_empty());
-        assert!(lane.acknowledged(1));
-        assert_eq!(acknowledged_to_source(&mut lane), [7, 8]);
-        assert!(lane.acknowledged(3));
-        assert_eq!(acknowledged_to_source(&mut lane), [9]);
-        assert_eq!((lane.len(), lane.bytes, lane.in_flight), (0, 0, 0));
-    }
-
-    #[test]
-    fn the_window_is_kept() {
-        let mut lane = Lane::new(2, 10_000);
-        for id in 1..=5 {
-            take(&mut lane, &message(id, 0));
-        }
-        assert_eq!(sent(&mut lane).len(), 2);
-        assert!(lane.acknowledged(1));
-        assert_eq!(sent(&mut lane).len(), 1);
-    }
-
-    #[test]
-    fn a_lost_sink_gets_the_same_again_in_order() {
-        let mut lane = Lane::new(3, 10_000);
-        for id in 1..=4 {
-            take(&mut lane, &message(id, u8::try_from(id).unwrap()));
-        }
-        assert_eq!(
-            sent(&mut lane),
-            [(1, 1, false), (2, 2, false), (3, 3, false)]
-        );
-        lane.acknowledged(2);
-        for _ in 0..3 {
-            lane.sink_lost();
-            // What was sent before comes first, what was not comes last.
-            assert_eq!(sent(&mut lane), [(1, 1, true), (3, 3, true), (4, 4, false)]);
-            assert!(!lane.acknowledged(2));
-            lane.sink_lost();
-            lane.held[3].publish.dup = false;
-            lane.held[3].publish.pkid = 0;
-            lane.last_id = 3;
-        }
-        // Lost again in the middle of it: the rest must not come before.
-        lane.window = 1;
-        assert_eq!(sent(&mut lane), [(1, 1, true)]);
-        lane.sink_lost();
-        lane.window = 3;
-        assert_eq!(sent(&mut lane), [(1, 1, true), (3, 3, true), (4, 4, false)]);
-    }
-
-    #[test]
-    fn what_a_lost_source_sends_again_is_held_once() {
-        let mut lane = Lane::new(10, 10_000);
-        take(&mut lane, &message(1, 1));
-        take(&mut lane, &message(2, 2));
-        assert_eq!(sent(&mut lane).len(), 2);
-        take(&mut lane, &message(3, 3));
-        lane.source_lost();
-        lane.acknowledged(1);
-        lane.acknowledged(2);
-        // Not over the new connection, where it may mean something else.
-        assert!(acknowledged_to_source(&mut lane).is_empty());
-        // The first acknowledgement had arrived: 1 does not come again.
-        assert_eq!(take(&mut lane, &again(2, 2)), Taken::Again);
-        assert_eq!(acknowledged_to_source(&mut lane), [2]);
-        assert_eq!(take(&mut lane, &again(3, 3)), Taken::Again);
-        // The same words from somebody else.
-        assert_eq!(take(&mut lane, &message(2, 2)), Taken::Held);
-        assert_eq!(sent(&mut lane), [(3, 3, false), (4, 2, false)]);
-        assert!(lane.acknowledged(3) && lane.acknowledged(4));
-        assert_eq!(acknowledged_to_source(&mut lane), [3, 2]);
-        assert_eq!(lane.len(), 0);
-    }
-
-    #[test]
-    fn what_a_source_has_forgotten_is_delivered_all_the_same() {
-        let mut lane = Lane::new(10, 10_000);
-        take(&mut lane, &message(1, 1));
-        lane.source_lost();
-        // Another message has the identifier now.
-        assert_eq!(take(&mut lane, &message(1, 5)), Taken::Held);
-        assert_eq!(sent(&mut lane), [(1, 1, false), (2, 5, false)]);
-        assert!(lane.acknowledged(1) && lane.acknowledged(2));
-        assert_eq!(acknowledged_to_source(&mut lane), [1]);
-        assert_eq!(lane.len(), 0);
-    }
-
-    #[test]
-    fn no_room_means_nothing_more_until_the_source_is_connected_to_anew() {
-        let mut lane = Lane::new(10, 2 * ONE);
-        let takes = |lane: &mut Lane, id| take(lane, &message(id, 0));
-        assert_eq!(takes(&mut lane, 1), Taken::Held);
-        assert_eq!(takes(&mut lane, 2), Taken::Held);
-        assert_eq!(takes(&mut lane, 3), Taken::Refused);
-        assert!(!lane.wants_refused());
-        sent(&mut lane);
-        lane.acknowledged(1);
-        assert_eq!(acknowledged_to_source(&mut lane), [1]);
-        // Its turn would be after 3.
-        assert_eq!(takes(&mut lane, 4), Taken::Refused);
-        assert!(lane.wants_refused());
-        lane.source_lost();
-        assert_eq!(take(&mut lane, &again(2, 0)), Taken::Again);
-        assert_eq!(take(&mut lane, &again(3, 0)), Taken::Held);
-    }
-
-    #[test]
-    fn one_message_is_taken_however_long() {
-        let mut lane = Lane::new(10, 0);
-        assert_eq!(take(&mut lane, &message(1, 0)), Taken::Held);
-        assert_eq!(take(&mut lane, &message(2, 0)), Taken::Refused);
-    }
-
-    #[test]
-    fn qos_0_is_sent_once_and_not_acknowledged() {
-        let mut lane = Lane::new(1, 2 * ONE);
-        let mut publish = message(0, 5);
-        publish.qos = QoS::AtMostOnce;
-        take(&mut lane, &publish);
-        take(&mut lane, &message(1, 6));
-        assert_eq!(take(&mut lane, &publish), Taken::Refused);
-        assert!(!lane.refusing);
-        assert_eq!(sent(&mut lane), [(0, 5, false), (1, 6, false)]);
-        lane.sink_lost();
-        assert_eq!(sent(&mut lane), [(1, 6, true)]);
-        assert!(lane.acknowledged(1));
-        assert_eq!(acknowledged_to_source(&mut lane), [1]);
-    }
-
-    #[test]
-    fn identifiers_in_flight_are_not_given_again() {
-        let mut lane = Lane::new(10, 10_000);
-        take(&mut lane, &message(1, 0));
-        sent(&mut lane);
-        lane.last_id = MAX_ID;
-        take(&mut lane, &message(2, 0));
-        assert_eq!(sent(&mut lane), [(2, 0, false)]);
-    }
-}
+mod tests;

@@ -12,7 +12,6 @@ mod configuration;
 mod connect;
 mod health;
 mod lane;
-mod logging;
 mod preset;
 mod profile;
 mod rule;
@@ -22,7 +21,6 @@ mod side;
 mod stream;
 mod tls;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -31,10 +29,12 @@ use crate::args::Args;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            log::logger().flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            // Not eprintln!, which panics when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "tedge-hsm-bridge: {error:#}");
+            tedge_daemon::end(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -45,6 +45,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.check {
         return Ok(());
     }
-    logging::init(args.log_level)?;
+    tedge_daemon::init(PROGRAM, args.log_level)?;
     service::run(configuration)
 }
+
+const PROGRAM: &str = "tedge-hsm-bridge";

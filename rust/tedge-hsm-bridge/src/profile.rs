@@ -29,6 +29,21 @@ pub(crate) struct Profile {
     pub(crate) max_held: usize,
     /// Most messages in flight in each direction.
     pub(crate) window: u16,
+    /// How often in a row a broker closes the connection over a message until that is dropped; 0 for never.
+    pub(crate) drop_refused: u32,
+    /// How often the key and the certificate are looked at while the connection stands.
+    pub(crate) check_interval: Duration,
+}
+
+impl Profile {
+    /// Whether it can't be carried along with another one.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        let broker = |profile: &Self| {
+            let broker = &profile.cloud;
+            (broker.address.clone(), broker.client_id.clone())
+        };
+        broker(self) == broker(other) || self.health_topic == other.health_topic
+    }
 }
 
 /// How a broker is connected to.

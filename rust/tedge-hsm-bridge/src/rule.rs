@@ -48,6 +48,10 @@ impl Rule {
         if filter.contains('\0') || filter.len() > MAX_TOPIC_LEN || !valid_filter(&filter) {
             return error("topic", format!("{filter:?} is no topic filter"));
         }
+        if filter.starts_with("$share/") {
+            // Messages come with the rest as their topic; and the others of the group would get theirs.
+            return error("topic", format!("{filter:?} is a shared subscription"));
+        }
         let literal = filter.split(['+', '#']).next().unwrap_or_default();
         if !literal.starts_with(&strip) {
             return error(
@@ -115,6 +119,11 @@ pub(crate) fn matches(filter: &str, topic: &str) -> bool {
 
 /// Whether there is a topic that matches both filters.
 fn intersect(one: &str, other: &str) -> bool {
+    let hidden =
+        |topic: &str, filter: &str| topic.starts_with('$') && filter.starts_with(['+', '#']);
+    if hidden(one, other) || hidden(other, one) {
+        return false;
+    }
     let (mut one, mut other) = (one.split('/'), other.split('/'));
     loop {
         match (one.next(), other.next()) {
@@ -175,6 +184,7 @@ mod tests {
         for (filter, strip, add, key) in [
             ("a/#/b", "", "", "topic"),
             ("", "", "", "topic"),
+            ("$share/group/a", "", "", "topic"),
             ("a/b", "x/", "", "strip"),
             ("+/b", "a/", "", "strip"),
             ("a/#", "a/#", "", "strip"),
@@ -196,6 +206,9 @@ mod tests {
         assert!(feeds(("cmd/#", "", ""), "cmd/+/x"));
         assert!(feeds(("a/+/c", "", ""), "a/b/+"));
         assert!(!feeds(("cmd/#", "", "in/"), "out/#"));
+        // A wildcard at the beginning is not for topics of the broker's own.
+        assert!(!feeds(("get", "", "$aws/"), "#"));
+        assert!(feeds(("get", "", "$aws/"), "$aws/+"));
         assert!(!feeds(("a/b", "", ""), "a/b/c"));
     }
 }

@@ -1,13 +1,15 @@
 //! All profiles, and systemd.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use sd_notify::NotifyState;
+use tedge_daemon::Notifier;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::bridge::Bridge;
 use crate::health::Report;
@@ -31,6 +33,7 @@ pub(crate) fn run(configuration: Configuration) -> anyhow::Result<()> {
 }
 
 async fn serve(configuration: Configuration) -> anyhow::Result<()> {
+    let notifier = Notifier::start().context("cannot start a thread")?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopping) = watch::channel(false);
@@ -44,29 +47,38 @@ async fn serve(configuration: Configuration) -> anyhow::Result<()> {
         bridges.spawn(pass_on(report, changed.clone()));
     }
     let mut heartbeat = tokio::time::interval(heartbeat_interval());
-    let mut ready = false;
+    let mut patience = pin!(sleep(READY_LIMIT));
+    let (mut ready, mut complete) = (false, false);
     let mut told = String::new();
     loop {
         tokio::select! {
-            _ = heartbeat.tick() => notify(&[NotifyState::Watchdog]),
+            _ = heartbeat.tick() => notifier.tell(&[NotifyState::Watchdog]),
             _ = change.changed() => {}
+            () = &mut patience, if !ready => {
+                ready = true;
+                log::warn!("there are brokers to connect to yet: ready all the same, since others wait");
+                notifier.tell(&[NotifyState::Ready]);
+            }
             _ = bridges.join_next() => bail!("internal error: a bridge ended"),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        if !ready && reports.iter().all(|(_, report)| report.borrow().is_up()) {
-            ready = true;
+        if !complete && reports.iter().all(|(_, report)| report.borrow().is_up()) {
+            complete = true;
             log::info!("all brokers are connected");
-            notify(&[NotifyState::Ready]);
+            if !ready {
+                ready = true;
+                notifier.tell(&[NotifyState::Ready]);
+            }
         }
         let now = status(&reports);
         if now != told {
-            notify(&[NotifyState::Status(&now)]);
+            notifier.tell(&[NotifyState::Status(&now)]);
             told = now;
         }
     }
     log::info!("stopping");
-    notify(&[NotifyState::Stopping]);
+    notifier.tell(&[NotifyState::Stopping]);
     stop.send_replace(true);
     let finished = timeout(STOP_LIMIT, async {
         while bridges.join_next().await.is_some() {}
@@ -87,8 +99,7 @@ fn status(reports: &[(String, watch::Receiver<Report>)]) -> String {
     let lines = reports
         .iter()
         .map(|(name, report)| format!("{name}: {}", report.borrow().line()));
-    // systemd takes one line.
-    lines.collect::<Vec<_>>().join(" | ").replace('\n', " ")
+    lines.collect::<Vec<_>>().join(" | ")
 }
 
 /// Twice as often as the watchdog asks for.
@@ -96,11 +107,8 @@ fn heartbeat_interval() -> Duration {
     sd_notify::watchdog_enabled().map_or(IDLE, |limit| limit / 2)
 }
 
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::debug!("cannot notify systemd: {error}");
-    }
-}
-
+/// For the brokers to be connected. A boot is not over while a unit is starting, nor is `systemctl start`: a
+/// device that is offline would wait for ever, and one with A/B updates would take its new system for bad.
+const READY_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(2);

@@ -1,12 +1,13 @@
 //! One MQTT 3.1.1 session over one connection: packets in the bytes, keep-alive.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use rumqttc::mqttbytes::v4::{Packet, PingReq, PubAck, Publish};
 use rumqttc::mqttbytes::{self, QoS};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connect::Connected;
 use crate::stream::Stream;
@@ -23,6 +24,9 @@ pub(crate) struct Session {
     last_received: Instant,
     last_sent: Instant,
     pinged: Option<Instant>,
+    /// Set to a time that is not after [`Session::deadline`], and set anew only when that has come: not for
+    /// each packet.
+    timer: Pin<Box<Sleep>>,
 }
 
 /// What the broker sent.
@@ -45,24 +49,31 @@ impl Session {
         max_message: usize,
     ) -> io::Result<Self> {
         let now = Instant::now();
+        let keep_alive = Duration::from_secs(keep_alive.into());
         Ok(Self {
             stream: Stream::new(connected.socket, connected.tls)?,
             received: connected.received,
             skip: 0,
             max_message,
-            keep_alive: Duration::from_secs(keep_alive.into()),
+            keep_alive,
             started: now,
             last_received: now,
             last_sent: now,
             pinged: None,
+            timer: Box::pin(sleep_until(now + keep_alive)),
         })
     }
 
     /// Waits until there is something to be done.
-    pub(crate) async fn ready(&self) -> io::Result<()> {
+    pub(crate) async fn ready(&mut self) -> io::Result<()> {
+        if self.timer.is_elapsed() {
+            let deadline = self.deadline();
+            self.timer.as_mut().reset(deadline);
+        }
         tokio::select! {
+            biased;
             ready = self.stream.ready() => ready.map(drop),
-            () = tokio::time::sleep_until(self.deadline()) => Ok(()),
+            () = &mut self.timer => Ok(()),
         }
     }
 
@@ -133,21 +144,14 @@ impl Session {
         packet.write(self.stream.outgoing(), usize::MAX).map(drop)
     }
 
-    /// Writes what there is room for, pings when it is time to, and fails when the broker is silent.
+    /// Writes what there is room for, pings when it is time to, and fails when the broker is silent or takes
+    /// nothing any more.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if self
-            .pinged
-            .is_some_and(|pinged| now >= pinged + self.grace())
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "it does not answer any more",
-            ));
-        }
-        // Also when only we have something to say: it may never arrive.
-        let quiet = now >= self.last_sent.min(self.last_received) + self.keep_alive;
-        if quiet && self.pinged.is_none() {
+        let is_over = |since: Instant, limit| now >= since + limit;
+        // Also when only we have something to say: it may never arrive. What is stuck is as good as a ping.
+        let stuck = self.stream.has_outgoing();
+        if !stuck && self.pinged.is_none() && is_over(self.quiet_since(), self.keep_alive) {
             PingReq
                 .write(self.stream.outgoing())
                 .map_err(io::Error::other)?;
@@ -156,7 +160,23 @@ impl Session {
         if self.stream.flush()? {
             self.last_sent = now;
         }
+        let stuck = self.stream.has_outgoing();
+        if self
+            .pinged
+            .is_some_and(|pinged| is_over(pinged, self.grace()))
+            || (stuck && is_over(self.last_sent, self.keep_alive + self.grace()))
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it does not answer any more",
+            ));
+        }
         Ok(())
+    }
+
+    /// After all that is to be written now.
+    pub(crate) fn settle(&mut self) {
+        self.stream.settle();
     }
 
     /// How long it has lived.
@@ -175,8 +195,13 @@ impl Session {
     fn deadline(&self) -> Instant {
         match self.pinged {
             Some(pinged) => pinged + self.grace(),
-            None => self.last_sent.min(self.last_received) + self.keep_alive,
+            None if self.stream.has_outgoing() => self.last_sent + self.keep_alive + self.grace(),
+            None => self.quiet_since() + self.keep_alive,
         }
+    }
+
+    fn quiet_since(&self) -> Instant {
+        self.last_sent.min(self.last_received)
     }
 
     /// For the answer to a ping; brokers wait half the keep-alive longer, too.

@@ -1,10 +1,12 @@
 //! A connection whose handshakes are done, read and written without waiting.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf as _, BytesMut};
 use rustls::ClientConnection;
-use tokio::io::{Interest, Ready};
+use tokio::io::{AsyncRead, AsyncReadExt as _, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::connect::Socket as BlockingSocket;
@@ -14,6 +16,8 @@ pub(crate) struct Stream {
     socket: Socket,
     tls: Option<Box<ClientConnection>>,
     outgoing: BytesMut,
+    /// Whether something was read after the last write, which TCP has perhaps not acknowledged.
+    owes_ack: bool,
 }
 
 enum Socket {
@@ -41,6 +45,7 @@ impl Stream {
             socket,
             tls,
             outgoing: BytesMut::new(),
+            owes_ack: false,
         })
     }
 
@@ -62,11 +67,11 @@ impl Stream {
         let before = into.len();
         while into.len() - before < limit {
             let result = match &mut self.tls {
-                None => read_plain(&self.socket, into),
-                Some(tls) => read_tls(&self.socket, tls, into),
+                None => read_plain(&mut self.socket, into),
+                Some(tls) => read_tls(&mut self.socket, tls, into),
             };
             match result {
-                Ok(()) => {}
+                Ok(()) => self.owes_ack = true,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // What came before the end counts.
                 Err(_) if into.len() > before => break,
@@ -91,7 +96,7 @@ impl Stream {
         loop {
             let result = match &mut self.tls {
                 None if self.outgoing.is_empty() => return Ok(progress),
-                None => Io(&self.socket)
+                None => Io(&mut self.socket)
                     .write(&self.outgoing)
                     .map(|len| self.outgoing.advance(len)),
                 Some(tls) => {
@@ -101,15 +106,29 @@ impl Stream {
                     if !tls.wants_write() {
                         return Ok(progress);
                     }
-                    tls.write_tls(&mut Io(&self.socket)).map(drop)
+                    tls.write_tls(&mut Io(&mut self.socket)).map(drop)
                 }
             };
             match result {
-                Ok(()) => progress = true,
+                Ok(()) => {
+                    progress = true;
+                    // It went along.
+                    self.owes_ack = false;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(progress),
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Has TCP acknowledge what was read. It would wait some 40 ms for something to send along; a peer with
+    /// Nagle's algorithm, as mosquitto is by default, waits for it before it sends on.
+    pub(crate) fn settle(&mut self) {
+        if let (true, Socket::Tcp(socket)) = (self.owes_ack, &self.socket) {
+            // Else it is slower, nothing more.
+            let _ = socket.set_quickack(true);
+        }
+        self.owes_ack = false;
     }
 
     /// Says that nothing more comes.
@@ -122,17 +141,25 @@ impl Stream {
     }
 }
 
-fn read_plain(socket: &Socket, into: &mut BytesMut) -> io::Result<()> {
-    let mut chunk = [0; CHUNK];
-    let len = Io(socket).read(&mut chunk)?;
-    if len == 0 {
-        return Err(ErrorKind::UnexpectedEof.into());
+fn read_plain(socket: &mut Socket, into: &mut BytesMut) -> io::Result<()> {
+    into.reserve(CHUNK);
+    let mut context = Context::from_waker(Waker::noop());
+    let result = match socket {
+        Socket::Tcp(socket) => pin!(socket.read_buf(into)).poll(&mut context),
+        Socket::Unix(socket) => pin!(socket.read_buf(into)).poll(&mut context),
+    };
+    match result {
+        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+        Poll::Ready(Ok(0)) => Err(ErrorKind::UnexpectedEof.into()),
+        Poll::Ready(result) => result.map(drop),
     }
-    into.extend_from_slice(&chunk[..len]);
-    Ok(())
 }
 
-fn read_tls(socket: &Socket, tls: &mut ClientConnection, into: &mut BytesMut) -> io::Result<()> {
+fn read_tls(
+    socket: &mut Socket,
+    tls: &mut ClientConnection,
+    into: &mut BytesMut,
+) -> io::Result<()> {
     if tls.read_tls(&mut Io(socket))? == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
@@ -148,13 +175,21 @@ fn read_tls(socket: &Socket, tls: &mut ClientConnection, into: &mut BytesMut) ->
 }
 
 /// What rustls reads from and writes to.
-struct Io<'a>(&'a Socket);
+struct Io<'a>(&'a mut Socket);
 
 impl Read for Io<'_> {
+    /// Tokio's way to read, unlike `try_read`, knows that nothing is left when less came than there was room
+    /// for: that saves the call that would only say so. Who waits, waits for [`Stream::ready`].
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0 {
-            Socket::Tcp(socket) => socket.try_read(buffer),
-            Socket::Unix(socket) => socket.try_read(buffer),
+        let mut context = Context::from_waker(Waker::noop());
+        let mut buffer = ReadBuf::new(buffer);
+        let result = match self.0 {
+            Socket::Tcp(socket) => Pin::new(socket).poll_read(&mut context, &mut buffer),
+            Socket::Unix(socket) => Pin::new(socket).poll_read(&mut context, &mut buffer),
+        };
+        match result {
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+            Poll::Ready(result) => result.map(|()| buffer.filled().len()),
         }
     }
 }
@@ -164,6 +199,13 @@ impl Write for Io<'_> {
         match self.0 {
             Socket::Tcp(socket) => socket.try_write(buffer),
             Socket::Unix(socket) => socket.try_write(buffer),
+        }
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.0 {
+            Socket::Tcp(socket) => socket.try_write_vectored(buffers),
+            Socket::Unix(socket) => socket.try_write_vectored(buffers),
         }
     }
 

@@ -1,15 +1,13 @@
 //! TLS with the key in the HSM.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-use tedge_p11_client::{
-    Client, ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme, SocketKey,
-};
+use tedge_p11_client::{Client, ClientCertResolver, SocketKey, WatchedKey};
 
 use crate::connect::ConnectError;
 use crate::profile::Tls;
@@ -27,10 +25,7 @@ impl Identity {
         let roots = roots(&tls.ca)?;
         let key = SocketKey::open(Client::new(&tls.signer), tls.key.clone(), None)
             .map_err(|error| ConnectError::Key(error.to_string()))?;
-        let key = Arc::new(WatchedKey {
-            key,
-            failure: Mutex::default(),
-        });
+        let key = Arc::new(WatchedKey::new(Arc::new(key)));
         let resolver = ClientCertResolver::new(key.clone(), &tls.cert)
             .map_err(|error| ConnectError::Certificate(error.to_string()))?;
         let resolver = Arc::new(resolver);
@@ -62,7 +57,8 @@ impl Identity {
     /// Why the handshake failed, or went without a certificate, if that was for want of the key or of the
     /// certificate.
     pub(crate) fn failure(&self) -> Option<ConnectError> {
-        let key = self.key.failure().take().map(ConnectError::Key);
+        let key = self.key.last().and_then(|signing| signing.failure);
+        let key = key.map(ConnectError::Key);
         key.or_else(|| self.resolver.last_error().map(ConnectError::Certificate))
     }
 }
@@ -70,39 +66,6 @@ impl Identity {
 /// Whether the key and the certificate could be used now.
 pub(crate) fn check(tls: &Tls) -> Result<(), ConnectError> {
     Identity::load(tls).map(drop)
-}
-
-/// Remembers why the last signature failed: rustls' error has only the words.
-#[derive(Debug)]
-struct WatchedKey {
-    key: SocketKey,
-    failure: Mutex<Option<String>>,
-}
-
-impl WatchedKey {
-    fn failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PrivateKey for WatchedKey {
-    fn uri(&self) -> &str {
-        self.key.uri()
-    }
-
-    fn public_key(&self) -> &PublicKey {
-        self.key.public_key()
-    }
-
-    fn schemes(&self) -> &[SignatureScheme] {
-        self.key.schemes()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
-        self.key.sign(scheme, message).inspect_err(|error| {
-            *self.failure() = Some(error.to_string());
-        })
-    }
 }
 
 /// Those of a bundle that rustls can use: there are always some that it can't.

@@ -13,6 +13,7 @@ mod report;
 mod services;
 mod signer;
 mod tokens;
+mod unit;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +98,11 @@ impl<'a> Context<'a> {
             .ok()
             .and_then(|c| c.socket_path.clone());
         self.root.path(set(configured).unwrap_or(default))
+    }
+
+    /// Whether the signer looked for is the machine's own.
+    fn has_default_socket(&self) -> bool {
+        self.socket_path() == self.root.path(DEFAULT_SOCKET_PATH)
     }
 
     /// What is looked at: by `--uri`, else by tedge.toml. Without a PIN.

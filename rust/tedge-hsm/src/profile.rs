@@ -159,8 +159,9 @@ pub(crate) static PROFILES: [Profile; 5] = [
         drop_in: "optee.conf",
         keys: "EC P-256, P-384 and P-521, RSA 2048 to 4096; Ed25519 works from OP-TEE 4.10 on. There are \
                three slots, so at most three tokens, unless the trusted application is built with \
-               another CFG_PKCS11_TA_TOKEN_COUNT. Without tee-supplicant every call waits for ever; \
-               without RPMB, who has root can put back old storage.",
+               another CFG_PKCS11_TA_TOKEN_COUNT. Without tee-supplicant a call that needs the \
+               storage waits for ever, and all others behind it; without RPMB, who has root can put back old \
+               storage.",
     },
     Profile {
         name: "yubikey-piv",

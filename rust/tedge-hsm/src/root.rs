@@ -18,6 +18,11 @@ impl Root {
         Self(folder.to_owned())
     }
 
+    /// Whether it is that of this machine, whose services can be asked.
+    pub(crate) fn is_machine(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
     /// Where the machine's absolute `path` is.
     pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();

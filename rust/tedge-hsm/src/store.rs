@@ -10,8 +10,8 @@ use tedge_p11_client::{
     TokenEntry, Uri, hex,
 };
 use tedge_p11_token::{
-    Certificate, CertificateObject, KeyInfo, KeyObject, KeySelector, Module, NewKey, NewToken,
-    PinChange, TokenInfo,
+    Access, Certificate, CertificateObject, KeyInfo, KeyObject, KeySelector, Module, NewKey,
+    NewToken, PinChange, TokenInfo,
 };
 
 use crate::args::Place;
@@ -92,7 +92,9 @@ impl Store {
                 keys.map(Object::from).collect()
             }
             Self::Module(module) => {
-                let keys = module.keys_on_token(&given(uri), pin)?.into_iter();
+                let keys = module
+                    .keys_on_token(&given(uri), Access::to_all(pin))?
+                    .into_iter();
                 keys.map(Object::from).collect()
             }
         })
@@ -143,7 +145,7 @@ impl Store {
         Ok(match self {
             Self::Signer(client) => client.delete_key(&uri.to_string(), pin)?,
             Self::Module(module) => {
-                let deleted = module.delete_key(uri, pin, ALLOWED)?;
+                let deleted = module.delete_key(uri, Access::to_all(pin), ALLOWED)?;
                 deleted.iter().map(ToString::to_string).collect()
             }
         })
@@ -207,7 +209,7 @@ impl Store {
                 }
                 result => result?,
             },
-            Self::Module(module) => module.public_key(&selector(uri)?, pin)?.1,
+            Self::Module(module) => module.public_key(&selector(uri)?, Access::to_all(pin))?.1,
         })
     }
 
@@ -259,7 +261,8 @@ impl Store {
             Self::Module(module) => {
                 let certificate = Certificate::from_der(der)?;
                 let key = selector(uri)?;
-                let uri = module.import_certificate(&key, pin, &certificate, ALLOWED)?;
+                let uri =
+                    module.import_certificate(&key, Access::to_all(pin), &certificate, ALLOWED)?;
                 uri.to_string()
             }
         })
@@ -275,7 +278,7 @@ impl Store {
             Self::Signer(client) => Arc::new(SocketKey::open(client.clone(), text(uri), pin)?),
             Self::Module(module) => {
                 let selector = selector(uri)?;
-                let info = module.key_info(&selector, pin.as_ref())?;
+                let info = module.key_info(&selector, Access::to_all(pin.as_ref()))?;
                 Arc::new(ModuleKey {
                     module: module.clone(),
                     selector,
@@ -382,7 +385,7 @@ impl PrivateKey for ModuleKey {
         self.module
             .sign(
                 &self.selector,
-                self.pin.as_ref(),
+                Access::to_all(self.pin.as_ref()),
                 Some(scheme),
                 message,
                 &|_, _, _| Ok(()),

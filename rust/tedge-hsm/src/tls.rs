@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tedge_p11_client::{
-    ClientCertResolver, Error, PrivateKey, PublicKey, SignatureScheme, refuses_certificate,
+    ClientCertResolver, PrivateKey, SignatureScheme, WatchedKey, refuses_certificate,
 };
 
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -36,11 +36,8 @@ pub(crate) fn connect(
     ca: &Path,
     limit: Duration,
 ) -> anyhow::Result<Handshake> {
-    let timed = Arc::new(TimedKey {
-        key,
-        signature: Mutex::default(),
-    });
-    let resolver = Arc::new(ClientCertResolver::new(timed.clone(), cert)?);
+    let watched = Arc::new(WatchedKey::new(key));
+    let resolver = Arc::new(ClientCertResolver::new(watched.clone(), cert)?);
     let config = Arc::new(config(ca, Some(resolver.clone()))?);
     let tcp = connect_tcp((host, port), limit)
         .with_context(|| format!("cannot connect to {host} port {port}"))?;
@@ -49,7 +46,7 @@ pub(crate) fn connect(
     if let Some(error) = resolver.last_error() {
         return Err(anyhow!("no certificate was sent: {error}"));
     }
-    let signature = *timed.signature();
+    let signature = watched.last().map(|last| (last.scheme, last.duration));
     Ok(Handshake {
         stream,
         duration: started.elapsed(),
@@ -135,42 +132,6 @@ impl std::fmt::Display for FatalAlert {
             "the server broke off"
         };
         write!(f, "{what}: TLS alert {:?}", self.alert)
-    }
-}
-
-/// Takes the time of the last signature.
-#[derive(Debug)]
-struct TimedKey {
-    key: Arc<dyn PrivateKey>,
-    signature: Mutex<Option<(SignatureScheme, Duration)>>,
-}
-
-impl TimedKey {
-    fn signature(&self) -> std::sync::MutexGuard<'_, Option<(SignatureScheme, Duration)>> {
-        self.signature
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PrivateKey for TimedKey {
-    fn uri(&self) -> &str {
-        self.key.uri()
-    }
-
-    fn public_key(&self) -> &PublicKey {
-        self.key.public_key()
-    }
-
-    fn schemes(&self) -> &[SignatureScheme] {
-        self.key.schemes()
-    }
-
-    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let started = Instant::now();
-        let signature = self.key.sign(scheme, message)?;
-        *self.signature() = Some((scheme, started.elapsed()));
-        Ok(signature)
     }
 }
 

@@ -21,6 +21,7 @@ mod error;
 mod key;
 mod socket_key;
 mod tls;
+mod watched_key;
 
 pub use client::{Client, TimeLimits};
 pub use csr::CsrKey;
@@ -33,3 +34,4 @@ pub use tedge_p11_protocol::{
     Uri, UriError, hex,
 };
 pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};
+pub use watched_key::{Signing, WatchedKey};

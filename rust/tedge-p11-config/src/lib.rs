@@ -8,6 +8,7 @@ mod peer;
 mod policy;
 mod policy_file;
 mod policy_text;
+mod regular_file;
 mod tedge_toml;
 
 pub use peer::Peer;

@@ -6,6 +6,7 @@ use nix::unistd::{Group, User};
 
 use crate::policy::Policy;
 use crate::policy_text::{Names, TextError};
+use crate::regular_file;
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +49,9 @@ pub fn load(path: &Path, signer: u32) -> Result<Policy, PolicyError> {
 
 /// A policy that others than root, or than who runs the signer, can write would be theirs to make.
 fn read(path: &Path, signer: u32) -> std::io::Result<String> {
-    use std::io::{Error, ErrorKind, Read as _};
+    use std::io::{Error, ErrorKind};
     use std::os::unix::fs::MetadataExt as _;
-    let mut file = std::fs::File::open(path)?;
+    let file = regular_file::open(path)?;
     let metadata = file.metadata()?;
     let owners = [0, signer];
     if !owners.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
@@ -59,9 +60,7 @@ fn read(path: &Path, signer: u32) -> std::io::Result<String> {
             "others than root may write it: chown root and chmod 644 it",
         ));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
+    regular_file::read(&file)
 }
 
 /// The names of this machine.

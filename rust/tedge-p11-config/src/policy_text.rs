@@ -43,7 +43,8 @@ impl Policy {
             line: error
                 .span()
                 .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
-            message: error.message().to_owned(),
+            // It may quote a name with any character in it.
+            message: error.message().replace(char::is_control, "\u{fffd}"),
         })?;
         let rules = file.rule.into_iter().enumerate().map(|(index, rule)| {
             rule.parse(names).map_err(|message| TextError::Rule {
@@ -225,6 +226,7 @@ mod tests {
                 "line 2: unknown field `usr`",
             ),
             ("rules = 1", "line 1: unknown field `rules`"),
+            ("\"ru\\nles\" = 1", "line 1: unknown field `ru\u{fffd}les`"),
             (
                 "[limits]\nrequests-per-second = 0",
                 "line 2: invalid value: integer `0`",

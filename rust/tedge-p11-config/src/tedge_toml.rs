@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::regular_file;
+
 /// The table `[device.cryptoki]`. Its `Debug` shows no PIN.
 #[derive(Default, Deserialize)]
 pub struct Cryptoki {
@@ -100,7 +102,7 @@ pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
 }
 
 fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match regular_file::open(path).and_then(|file| regular_file::read(&file)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(T::default());
@@ -123,7 +125,8 @@ fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
 
 /// What was expected, without what was found: that could be the PIN.
 fn without_values(message: &str) -> String {
-    let expected = message.find("expected").map(|at| &message[at..]);
+    // The last: what was found may say so, too.
+    let expected = message.rfind("expected").map(|at| &message[at..]);
     expected
         .unwrap_or("this is not TOML, or not what it should be")
         .to_owned()
@@ -138,6 +141,23 @@ impl std::fmt::Debug for Cryptoki {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_value_is_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tedge.toml");
+        for text in [
+            "[device]\ncryptoki = \"expected 123456\"",
+            "[device.cryptoki]\nuri = 123456",
+            "[device.cryptoki]\npin = \"unexpected 123456",
+            "[device.cryptoki]\npin = \"1\" 123456",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_cryptoki(&path).err().unwrap().to_string();
+            assert!(error.contains("line 2: expected"), "{error}");
+            assert!(!error.contains("123456"), "{error}");
+        }
+    }
 
     #[test]
     fn only_what_concerns_keys_is_read() {

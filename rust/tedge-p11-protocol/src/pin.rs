@@ -1,6 +1,7 @@
 //! A PIN: wiped from memory when dropped, never printed.
 
 use std::fmt;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
@@ -26,8 +27,10 @@ pub enum PinError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// Others may read the file.
-    #[error("{0} holds a PIN and may be read or written by others than its owner: chmod 600 it")]
+    /// Others may read it, or it is no file.
+    #[error(
+        "{0} holds a PIN, and is no file or may be read or written by others than its owner: chmod 600 it"
+    )]
     NotPrivate(String),
     /// The file holds more than a PIN.
     #[error("{path} holds more than {max} bytes: not a PIN")]
@@ -51,14 +54,23 @@ impl Pin {
 
     /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
+        Self::read(path, |_| true)
+    }
+
+    /// Of a file that `may_be`; asked once it is open, so that it is the one that is read.
+    fn read(path: &Path, may_be: impl Fn(&Metadata) -> bool) -> Result<Self, PinError> {
         let unreadable = |error| PinError::Unreadable {
             path: shown(path),
             error,
         };
         // Reserved at once, so that no copy stays behind when the vector grows.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes))
+        let file = File::open(path).map_err(unreadable)?;
+        if !may_be(&file.metadata().map_err(unreadable)?) {
+            return Err(PinError::NotPrivate(shown(path)));
+        }
+        file.take(MAX_FILE_LEN as u64 + 1)
+            .read_to_end(&mut bytes)
             .map_err(unreadable)?;
         if bytes.len() > MAX_FILE_LEN {
             return Err(PinError::TooLong {
@@ -80,11 +92,14 @@ impl Pin {
     /// read or write.
     pub fn read_private_file(path: &Path) -> Result<Self, PinError> {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(path).map(|file| file.permissions().mode());
-        if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        // One that nobody writes to would be waited for.
+        if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
             return Err(PinError::NotPrivate(shown(path)));
         }
-        Self::read_file(path)
+        Self::read(path, |file| {
+            let of_others = file.permissions().mode() & 0o077;
+            of_others == 0
+        })
     }
 
     /// The PIN itself, for the one call that hands it to a token or writes it into a frame.

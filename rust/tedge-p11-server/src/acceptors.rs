@@ -2,8 +2,8 @@
 //!
 //! A signature in software takes 60 us, and waking a thread about as long, so what decides is how many
 //! threads wake for a request. Measured with one client on SoftHSM2 and two cores, as shares of C_Sign
-//! in one process: an event loop that hands each call to another thread reached about 30 %, this about
-//! 50 % (`make bench`). Here the thread that accepts a client reads its request and calls the module
+//! in one process: an event loop that hands each call to another thread reached about 30 %, this 40 to
+//! 50 % (docs/performance.md). Here the thread that accepts a client reads its request and calls the module
 //! itself. What it can't do at once goes to the event loop: a client that is slow to send, a token with
 //! too many calls, and everything while it is the last thread that accepts and there can be no more.
 
@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tedge_p11_config::Peer;
 use tedge_p11_protocol::{Decoder, Request};
 use tokio::sync::mpsc::UnboundedSender;
-use zeroize::Zeroizing;
+use zeroize::Zeroize as _;
 
 use crate::calls::{Calls, LANE_WIDTH};
 use crate::connection::{Client, Next};
@@ -130,15 +130,20 @@ impl Acceptors {
     /// Does what waits. `others` is how many other threads wait for clients.
     fn welcome(self: &Arc<Self>, stream: UnixStream, others: usize) -> Option<Client> {
         let (peer, place) = self.admit(&stream)?;
+        let stream = Arc::new(stream);
         let mut decoder = Decoder::for_request();
-        let next = match read(&stream, &mut decoder) {
-            Read::Request(request) => self.answer(&stream, &peer, &place, request, others)?,
-            Read::Wrong(error) => Next::Refuse(error.to_string()),
-            Read::Slow => Next::Read(decoder),
-            Read::Gone => return None,
+        let (read, len) = read(&stream, &mut decoder);
+        let next = match read {
+            Read::Request(request) => self.answer(&stream, &peer, &place, request, others),
+            Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
+            Read::Slow => Some(Next::Read(decoder)),
+            Read::Gone => None,
         };
+        take(&stream, len);
+        let next = next?;
         Some(Client {
-            stream,
+            // Not shared: the call, if there was one, has ended.
+            stream: Arc::into_inner(stream)?,
             peer,
             place,
             next,
@@ -151,7 +156,6 @@ impl Acceptors {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let sent = send(&client.stream, frame, flags).unwrap_or(0);
             if sent == frame.len() {
-                let _ = shutdown(&client.stream, Shutdown::Both);
                 return;
             }
             frame.drain(..sent);
@@ -163,7 +167,7 @@ impl Acceptors {
     /// Calls the module, if there is a turn. None if the client has been told already.
     fn answer(
         self: &Arc<Self>,
-        stream: &UnixStream,
+        stream: &Arc<UnixStream>,
         peer: &Peer,
         place: &Place,
         request: Request,
@@ -178,7 +182,9 @@ impl Acceptors {
             let lane = self.service.lane(&request);
             // Somebody must be left to accept, whatever becomes of this call.
             let others = others > 0 || self.add_thread().unwrap_or(false);
-            let turn = others.then(|| self.calls.turn(&lane, peer.uid)).flatten();
+            let turn = others
+                .then(|| self.calls.turn(&lane, peer.uid, operation(&request)))
+                .flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };
@@ -246,27 +252,45 @@ enum Read {
     Gone,
 }
 
-/// Waits for a moment: the client has connected and is just about to send. Not inlined, because its buffer
-/// would stay on the stack, below all that the module puts there.
+/// Waits for a moment: the client has connected and is just about to send. Tells how many bytes are there,
+/// which are left where they are: see [`take`]. Not inlined, because its buffer would stay on the stack,
+/// below all that the module puts there.
 #[inline(never)]
-fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> Read {
+fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> (Read, usize) {
     if set_socket_timeout(stream, Timeout::Recv, Some(MOMENT)).is_err() {
-        return Read::Slow;
+        return (Read::Slow, 0);
     }
+    let mut chunk = [0; CHUNK];
+    let len = match recv(stream, &mut chunk, RecvFlags::PEEK) {
+        Ok((0, _)) => return (Read::Gone, 0),
+        Ok((len, _)) => len,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return (Read::Slow, 0),
+        Err(_) => return (Read::Gone, 0),
+    };
+    let read = match decoder.push(&chunk[..len]) {
+        Ok(Some(request)) => Read::Request(request),
+        Ok(None) => Read::Slow,
+        Err(error) => Read::Wrong(error),
+    };
     // A request may hold a PIN.
-    let mut chunk = Zeroizing::new([0; 4096]);
-    match recv(stream, &mut chunk[..], RecvFlags::empty()) {
-        Ok((0, _)) => Read::Gone,
-        Ok((len, _)) => match decoder.push(&chunk[..len]) {
-            Ok(Some(request)) => Read::Request(request),
-            Ok(None) => Read::Slow,
-            Err(error) => Read::Wrong(error),
-        },
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Read::Slow,
-        Err(_) => Read::Gone,
+    chunk[..len].zeroize();
+    (read, len)
+}
+
+/// Takes what was read from the socket. That wakes a client that waits for its answer, since it has room to
+/// send more; so it comes just before the answer, which wakes it as well. (4 or 16 clients on SoftHSM2 and
+/// two cores got 5 % of the floor more by it.)
+#[inline(never)]
+fn take(stream: &UnixStream, len: usize) {
+    if len > 0 {
+        let mut chunk = [0; CHUNK];
+        let _ = recv(stream, &mut chunk[..len], RecvFlags::DONTWAIT);
+        chunk[..len].zeroize();
     }
 }
 
+/// Of a request that is read at once.
+const CHUNK: usize = 4096;
 /// Two more than a lane has places, so that a token which hangs leaves one to answer and one to accept.
 const THREADS: usize = LANE_WIDTH + 2;
 /// Enough for clients that come one after another.

@@ -8,7 +8,7 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,9 @@ pub(crate) struct Late;
 struct Lane {
     /// Has [`LANE_WIDTH`] permits.
     width: Arc<Semaphore>,
+    /// As many, for calls that do not sign. They can do nothing while a key is made, for minutes perhaps, and
+    /// wait for that without a place in the lane: those who sign need it.
+    others: Arc<Semaphore>,
     /// Microseconds that the quicker ones of the last calls took.
     usual: AtomicU64,
 }
@@ -48,7 +51,7 @@ struct Lane {
 pub(crate) struct Turn {
     lane: Arc<Lane>,
     since: Instant,
-    _permits: [OwnedSemaphorePermit; 2],
+    _permits: [OwnedSemaphorePermit; 3],
 }
 
 #[derive(Debug, Default)]
@@ -60,14 +63,14 @@ struct Running {
 #[derive(Debug)]
 struct Call {
     since: Instant,
-    /// To be told when the call is late, if nobody else does it.
+    /// To be told when the call is late, by whoever makes it or by [`Calls::tell_late`].
     client: Option<Waiting>,
 }
 
 /// The client of a call that is made right where it was accepted.
 #[derive(Debug)]
 struct Waiting {
-    socket: OwnedFd,
+    stream: Arc<UnixStream>,
     peer: Peer,
     operation: Option<Operation>,
 }
@@ -79,11 +82,12 @@ impl Calls {
         &self,
         lane: &str,
         uid: u32,
+        operation: Option<Operation>,
         limit: Duration,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
         let deadline = tokio::time::Instant::now() + limit;
-        let turn = self.lane(lane).turn(self.user(uid));
+        let turn = self.lane(lane).turn(self.user(uid), operation);
         let Ok(Some(turn)) = timeout_at(deadline, turn).await else {
             return Err(Late);
         };
@@ -106,25 +110,23 @@ impl Calls {
     }
 
     /// A turn in `lane` for a call of user `uid` that is made right here, if nobody waits there.
-    pub(crate) fn turn(&self, lane: &str, uid: u32) -> Option<Turn> {
-        self.lane(lane).turn_at_once(&self.user(uid))
+    pub(crate) fn turn(&self, lane: &str, uid: u32, operation: Option<Operation>) -> Option<Turn> {
+        self.lane(lane).turn_at_once(&self.user(uid), operation)
     }
 
-    /// Notes a call that is made right here for the client on `socket`.
+    /// Notes a call that is made right here for the client on `stream`.
     pub(crate) fn begin(
         &self,
-        socket: &impl AsFd,
+        stream: &Arc<UnixStream>,
         peer: &Peer,
         operation: Option<Operation>,
     ) -> Mark {
-        // Without a descriptor to spare, the client has its own limit.
-        let socket = rustix::io::fcntl_dupfd_cloexec(socket, 0).ok();
-        let client = socket.map(|socket| Waiting {
-            socket,
+        let client = Waiting {
+            stream: stream.clone(),
             peer: peer.clone(),
             operation,
-        });
-        Mark::new(self.running.clone(), client)
+        };
+        Mark::new(self.running.clone(), Some(client))
     }
 
     /// Tells the clients of calls made right here that are late.
@@ -132,8 +134,9 @@ impl Calls {
         for (client, since) in self.take_late() {
             let answer = service.late(&client.peer, client.operation, since);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = send(&client.socket, &answer.encode(), flags);
-            let _ = shutdown(&client.socket, Shutdown::Both);
+            let _ = send(&*client.stream, &answer.encode(), flags);
+            // It stays open as long as the call runs.
+            let _ = shutdown(&*client.stream, Shutdown::Both);
         }
     }
 
@@ -177,28 +180,41 @@ impl Lane {
     fn new() -> Self {
         Self {
             width: Arc::new(Semaphore::new(LANE_WIDTH)),
+            others: Arc::new(Semaphore::new(LANE_WIDTH)),
             usual: AtomicU64::new(0),
         }
     }
 
     /// Waits for a turn of `user`. None can't be: lanes and users are never closed.
-    async fn turn(self: Arc<Self>, user: Arc<Semaphore>) -> Option<Turn> {
+    async fn turn(
+        self: Arc<Self>,
+        user: Arc<Semaphore>,
+        operation: Option<Operation>,
+    ) -> Option<Turn> {
         loop {
+            let other = self.others.clone().acquire_many_owned(others(operation));
+            let other = other.await.ok()?;
             let permits = self.width.clone().acquire_many_owned(self.share()).await;
             let place = permits.ok()?;
             if let Ok(call) = user.clone().try_acquire_owned() {
-                return Some(Turn::new(self, [place, call]));
+                return Some(Turn::new(self, [other, place, call]));
             }
             // Who holds nothing while he waits keeps nobody else waiting.
-            drop(place);
+            drop((other, place));
             drop(user.acquire().await.ok()?);
         }
     }
 
-    fn turn_at_once(self: Arc<Self>, user: &Arc<Semaphore>) -> Option<Turn> {
+    fn turn_at_once(
+        self: Arc<Self>,
+        user: &Arc<Semaphore>,
+        operation: Option<Operation>,
+    ) -> Option<Turn> {
+        let other = self.others.clone();
+        let other = other.try_acquire_many_owned(others(operation)).ok()?;
         let place = self.width.clone().try_acquire_many_owned(self.share());
         let call = user.clone().try_acquire_owned();
-        Some(Turn::new(self, [place.ok()?, call.ok()?]))
+        Some(Turn::new(self, [other, place.ok()?, call.ok()?]))
     }
 
     /// The part of the lane that a call takes up.
@@ -212,7 +228,7 @@ impl Lane {
 }
 
 impl Turn {
-    fn new(lane: Arc<Lane>, permits: [OwnedSemaphorePermit; 2]) -> Self {
+    fn new(lane: Arc<Lane>, permits: [OwnedSemaphorePermit; 3]) -> Self {
         Self {
             lane,
             since: Instant::now(),
@@ -259,10 +275,10 @@ impl Mark {
         }
     }
 
-    /// The call has returned. Tells whether its client still waits for the answer.
+    /// The call has returned. Tells whether its client still waits for the answer; if so, nobody else has
+    /// its stream any more.
     pub(crate) fn end(mut self) -> bool {
-        self.remove()
-            .is_some_and(|call| call.client.is_some() || call.since.elapsed() < NO_CLIENT)
+        self.remove().is_some_and(|call| call.client.is_some())
     }
 
     fn remove(&mut self) -> Option<Call> {
@@ -274,6 +290,15 @@ impl Mark {
 impl Drop for Mark {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// How many permits of [`Lane::others`] a call takes.
+fn others(operation: Option<Operation>) -> u32 {
+    match operation {
+        Some(Operation::Sign) => 0,
+        Some(Operation::CreateKey) => ALL,
+        _ => 1,
     }
 }
 
@@ -301,7 +326,9 @@ fn lock(running: &Mutex<Running>) -> std::sync::MutexGuard<'_, Running> {
 
 /// Calls on one token at once. SoftHSM2 on two cores was fastest with 8 (2: 40 %, 4: 60 %, 8: 72 % of the
 /// floor with 16 clients).
-pub(crate) const LANE_WIDTH: usize = 8;
+pub(crate) const LANE_WIDTH: usize = ALL as usize;
+/// The same, as semaphores count.
+const ALL: u32 = 8;
 /// Microseconds: what takes as long is hardware, or acts as if it were. It works on one call at a time, and
 /// the next one waiting inside the module keeps it busy. More would only wait for the module's own lock,
 /// which is not fair: with 64 clients on swtpm, the slowest waited half as long again as the average.
@@ -312,14 +339,14 @@ const SLOW_SHARE: u32 = 4;
 const MAX_KEPT: usize = 256;
 /// Calls of one user at once: three tokens that hang, and less than half of the threads.
 const MAX_A_USER: usize = 3 * LANE_WIDTH;
-/// A call whose client's descriptor could not be copied is answered if it was quick.
-const NO_CLIENT: Duration = Duration::from_secs(20);
 /// Threads for calls.
 pub(crate) const MAX_THREADS: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SIGN: Option<Operation> = Some(Operation::Sign);
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
@@ -335,7 +362,7 @@ mod tests {
         let lane = Arc::new(Lane::new());
         let user = Arc::new(Semaphore::new(MAX_A_USER));
         let free = || {
-            let turn = || lane.clone().turn_at_once(&user);
+            let turn = || lane.clone().turn_at_once(&user, SIGN);
             let turns: Vec<_> = std::iter::from_fn(turn).collect();
             // What is measured here is not to count.
             let (count, usual) = (turns.len(), lane.usual.load(Relaxed));
@@ -347,7 +374,7 @@ mod tests {
         lane.usual.store(SLOW, Relaxed);
         assert_eq!(free(), 2);
         for _ in 0..100 {
-            drop(lane.clone().turn_at_once(&user));
+            drop(lane.clone().turn_at_once(&user, SIGN));
         }
         assert_eq!(free(), LANE_WIDTH);
     }
@@ -358,11 +385,11 @@ mod tests {
         let (release, hold) = std::sync::mpsc::channel::<()>();
         block_on(async {
             hang(&calls, hold, |_| "hangs".to_owned(), 2 * LANE_WIDTH).await;
-            let other = calls.run("other", 1, WHILE, || 7).await;
+            let other = calls.run("other", 1, SIGN, WHILE, || 7).await;
             assert_eq!(other, Ok(7));
             assert!(calls.longest() > Duration::ZERO);
             drop(release);
-            let again = calls.run("hangs", 1, WHILE, || 8).await;
+            let again = calls.run("hangs", 1, SIGN, WHILE, || 8).await;
             assert_eq!(again, Ok(8));
         });
     }
@@ -377,13 +404,60 @@ mod tests {
             assert_eq!(calls.count(), MAX_A_USER);
             // Neither in a lane of its own nor in one where the first user waited.
             for lane in ["other", &lane(2 * MAX_THREADS - 1)] {
-                assert_eq!(calls.run(lane, 2, WHILE, || 7).await, Ok(7));
-                assert!(calls.turn(lane, 2).is_some());
-                assert!(calls.turn(lane, 1).is_none());
+                assert_eq!(calls.run(lane, 2, SIGN, WHILE, || 7).await, Ok(7));
+                assert!(calls.turn(lane, 2, SIGN).is_some());
+                assert!(calls.turn(lane, 1, SIGN).is_none());
             }
             drop(release);
-            assert_eq!(calls.run("lane 0", 1, WHILE, || 8).await, Ok(8));
+            assert_eq!(calls.run("lane 0", 1, SIGN, WHILE, || 8).await, Ok(8));
         });
+    }
+
+    #[test]
+    fn who_waits_for_a_key_to_be_made_takes_no_place() {
+        let calls = Calls::default();
+        block_on(async {
+            let makes = calls.turn("token", 1, Some(Operation::CreateKey)).unwrap();
+            let describe = || {
+                let limit = Duration::from_millis(50);
+                calls.run("token", 2, Some(Operation::Describe), limit, || 6)
+            };
+            let (a, b) = tokio::join!(describe(), describe());
+            assert_eq!((a, b), (Err(Late), Err(Late)));
+            assert!(calls.turn("token", 2, Some(Operation::List)).is_none());
+            let turns = || calls.turn("token", 2, SIGN);
+            let signing: Vec<_> = std::iter::from_fn(turns).collect();
+            assert_eq!(signing.len(), LANE_WIDTH - 1);
+            drop((makes, signing));
+            assert_eq!(describe().await, Ok(6));
+        });
+    }
+
+    #[test]
+    fn a_client_is_told_once() {
+        let calls = Calls::default();
+        let peer = Peer::myself();
+        let (stream, _client) = UnixStream::pair().unwrap();
+        let stream = Arc::new(stream);
+        // Late, and not.
+        let long_ago = Instant::now().checked_sub(2 * Service::time_limit(SIGN));
+        for since in [long_ago.unwrap(), Instant::now()] {
+            let running = calls.begin(&stream, &peer, SIGN);
+            for call in lock(&calls.running).calls.values_mut() {
+                call.since = since;
+            }
+            let is_late = since.elapsed() > Service::time_limit(SIGN);
+            let late = calls.take_late();
+            // No lock is held while they are told.
+            assert_eq!(calls.count(), 1);
+            assert_eq!(late.len(), usize::from(is_late));
+            assert!(calls.take_late().is_empty());
+            drop(late);
+            assert_eq!(running.end(), !is_late);
+            // Whoever answers has it for himself.
+            assert_eq!(Arc::strong_count(&stream), 1);
+        }
+        assert_eq!(calls.count(), 0);
     }
 
     /// Starts calls of user 1 that return when the other end of `hold` is dropped, and waits until each of
@@ -400,7 +474,8 @@ mod tests {
                 let (calls, hold, lane) = (calls.clone(), hold.clone(), lane(number));
                 tokio::spawn(async move {
                     let call = move || hold.lock().unwrap().recv().ok();
-                    calls.run(&lane, 1, Duration::from_millis(50), call).await
+                    let limit = Duration::from_millis(50);
+                    calls.run(&lane, 1, SIGN, limit, call).await
                 })
             })
             .collect();

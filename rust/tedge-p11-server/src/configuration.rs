@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tedge_p11_config::Policy;
 use tedge_p11_protocol::{Pin, PinSource, Uri};
-use tedge_p11_token::KeySelector;
+use tedge_p11_token::{Access, Check, KeySelector};
 
 /// What the operator configured, as far as it can change while the signer runs.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ impl Configuration {
 
     pub(crate) fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
+    }
+
+    /// What names the token that the PIN is for; nothing if clients are confined to none.
+    pub(crate) fn token(&self) -> Uri {
+        self.uri.as_ref().map(Uri::token_part).unwrap_or_default()
     }
 
     /// The label of the token that clients are confined to.
@@ -141,6 +146,14 @@ impl Target {
 
     pub(crate) fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
+    }
+
+    /// Its PIN, on tokens that `token` has nothing against.
+    pub(crate) fn access<'a>(&'a self, token: Check<'a>) -> Access<'a> {
+        Access {
+            pin: self.pin(),
+            token,
+        }
     }
 
     /// The URI that was meant; the empty one if none was sent or configured.

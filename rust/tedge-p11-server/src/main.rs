@@ -15,9 +15,6 @@ mod dist;
 mod limits;
 mod listener;
 mod log_limit;
-mod log_queue;
-mod logging;
-mod notify;
 mod peer;
 mod process;
 mod record;
@@ -25,7 +22,7 @@ mod server;
 mod service;
 mod settings;
 
-use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -42,14 +39,13 @@ use crate::settings::Settings;
 fn main() -> ExitCode {
     process::protect_secrets();
     process::abort_on_panic();
-    let result = run(&Args::parse());
-    log::logger().flush();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&Args::parse()) {
+        Ok(()) => {
+            log::logger().flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            // Not eprintln!, which panics when stderr is closed.
-            let error = logging::one_line(&format!("{error:#}"));
-            let _ = writeln!(std::io::stderr(), "tedge-p11-server: {error}");
+            tedge_daemon::end(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -57,9 +53,12 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let settings = Settings::load(args, env)?;
-    logging::init(settings.log_level)?;
+    tedge_daemon::init(PROGRAM, settings.log_level)?;
     let policy = read_policy(&settings)?;
     let module = Module::load(&settings.module_path)?;
+    if let Some(dir) = state_directory() {
+        module.keep_refused_pins(&dir.join("refused-pins"));
+    }
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;
     log::info!("using {}", settings.module_path.display());
@@ -80,6 +79,15 @@ fn configuration(settings: Settings, policy: Policy) -> Configuration {
     Configuration::new(settings.uri, settings.pin, policy)
 }
 
+/// Where systemd lets the service keep what is to outlive it (StateDirectory=), the first folder of several.
+fn state_directory() -> Option<PathBuf> {
+    let dirs = env("STATE_DIRECTORY")?;
+    let dir = Path::new(dirs.split(':').next()?);
+    dir.is_absolute().then(|| dir.to_owned())
+}
+
 fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+const PROGRAM: &str = "tedge-p11-server";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
+use tedge_daemon::Notifier;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -15,7 +16,6 @@ use crate::calls::{Calls, MAX_THREADS};
 use crate::configuration::Configuration;
 use crate::connection;
 use crate::listener::Listener;
-use crate::notify::Notifier;
 use crate::service::Service;
 
 /// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,

@@ -44,6 +44,7 @@ pub(crate) struct Service {
 impl Service {
     /// `module_path` is where the module was loaded from.
     pub(crate) fn new(module: Module, module_path: PathBuf, configuration: Configuration) -> Self {
+        module.configure_pin(configuration.token(), configuration.pin().cloned());
         Self {
             module,
             module_path,
@@ -146,6 +147,7 @@ impl Service {
     /// From now on, this is what the operator configured.
     pub(crate) fn configure(&self, configuration: Configuration) {
         let new = Arc::new(configuration);
+        self.module.configure_pin(new.token(), new.pin().cloned());
         let old = {
             let mut current = self
                 .configuration

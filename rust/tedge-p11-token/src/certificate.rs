@@ -5,11 +5,12 @@ use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, O
 use cryptoki::session::Session;
 use der::asn1::{AnyRef, BitStringRef};
 use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
-use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri};
+use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
 
+use crate::access::{Access, Check};
 use crate::error::{Error, Result};
 use crate::find::{KeySelector, check_type, find_with, has_name, name};
-use crate::module::{Check, Module};
+use crate::module::Module;
 use crate::token::Token;
 
 /// An X.509 certificate whose parts have been found.
@@ -141,11 +142,11 @@ impl Module {
     pub fn import_certificate(
         &self,
         key: &KeySelector,
-        pin: Option<&Pin>,
+        access: Access<'_>,
         certificate: &Certificate,
         check: Check<'_>,
     ) -> Result<Uri> {
-        let key = self.key_info(key, pin)?;
+        let key = self.key_info(key, access)?;
         check(&key.uri).map_err(Error::Refused)?;
         if key.public_key.raw() != certificate.public_key.raw() {
             return Err(Error::CertificateOfAnotherKey(key.uri));
@@ -155,7 +156,7 @@ impl Module {
         }
         let written = self.attempt(|| {
             let token = self.token(&key.uri)?;
-            token.with_exclusive_session(pin, |session| {
+            token.with_exclusive_session(access.pin, |session| {
                 write(&token, session, certificate, &key.uri)
             })
         });

@@ -193,13 +193,15 @@ pub enum Error {
     /// The token refused this very PIN before; it was not tried again, to spare the tries left.
     #[error(
         "token {0} refused this PIN before; it is not tried again, since that could lock the token: \
-         give or configure another one, or start anew if it is right by now"
+         give or configure another one; if it is right by now, remove the file refused-pins in the \
+         signer's state folder and start anew"
     )]
     PinRefusedBefore(Uri),
     /// Wrong PINs were given; what is left of the tries is spared.
     #[error(
         "several wrong PINs were given for token {0}; other ones are not tried for an hour, since \
-         that could lock the token"
+         that could lock the token; root may remove the file refused-pins in the signer's state folder \
+         and start anew"
     )]
     PinTriesSpared(Uri),
     /// The token has one try left.
@@ -216,6 +218,9 @@ pub enum Error {
         /// Until it is tried again.
         left: Duration,
     },
+    /// The token makes a key, and the operation can't be done meanwhile.
+    #[error("token {0} is making a key; try again when it is done")]
+    MakesKey(Uri),
     /// The caller's check said no.
     #[error("{0}")]
     Refused(String),

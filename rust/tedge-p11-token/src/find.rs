@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{ObjectType, Pin, PublicKey, Uri, hex};
+use tedge_p11_protocol::{ObjectType, PublicKey, Uri, hex};
 
+use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyKind};
 use crate::mechanism;
@@ -54,16 +55,17 @@ impl KeySelector {
 
 impl Module {
     /// The key objects that `uri` leaves on the token that it names. Private ones are listed when
-    /// the token shows them without a login or `pin` opens it.
-    pub fn keys_on_token(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<KeyObject>> {
+    /// the token shows them without a login or the PIN opens it.
+    pub fn keys_on_token(&self, uri: &Uri, access: Access<'_>) -> Result<Vec<KeyObject>> {
         self.attempt(|| {
             let token = self.token(uri)?;
+            access.check(&token)?;
             let mut keys = Vec::new();
             for (object_type, class) in CLASSES {
                 if uri.object_type.is_some_and(|wanted| wanted != object_type) {
                     continue;
                 }
-                let found = token.search(pin, None, |session, _| {
+                let found = token.search(access.pin, None, |session, _| {
                     let handles = find(&token, session, class, uri)?;
                     handles
                         .into_iter()
@@ -81,13 +83,14 @@ impl Module {
 pub(crate) fn private_key(
     module: &Module,
     selector: &KeySelector,
-    pin: Option<&Pin>,
+    access: Access<'_>,
 ) -> Result<Key> {
     match selector {
         KeySelector::Uri(uri) => {
             check_type(uri, &[ObjectType::Private], "type=private")?;
             let token = module.token(uri)?;
-            token.search(pin, None, |session, generation| {
+            access.check(&token)?;
+            token.search(access.pin, None, |session, generation| {
                 named(&token, session, generation, uri)
             })
         }
@@ -100,8 +103,13 @@ pub(crate) fn private_key(
                     tokens: tokens.iter().map(|token| token.uri()).collect(),
                 });
             }
+            let mut refused = None;
             for token in tokens {
-                let found = token.search(pin, None, |session, generation| {
+                if let Err(error) = access.check(&token) {
+                    refused = Some(error);
+                    continue;
+                }
+                let found = token.search(access.pin, None, |session, generation| {
                     first(&token, session, generation)
                 })?;
                 if let Some(key) = found {
@@ -114,7 +122,7 @@ pub(crate) fn private_key(
                     return Ok(key);
                 }
             }
-            Err(Error::NoKeyAtAll)
+            Err(refused.unwrap_or(Error::NoKeyAtAll))
         }
     }
 }

@@ -9,10 +9,11 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
 use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
 
+use crate::access::{Access, Check};
 use crate::error::{Error, Result};
 use crate::find::{KeySelector, find};
 use crate::key::{Curve, KeyInfo};
-use crate::module::{Check, Module};
+use crate::module::Module;
 use crate::public_key::{ED25519_NAME, oid_der};
 use crate::token::unpadded;
 
@@ -55,10 +56,12 @@ impl Module {
             id: Some(id),
             ..uri.token_part()
         };
-        let info = self.key_info(&KeySelector::Uri(made.clone()), pin);
+        // The token was checked.
+        let access = Access::to_all(pin);
+        let info = self.key_info(&KeySelector::Uri(made.clone()), access);
         if info.is_err() {
             // A key that can't be used must not stay behind under this label and id.
-            if let Err(error) = self.delete_key(&made, pin, &|_| Ok(())) {
+            if let Err(error) = self.delete_key(&made, access, &|_| Ok(())) {
                 log::warn!("cannot delete the key that was made: {error}");
             }
         }
@@ -81,6 +84,11 @@ impl Module {
             ..token.uri()
         })
         .map_err(Error::Refused)?;
+        if is_tpm2_pkcs11(token.pkcs11()) {
+            // It has each key that was used or made stay loaded until it logs out. A TPM has room for three
+            // objects, the parent and the new key among them.
+            token.reset();
+        }
         let failed = |error| token.error(&error);
         let id = token.search(pin, None, |session, _| {
             let id = match &new.id {

@@ -8,10 +8,10 @@ use cryptoki::session::Session;
 use der::asn1::ObjectIdentifier;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri, curve};
 
+use crate::access::SignatureCheck;
 use crate::error::{Error, Result};
 use crate::find;
 use crate::mechanism::Recipe;
-use crate::module::SignatureCheck;
 use crate::signature::ecdsa_to_der;
 use crate::token::Token;
 

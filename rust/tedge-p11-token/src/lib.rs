@@ -4,8 +4,10 @@
 //! a broken driver, for ever: callers give them threads of their own. A [`Module`] may be shared by
 //! any number of threads.
 
+mod access;
 mod back_off;
 mod certificate;
+mod configured_pin;
 mod digest;
 mod error;
 mod find;
@@ -17,6 +19,7 @@ mod mechanism;
 mod module;
 mod pin_tries;
 mod public_key;
+mod refused_pins;
 mod security_officer;
 mod seldom;
 mod signature;
@@ -24,12 +27,13 @@ mod state;
 mod token;
 mod usage;
 
+pub use access::{Access, Check, SignatureCheck};
 pub use certificate::{Certificate, CertificateObject};
 pub use error::{Absent, Error, Result, TriesLeft};
 pub use find::{KeyObject, KeySelector};
 pub use generate::NewKey;
 pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
-pub use module::{Check, Module, SignatureCheck};
+pub use module::Module;
 pub use state::{PinState, SlotState, TlsMechanism};
 pub use token::{TokenHealth, TokenInfo};

@@ -4,9 +4,10 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
+use crate::access::{Access, Check};
 use crate::error::{Error, Result};
 use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
-use crate::module::{Check, Module};
+use crate::module::Module;
 use crate::security_officer::as_security_officer;
 use crate::token::{Token, TokenInfo, auth_pin, unpadded};
 
@@ -130,7 +131,7 @@ impl Module {
 
     /// Deletes the one key that `uri` names, its private and its public object; with `type=public`
     /// the public one only. Returns the URIs of what is gone.
-    pub fn delete_key(&self, uri: &Uri, pin: Option<&Pin>, check: Check<'_>) -> Result<Vec<Uri>> {
+    pub fn delete_key(&self, uri: &Uri, access: Access<'_>, check: Check<'_>) -> Result<Vec<Uri>> {
         check_type(
             uri,
             &[ObjectType::Private, ObjectType::Public],
@@ -138,7 +139,8 @@ impl Module {
         )?;
         let deleted = self.attempt(|| {
             let token = self.token(uri)?;
-            token.with_exclusive_session(pin, |session| delete(&token, session, uri, check))
+            access.check(&token)?;
+            token.with_exclusive_session(access.pin, |session| delete(&token, session, uri, check))
         });
         self.forget_keys();
         if deleted.is_ok() && self.mixes_up_handles() {

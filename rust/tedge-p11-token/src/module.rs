@@ -4,32 +4,26 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
+use crate::access::{Access, SignatureCheck};
 use crate::back_off::BackOff;
+use crate::configured_pin::ConfiguredPin;
 use crate::error::{Absent, Error, Result, code_name};
 use crate::find::{self, KeySelector};
 use crate::generate;
 use crate::key::{Key, KeyInfo};
 use crate::pin_tries::TokenPins;
+use crate::refused_pins::RefusedPins;
 use crate::seldom::Seldom;
 use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
 use crate::usage::{NotAlone, Usage};
-
-/// Asked before something is done with the key or token of that URI; what it says instead of yes is the
-/// error that the caller gets.
-pub type Check<'a> = &'a dyn Fn(&Uri) -> std::result::Result<(), String>;
-
-/// Asked before something is signed: the key's URI, the scheme, and the public key, which some tokens do
-/// not tell.
-pub type SignatureCheck<'a> =
-    &'a dyn Fn(&Uri, SignatureScheme, Option<&PublicKey>) -> std::result::Result<(), String>;
 
 /// A loaded PKCS#11 module. Any number of threads may use it at once.
 ///
@@ -48,11 +42,15 @@ pub struct Module {
     pin_changed: AtomicBool,
     /// How often the module was initialised anew.
     renewals: AtomicUsize,
+    /// What `C_Initialize` returned, if the module could not be initialised anew.
+    broken: Mutex<Option<RvError>>,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
     /// By the token's URI, its serial number among it; for as long as the process runs, wherever the token
     /// is meanwhile.
     pins: Mutex<HashMap<String, Arc<TokenPins>>>,
+    refused_pins: OnceLock<Arc<RefusedPins>>,
+    configured_pin: Arc<ConfiguredPin>,
     no_token_warning: Seldom,
     pub(crate) first_key_warning: Seldom,
     /// By [`KeySelector::cache_key`].
@@ -83,8 +81,11 @@ impl Module {
             after_search: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
             pin_changed: AtomicBool::new(false),
             renewals: AtomicUsize::new(0),
+            broken: Mutex::default(),
             tokens: Mutex::default(),
             pins: Mutex::default(),
+            refused_pins: OnceLock::new(),
+            configured_pin: Arc::default(),
             no_token_warning: Seldom::default(),
             first_key_warning: Seldom::default(),
             keys: Mutex::default(),
@@ -106,36 +107,38 @@ impl Module {
     pub fn sign(
         &self,
         key: &KeySelector,
-        pin: Option<&Pin>,
+        access: Access<'_>,
         scheme: Option<SignatureScheme>,
         message: &[u8],
         check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
-        self.with_key(key, pin, |key| key.sign(pin, scheme, message, check))
+        self.with_key(key, access, |key| {
+            key.sign(access.pin, scheme, message, check)
+        })
     }
 
     /// The selected key's URI and its schemes, in the order that a TLS 1.3 client prefers.
     pub fn schemes(
         &self,
         key: &KeySelector,
-        pin: Option<&Pin>,
+        access: Access<'_>,
     ) -> Result<(Uri, Vec<SignatureScheme>)> {
-        self.with_key(key, pin, |key| {
+        self.with_key(key, access, |key| {
             // Nothing of a key is told to who could not use it.
-            key.with_session(pin, |_| Ok(()))?;
+            key.with_session(access.pin, |_| Ok(()))?;
             Ok((key.uri.clone(), key.schemes()))
         })
     }
 
     /// The selected key's URI, public key and schemes. Looks the key up anew, and so sees whether the
     /// selector still leaves one key only.
-    pub fn key_info(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<KeyInfo> {
-        self.attempt(|| self.find_key(key, pin)?.info(pin))
+    pub fn key_info(&self, key: &KeySelector, access: Access<'_>) -> Result<KeyInfo> {
+        self.attempt(|| self.find_key(key, access)?.info(access.pin))
     }
 
     /// URI and value of the public key that `key` names, of a public key object if there is one (that
     /// takes no login on most tokens), otherwise of the private key.
-    pub fn public_key(&self, key: &KeySelector, pin: Option<&Pin>) -> Result<(Uri, PublicKey)> {
+    pub fn public_key(&self, key: &KeySelector, access: Access<'_>) -> Result<(Uri, PublicKey)> {
         if let KeySelector::Uri(uri) = key {
             // A token's URI may leave a public key that belongs to no private one.
             if uri.names_object() {
@@ -145,7 +148,7 @@ impl Module {
                 }
             }
         }
-        self.key_info(key, pin)
+        self.key_info(key, access)
             .map(|info| (info.uri, info.public_key))
     }
 
@@ -153,7 +156,26 @@ impl Module {
     pub fn health(&self) -> Vec<TokenHealth> {
         let mut tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
         tokens.sort_by_key(|token| token.slot().id());
-        tokens.iter().map(|token| token.health()).collect()
+        let broken = self.broken().map(|error| error.to_string());
+        let health = |token: &Arc<Token>| {
+            let mut health = token.health();
+            // What a token failed with before the module went is not what keeps it from working.
+            health.trouble = broken.clone().or(health.trouble);
+            health
+        };
+        tokens.iter().map(health).collect()
+    }
+
+    /// Has the PINs that tokens refuse kept in `file`, so that they are not tried again when the process is
+    /// restarted. To be called before the first login.
+    pub fn keep_refused_pins(&self, file: &Path) {
+        let _ = self.refused_pins.set(Arc::new(RefusedPins::open(file)));
+    }
+
+    /// What the operator configured: `pin` for the tokens with the attributes of `token`, or, if it has
+    /// neither label nor serial number, for the only token. It is tried before those that callers bring.
+    pub fn configure_pin(&self, token: Uri, pin: Option<Pin>) {
+        self.configured_pin.set(token, pin);
     }
 
     /// Another PIN was configured: where it is not the one that a token was opened with, the module is
@@ -185,7 +207,7 @@ impl Module {
     pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
         let mut outdated = 0;
         let mut stale = 0;
-        let mut renewed = None;
+        let mut renewed: Option<&Mutex<BackOff>> = None;
         loop {
             let pin_changed = self.pin_changed.load(SeqCst);
             let renewals = self.renewals.load(SeqCst);
@@ -223,15 +245,29 @@ impl Module {
             if !anew {
                 log::debug!("{error}; trying once more with new sessions");
             } else if renewed.is_some() {
-                return Err(error);
+                return Err(self.cause(error));
             } else if renewals != self.renewals.load(SeqCst) || self.reinitialize(&error, back_off)
             {
                 // By this operation, or by another that had the same trouble.
                 renewed = Some(back_off);
             } else {
-                return Err(error);
+                return Err(self.cause(error));
             }
         }
+    }
+
+    /// That a module is not initialised says nothing; why it can't be does.
+    fn cause(&self, error: Error) -> Error {
+        match self.broken() {
+            Some(cause) if error.needs_initialization() => cause,
+            _ => error,
+        }
+    }
+
+    fn broken(&self) -> Option<Error> {
+        let code = *lock(&self.broken);
+        let error = CryptokiError::Pkcs11(code?, Function::Initialize);
+        Some(Error::pkcs11(&error, &Uri::default()))
     }
 
     /// `C_Finalize` and `C_Initialize` because of `error`, unless that was done a short time ago, or
@@ -268,13 +304,18 @@ impl Module {
         }
         self.pin_changed.store(false, SeqCst);
         self.renewals.fetch_add(1, SeqCst);
-        match initialize(&self.pkcs11) {
-            Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => true,
-            Err(error) => {
-                log::error!("cannot initialise the module anew: {error}");
-                false
-            }
+        let result = match initialize(&self.pkcs11) {
+            Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+            result => result,
+        };
+        *lock(&self.broken) = match result {
+            Err(CryptokiError::Pkcs11(code, _)) => Some(code),
+            _ => None,
+        };
+        if let Err(error) = &result {
+            log::error!("cannot initialise the module anew: {error}");
         }
+        result.is_ok()
     }
 
     /// Whether a module gives the handle of an object that is there to a new one, once an object was
@@ -344,10 +385,11 @@ impl Module {
     }
 
     fn matching(&self, present: Vec<TokenInfo>, uri: &Uri) -> Vec<Arc<Token>> {
+        let is_only = present.len() == 1;
         present
             .into_iter()
             .filter(|info| info.matches(uri) && self.slot_matches(info, uri))
-            .filter_map(|info| self.kept(info))
+            .filter_map(|info| self.kept(info, is_only))
             .collect()
     }
 
@@ -404,7 +446,7 @@ impl Module {
     fn with_key<T>(
         &self,
         selector: &KeySelector,
-        pin: Option<&Pin>,
+        access: Access<'_>,
         operation: impl Fn(&Key) -> Result<T>,
     ) -> Result<T> {
         let cache_key = selector.cache_key();
@@ -412,7 +454,7 @@ impl Module {
             let known = self.keys().get(&cache_key).cloned();
             let key = match known.filter(|key| key.is_current()) {
                 Some(key) => key,
-                None => self.find_key(selector, pin)?,
+                None => self.find_key(selector, access)?,
             };
             operation(&key)
         })
@@ -441,12 +483,10 @@ impl Module {
     }
 
     /// What is kept of the token in a slot.
-    fn kept(&self, info: TokenInfo) -> Option<Arc<Token>> {
+    fn kept(&self, info: TokenInfo, is_only: bool) -> Option<Arc<Token>> {
         let slot = Slot::try_from(info.slot).ok()?;
-        let pins = {
-            let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-            pins.entry(info.uri.to_string()).or_default().clone()
-        };
+        let pins = self.pins_of(&info);
+        pins.is_only.store(is_only, SeqCst);
         let mut tokens = self.kept_tokens();
         let Some(token) = tokens.get(&info.slot).cloned() else {
             let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info, pins));
@@ -460,8 +500,20 @@ impl Module {
         Some(token)
     }
 
-    fn find_key(&self, selector: &KeySelector, pin: Option<&Pin>) -> Result<Arc<Key>> {
-        let key = Arc::new(find::private_key(self, selector, pin)?);
+    fn pins_of(&self, token: &TokenInfo) -> Arc<TokenPins> {
+        let uri = token.uri.to_string();
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pins) = pins.get(&uri) {
+            return pins.clone();
+        }
+        let configured = self.configured_pin.clone();
+        let new = Arc::new(TokenPins::new(&uri, configured, self.refused_pins.get()));
+        pins.insert(uri, new.clone());
+        new
+    }
+
+    fn find_key(&self, selector: &KeySelector, access: Access<'_>) -> Result<Arc<Key>> {
+        let key = Arc::new(find::private_key(self, selector, access)?);
         let mut keys = self.keys();
         // Clients choose the selectors: what they can fill is bounded.
         if keys.len() >= MAX_KEPT_KEYS {
@@ -472,16 +524,16 @@ impl Module {
     }
 
     fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tokens)
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.keys)
     }
 }
 
-fn lock(back_off: &Mutex<BackOff>) -> MutexGuard<'_, BackOff> {
-    back_off.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {

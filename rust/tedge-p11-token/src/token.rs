@@ -233,7 +233,7 @@ impl Token {
         since: Option<u64>,
         operation: impl FnOnce(&Session, u64) -> Result<T>,
     ) -> Result<T> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         if since.is_some_and(|since| since != open.generation) {
             return Err(Error::Outdated);
         }
@@ -251,7 +251,7 @@ impl Token {
         &self,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let open = self.seize();
+        let open = self.seize_soon()?;
         let generation = open.generation;
         let result = self.open_ro().and_then(|session| operation(&session));
         drop(open);
@@ -265,7 +265,7 @@ impl Token {
         pin: Option<&Pin>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         // For those who sign meanwhile.
         let spare = self.logged_in(&mut open, pin)?;
         lock(&open.idle).push(spare);
@@ -286,7 +286,7 @@ impl Token {
         pin: Option<&Pin>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         self.log_in(&mut open, pin)?;
         let session = self.open_beside(&mut open, Self::open_rw);
         let result = session.and_then(|session| operation(&session));
@@ -401,6 +401,16 @@ impl Token {
         let open = self.gate.seize();
         lock(&open.spent).clear();
         open
+    }
+
+    /// The same for what a client asks for: not many wait while a key is made.
+    fn seize_soon(&self) -> Result<RwLockWriteGuard<'_, Open>> {
+        let open = self
+            .gate
+            .seize_soon()
+            .ok_or_else(|| Error::MakesKey(self.uri()))?;
+        lock(&open.spent).clear();
+        Ok(open)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The PKCS#11 module's file, and whether it loads.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,15 +103,19 @@ fn file_to_load(context: &Context<'_>, path: &Path) -> Result<PathBuf, String> {
     if !context.module_is_configured || !geteuid().is_root() {
         return Ok(path.to_owned());
     }
+    of_root(path, |file| context.root.permissions(file))
+}
+
+fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<PathBuf, String> {
     let unknown = |error: std::io::Error| format!("who may write it cannot be told: {error}");
     let path = path.canonicalize().map_err(unknown)?;
     for part in path.ancestors() {
         let file = part.symlink_metadata().map_err(unknown)?;
         if file.uid() != 0 || file.mode() & 0o022 != 0 {
-            let permissions = context.root.permissions(&file);
             return Err(format!(
-                "others than root may write {} ({permissions})",
-                part.display()
+                "others than root may write {} ({})",
+                part.display(),
+                permissions(&file)
             ));
         }
     }
@@ -140,4 +145,28 @@ fn cure(error: &Error, path: &Path) -> String {
             .to_owned();
     }
     super::cures::of(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A link that leads to root's file when it is looked at may lead elsewhere when it is loaded.
+    #[test]
+    fn what_is_loaded_is_what_was_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("module.so");
+        symlink("/bin/sh", &link).unwrap();
+        let load = of_root(&link, |_| String::new()).unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::write(&elsewhere, "").unwrap();
+        std::fs::remove_file(&link).unwrap();
+        symlink(&elsewhere, &link).unwrap();
+        let sh = Path::new("/bin/sh").canonicalize().unwrap();
+        assert_eq!(load.canonicalize().unwrap(), sh);
+        let error = of_root(&link, |_| String::new()).unwrap_err();
+        assert!(error.contains("others than root may write"), "{error}");
+    }
 }

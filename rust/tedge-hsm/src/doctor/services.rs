@@ -56,7 +56,7 @@ fn check_tee_supplicant(context: &Context<'_>, report: &mut Report) -> bool {
     } else {
         report.failure(
             Area::Service,
-            "tee-supplicant does not run: every call of the module would wait for ever",
+            "tee-supplicant does not run: calls that need the storage would wait for ever, and all others behind them",
             "systemctl start tee-supplicant@teepriv0 (or tee-supplicant), and see its log",
         );
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use tedge_p11_client::{Client, Error, TimeLimits};
 
 use super::report::{Area, Report};
-use super::{Context, cures};
+use super::{Context, cures, unit};
 
 /// The signer, if it answers.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client> {
@@ -71,6 +71,9 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
             format!("{error} (the socket has {permissions})"),
             cure,
         );
+        if let Some((what, cure)) = unit::trouble(context) {
+            report.failure(Area::Signer, what, cure);
+        }
         return None;
     }
     match client.knows_extension() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tedge_p11_client::{Pin, Uri};
-use tedge_p11_token::{Module, PinState, Result, SlotState, TlsMechanism, TokenInfo};
+use tedge_p11_token::{Access, Module, PinState, Result, SlotState, TlsMechanism, TokenInfo};
 
 use super::report::{Area, Report};
 use super::{Context, cures, within};
@@ -241,7 +241,7 @@ fn log_in(
     }
     let (asked, with, of) = (module.clone(), pin.clone(), name.clone());
     match within(context.limit, move || {
-        asked.keys_on_token(&of, with.as_ref())
+        asked.keys_on_token(&of, Access::to_all(with.as_ref()))
     }) {
         None => report.failure(
             Area::Pin,

@@ -37,9 +37,13 @@ impl Handler<'_> {
         record.key = Some(target.uri());
         let certificate = Certificate::from_der(&r.certificate.0)?;
         let check = self.check(Operation::ImportCertificate);
-        let uri =
-            self.module
-                .import_certificate(target.key(), target.pin(), &certificate, &check)?;
+        let may_use = self.token_check(&target);
+        let uri = self.module.import_certificate(
+            target.key(),
+            target.access(&may_use),
+            &certificate,
+            &check,
+        )?;
         record.key = Some(uri.clone());
         Ok(Response::Extension(ExtensionResponse::Done(
             uri.to_string(),

@@ -59,7 +59,9 @@ impl Handler<'_> {
             Request::Ping => Response::Pong,
             Request::ChooseScheme(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
-                let (uri, schemes) = self.module.schemes(target.key(), target.pin())?;
+                let may_use = self.token_check(&target);
+                let access = target.access(&may_use);
+                let (uri, schemes) = self.module.schemes(target.key(), access)?;
                 record.key = Some(uri.clone());
                 self.policy()
                     .check_key(self.peer, Operation::Describe, &uri)?;
@@ -73,7 +75,9 @@ impl Handler<'_> {
             Request::Sign(_) | Request::SignWithScheme(_) => return self.handle(request, record),
             Request::PublicKeyPem(uri) => {
                 let target = self.target(uri.as_deref(), None)?;
-                let (uri, key) = self.module.public_key(target.key(), target.pin())?;
+                let may_use = self.token_check(&target);
+                let access = target.access(&may_use);
+                let (uri, key) = self.module.public_key(target.key(), access)?;
                 record.key = Some(uri.clone());
                 self.check_private(Operation::Describe, uri)?;
                 Response::PublicKeyPem(v1_pem(&key)?)
@@ -102,9 +106,10 @@ impl Handler<'_> {
                 let target = self.target(Some(&r.uri), r.pin)?;
                 let uri = target.uri();
                 record.key = Some(uri.clone());
+                let may_use = self.token_check(&target);
                 let deleted = self.module.delete_key(
                     &uri,
-                    target.pin(),
+                    target.access(&may_use),
                     &self.check(Operation::DeleteKey),
                 )?;
                 Response::DeletedKeys(deleted.iter().map(ToString::to_string).collect())
@@ -115,7 +120,9 @@ impl Handler<'_> {
                 let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
                     certificates::list(self.module, &uri)?
                 } else {
-                    let keys = self.module.keys_on_token(&uri, target.pin())?.into_iter();
+                    let may_use = self.token_check(&target);
+                    let access = target.access(&may_use);
+                    let keys = self.module.keys_on_token(&uri, access)?.into_iter();
                     keys.map(key_entry).collect()
                 };
                 entries.retain(|(uri, _)| self.check_private(Operation::List, uri.clone()).is_ok());
@@ -137,7 +144,9 @@ impl Handler<'_> {
             )),
             ExtensionRequest::KeyInfo(r) => {
                 let target = self.target(r.uri.as_deref(), r.pin)?;
-                let key = self.module.key_info(target.key(), target.pin())?;
+                let may_use = self.token_check(&target);
+                let access = target.access(&may_use);
+                let key = self.module.key_info(target.key(), access)?;
                 record.key = Some(key.uri.clone());
                 self.policy()
                     .check_key(self.peer, Operation::Describe, &key.uri)?;
@@ -193,9 +202,11 @@ impl Handler<'_> {
             });
             decision.map_err(|refusal| refusal.to_string())
         };
+        let may_use = self.token_check(&target);
+        let access = target.access(&may_use);
         let signature = self
             .module
-            .sign(target.key(), target.pin(), scheme, message, &check)?;
+            .sign(target.key(), access, scheme, message, &check)?;
         Ok(Response::Signature(signature.into()))
     }
 
@@ -308,6 +319,28 @@ impl Handler<'_> {
                 .check_token(self.peer, operation, target.token())?;
         }
         Ok(target)
+    }
+
+    /// The same once the token is found, which a request can name by less than a rule does. The refusal names
+    /// what was asked for, not what is there.
+    pub(super) fn token_check<'t>(
+        &'t self,
+        target: &'t Target,
+    ) -> impl Fn(&Uri) -> Result<(), String> + 't {
+        move |token| {
+            let Some(operation) = self.operation else {
+                return Ok(());
+            };
+            let decision = self.policy().check_token(self.peer, operation, token);
+            decision.map_err(|_| {
+                let refusal = Refusal::Key {
+                    peer: self.peer.clone(),
+                    operation,
+                    key: target.token().clone(),
+                };
+                refusal.to_string()
+            })
+        }
     }
 
     /// Whether the peer may know of the token or object of that URI.

@@ -1,5 +1,6 @@
 //! Logins of a token's user and security officer, and their PINs.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use cryptoki::context::Function;
@@ -25,7 +26,7 @@ impl Token {
         begin: impl FnOnce(&Session) -> Result<()>,
         end: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         if open.generation != generation {
             return Err(Error::Outdated);
         }
@@ -69,7 +70,7 @@ impl Token {
 
     /// Changes the user PIN from `old` to `new`.
     pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         self.log_in(&mut open, Some(old))?;
         // The login may have been long ago, or the token may ask for none.
         self.allow(old)?;
@@ -112,7 +113,7 @@ impl Token {
         so_pin: &Pin,
         operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
     ) -> Result<()> {
-        let mut open = self.seize();
+        let mut open = self.seize_soon()?;
         let uri = self.uri();
         let final_try = self.token_flags(TokenFlags::so_pin_final_try);
         lock(&self.pins().so).allow(so_pin, final_try, &uri)?;
@@ -171,18 +172,28 @@ impl Token {
         self.open_with(open, Some(pin))
     }
 
-    /// Like [`allow`](Self::allow). A PIN other than the last right one is worth a try only once `log_in`
-    /// finds that one wrong: who guesses gets no new tries by the right ones of others.
+    /// Like [`allow`](Self::allow). A PIN other than the last right one, or than the configured one before there
+    /// is such, is worth a try only once `log_in` finds that one wrong: who guesses gets no new tries by the
+    /// right ones of others, and is not the first after a start.
     fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
         let known = lock(&self.pins().user).known().cloned();
-        if let Some(known) = known.filter(|known| known != pin) {
-            match log_in(&known) {
+        let right = known.or_else(|| self.configured_pin());
+        if let Some(right) = right.filter(|right| right != pin) {
+            match log_in(&right) {
                 Ok(()) => return Err(Error::PinDiffers(self.uri())),
                 Err(Error::PinIncorrect { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         self.allow(pin)
+    }
+
+    /// The configured PIN, if it may be tried here.
+    fn configured_pin(&self) -> Option<Pin> {
+        let pins = self.pins();
+        let is_only = pins.is_only.load(Relaxed);
+        let pin = pins.configured.of(&self.info(), is_only)?;
+        self.allow(&pin).is_ok().then_some(pin)
     }
 
     /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.

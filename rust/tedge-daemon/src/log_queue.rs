@@ -1,5 +1,5 @@
-//! Lines on their way to the journal, on a thread of their own: who writes to its socket waits while
-//! journald does not read, and a signer that waits for its log does not sign.
+//! Lines on their way to the journal or to stderr, on a thread of their own: who writes to journald's socket
+//! or to a pipe waits while nobody reads, and a signer that waits for its log does not sign.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 
-use crate::logging::one_line;
+use crate::one_line;
 
 /// A logger that waits for nothing. What does not fit is counted, and the number logged when there is
 /// room.
@@ -20,11 +20,10 @@ pub(crate) struct LogQueue {
 }
 
 enum Entry {
-    Line(Line),
+    /// In a box, because the channel has room for all entries from the start.
+    Line(Box<Line>),
     /// All that was sent before is written when this is dropped.
-    Flush {
-        _done: SyncSender<()>,
-    },
+    Flush { _done: SyncSender<()> },
 }
 
 /// A [`Record`] that can wait.
@@ -59,8 +58,7 @@ fn run(entries: &Receiver<Entry>, left_out: &AtomicU64, write: impl Fn(&Record<'
         }
         let count = left_out.swap(0, Relaxed);
         if count > 0 {
-            let message =
-                format!("{count} lines are left out: the journal did not take them in time");
+            let message = format!("{count} lines are left out: the log did not take them in time");
             Line::warning(message).write(&write);
         }
     }
@@ -72,7 +70,11 @@ impl Log for LogQueue {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.entries.try_send(Entry::Line(record.into())).is_err() {
+        if self
+            .entries
+            .try_send(Entry::Line(Box::new(record.into())))
+            .is_err()
+        {
             self.left_out.fetch_add(1, Relaxed);
         }
     }

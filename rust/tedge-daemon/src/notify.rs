@@ -5,16 +5,17 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use sd_notify::NotifyState;
 
-use crate::logging::one_line;
+use crate::one_line;
 
 /// Tells systemd how it goes, and waits for nothing.
 #[derive(Debug)]
-pub(crate) struct Notifier {
+pub struct Notifier {
     messages: SyncSender<String>,
 }
 
 impl Notifier {
-    pub(crate) fn start() -> std::io::Result<Self> {
+    /// Starts the thread.
+    pub fn start() -> std::io::Result<Self> {
         let (messages, received) = sync_channel::<String>(MAX_WAITING);
         std::thread::Builder::new()
             .name("notify".to_owned())
@@ -30,7 +31,7 @@ impl Notifier {
     }
 
     /// What systemd does not read in time is dropped.
-    pub(crate) fn tell(&self, state: &[NotifyState<'_>]) {
+    pub fn tell(&self, state: &[NotifyState<'_>]) {
         if self.messages.try_send(message(state)).is_err() {
             log::debug!("systemd does not read what it is told");
         }

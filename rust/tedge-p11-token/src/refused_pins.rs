@@ -1,0 +1,395 @@
+//! The PINs that tokens refused, kept in a file: a signer that is restarted again and again would spend the
+//! tries that one process spares.
+//!
+//! A refused PIN is kept as a key derived from it (PBKDF2, RFC 8018), which is slow to guess it from; a short
+//! one can be guessed all the same by who can read the file, and is one that the token does not take.
+
+use std::fmt::Write as _;
+use std::fs::{File, Permissions, rename};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
+use tedge_p11_protocol::{Pin, hex};
+
+/// What is known of all tokens.
+#[derive(Debug)]
+pub(crate) struct RefusedPins {
+    file: PathBuf,
+    kept: Mutex<Kept>,
+}
+
+/// One PIN of one token.
+#[derive(Clone, Debug)]
+pub(crate) struct PinOf {
+    pins: Arc<RefusedPins>,
+    role: Role,
+    /// URI of the token.
+    token: String,
+}
+
+/// Whose PIN it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    User,
+    SecurityOfficer,
+}
+
+/// What is kept of a refused PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trace(u64);
+
+/// A try of an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Try {
+    pub(crate) trace: Trace,
+    /// See [`uptime`].
+    pub(crate) at: Duration,
+    /// Not if a PIN was right since.
+    pub(crate) counts: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    salt: [u8; 16],
+    /// The latest last.
+    refused: Vec<Refused>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused {
+    role: Role,
+    token: String,
+    earlier: Try,
+}
+
+impl RefusedPins {
+    /// Those that `file` tells of, which is written when there are more. One that can't be read tells of none,
+    /// with a warning.
+    pub(crate) fn open(file: &Path) -> Self {
+        let (mut kept, mut is_changed) = match read(file) {
+            Ok(Some(text)) => match text.parse() {
+                Ok(kept) => (kept, false),
+                Err(Malformed) => {
+                    log::warn!("{} is not understood, and is replaced", file.display());
+                    (Kept::default(), true)
+                }
+            },
+            Ok(None) => (Kept::default(), false),
+            Err(error) => {
+                log::warn!("cannot read {}: {error}", file.display());
+                (Kept::default(), false)
+            }
+        };
+        // What seems to be yet to come was before the machine started: that long ago at least, as far as can
+        // be told without a clock that is right.
+        let now = uptime();
+        for Refused { earlier, .. } in &mut kept.refused {
+            is_changed |= earlier.at > now;
+            earlier.at = earlier.at.min(now);
+        }
+        kept.refused
+            .retain(|Refused { earlier, .. }| earlier.counts || is_recent(earlier, now));
+        let pins = Self {
+            file: file.to_owned(),
+            kept: Mutex::new(kept),
+        };
+        if is_changed {
+            pins.write(&pins.lock());
+        }
+        pins
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whole or not at all, and for good when this returns.
+    fn write(&self, kept: &Kept) {
+        let result = || -> io::Result<()> {
+            let new = self.file.with_extension("new");
+            let mut file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(kept.to_text().as_bytes())?;
+            file.sync_all()?;
+            rename(&new, &self.file)?;
+            self.file
+                .parent()
+                .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        if let Err(error) = result() {
+            log::error!(
+                "cannot write {}: {error}; a restart would forget the PINs that were refused",
+                self.file.display()
+            );
+        }
+    }
+}
+
+impl PinOf {
+    pub(crate) fn new(pins: &Arc<RefusedPins>, role: Role, token: &str) -> Self {
+        Self {
+            pins: pins.clone(),
+            role,
+            token: token.to_owned(),
+        }
+    }
+
+    /// Those that were refused, the latest last.
+    pub(crate) fn refused(&self) -> Vec<Try> {
+        let kept = self.pins.lock();
+        let own = kept.refused.iter().filter(|refused| self.is(refused));
+        own.map(|refused| refused.earlier).collect()
+    }
+
+    /// What would be kept of `pin`. Takes a while: that is what it is for.
+    pub(crate) fn trace(&self, pin: &Pin) -> Trace {
+        let salt = {
+            let mut kept = self.pins.lock();
+            if kept.salt == [0; 16] {
+                kept.salt = random();
+            }
+            kept.salt
+        };
+        let salt = [&salt, self.role.name().as_bytes(), self.token.as_bytes()].concat();
+        let mut key = [0; 8];
+        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(pin.expose().as_bytes(), &salt, ROUNDS, &mut key);
+        Trace(u64::from_be_bytes(key))
+    }
+
+    /// Keeps that `pin` was refused, for good when this returns.
+    pub(crate) fn keep(&self, pin: &Pin, at: Duration) {
+        let trace = self.trace(pin);
+        let mut kept = self.pins.lock();
+        kept.refused.push(Refused {
+            role: self.role,
+            token: self.token.clone(),
+            earlier: Try {
+                trace,
+                at,
+                counts: true,
+            },
+        });
+        let too_many = kept.refused.len().saturating_sub(MAX_KEPT);
+        kept.refused.drain(..too_many);
+        self.pins.write(&kept);
+    }
+
+    /// `pin` was right: what was refused before is not counted any more. What was refused lately stays, since
+    /// it is as wrong as it was: a token may count it although it has seen the right one since, as a TPM does.
+    pub(crate) fn forgive(&self, pin: &Pin) {
+        if self.refused().is_empty() {
+            return;
+        }
+        let (right, now) = (self.trace(pin), uptime());
+        let mut kept = self.pins.lock();
+        kept.refused.retain_mut(|refused| {
+            if !self.is(refused) {
+                return true;
+            }
+            refused.earlier.counts = false;
+            refused.earlier.trace != right && is_recent(&refused.earlier, now)
+        });
+        self.pins.write(&kept);
+    }
+
+    fn is(&self, refused: &Refused) -> bool {
+        refused.role == self.role && refused.token == self.token
+    }
+}
+
+impl Kept {
+    fn to_text(&self) -> String {
+        let mut text = format!("{HEADER}\nsalt {}\n", hex(&self.salt));
+        for refused in &self.refused {
+            let Try { trace, at, counts } = refused.earlier;
+            let (role, token) = (refused.role.name(), &refused.token);
+            let (at, counts) = (at.as_secs(), u8::from(counts));
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{role} {at} {counts} {:016x} {token}", trace.0);
+        }
+        text
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Malformed;
+
+impl FromStr for Kept {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        let salt = lines.next().and_then(|line| line.strip_prefix("salt "));
+        let salt = salt.filter(|salt| salt.len() == 32).ok_or(Malformed)?;
+        let salt = u128::from_str_radix(salt, 16).map_err(|_| Malformed)?;
+        let refused = lines.map(|line| {
+            let parts: Vec<_> = line.split(' ').collect();
+            let [role, at, counts, trace, token] = parts[..] else {
+                return Err(Malformed);
+            };
+            let role = [Role::User, Role::SecurityOfficer]
+                .into_iter()
+                .find(|known| known.name() == role);
+            Ok(Refused {
+                role: role.ok_or(Malformed)?,
+                token: token.to_owned(),
+                earlier: Try {
+                    trace: Trace(u64::from_str_radix(trace, 16).map_err(|_| Malformed)?),
+                    at: Duration::from_secs(at.parse().map_err(|_| Malformed)?),
+                    counts: counts == "1",
+                },
+            })
+        });
+        Ok(Self {
+            salt: salt.to_be_bytes(),
+            refused: refused.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::SecurityOfficer => "so",
+        }
+    }
+}
+
+/// Since the machine started, without the time that it slept: a TPM's own clock stands still then, too. The
+/// time of day is of no use for this: it may be set, and many devices start without.
+pub(crate) fn uptime() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Neither is negative on this clock.
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Whether it was so lately that the token may not have forgotten it.
+fn is_recent(earlier: &Try, now: Duration) -> bool {
+    now.saturating_sub(earlier.at) < PAUSE
+}
+
+fn read(file: &Path) -> io::Result<Option<String>> {
+    let file = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut text = String::new();
+    file.take(MAX_LEN).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // It fails on no Linux that is supported; the time is what a salt must be at least: not always the same.
+    if getrandom(&mut bytes, GetRandomFlags::empty()) != Ok(16) {
+        bytes = uptime().as_nanos().to_be_bytes();
+    }
+    bytes
+}
+
+const HEADER: &str = "# PINs that tokens refused, and which are not tried again, as tedge-p11-server keeps \
+                      them. Without this\n# file and after a restart, they are: remove it if one is right by now.";
+/// Until further PINs are tried. A TPM forgets a wrong one after 17 minutes by default.
+pub(crate) const PAUSE: Duration = Duration::from_secs(3600);
+/// A tenth of a second of a desktop's processor, one or two of a small device's; spent only where a PIN was wrong.
+const ROUNDS: u32 = if cfg!(test) { 1000 } else { 100_000 };
+/// Two an hour for a month.
+const MAX_KEPT: usize = 1500;
+/// Far more than that many take.
+const MAX_LEN: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKENS: [(Role, &str); 3] = [
+        (Role::User, "pkcs11:token=a"),
+        (Role::SecurityOfficer, "pkcs11:token=a"),
+        (Role::User, "pkcs11:token=b"),
+    ];
+
+    fn pin(text: &str) -> Pin {
+        Pin::new(text.into()).unwrap()
+    }
+
+    #[test]
+    fn what_was_refused_is_known_to_the_next_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("refused-pins");
+        let start = || Arc::new(RefusedPins::open(&file));
+        let refused = |(role, token)| PinOf::new(&start(), role, token).refused();
+        assert!(refused(TOKENS[0]).is_empty());
+        assert!(!file.exists());
+        let pins = start();
+        for (role, token) in TOKENS {
+            PinOf::new(&pins, role, token).keep(&pin("654321"), uptime());
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("654321"), "{text}");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let a = PinOf::new(&start(), Role::User, "pkcs11:token=a");
+        let [earlier] = a.refused()[..] else {
+            panic!("{text}")
+        };
+        assert!(earlier.counts && is_recent(&earlier, uptime()));
+        assert_eq!(earlier.trace, a.trace(&pin("654321")));
+        assert_ne!(earlier.trace, a.trace(&pin("654320")));
+        // Who compares the lines learns nothing.
+        for other in &TOKENS[1..] {
+            assert_ne!(refused(*other)[0].trace, earlier.trace);
+        }
+
+        a.forgive(&pin("123456"));
+        let kept = refused(TOKENS[0]);
+        assert!(kept.len() == 1 && !kept[0].counts, "{kept:?}");
+        a.forgive(&pin("654321"));
+        assert_eq!(TOKENS.map(|of| refused(of).len()), [0, 1, 1]);
+    }
+
+    #[test]
+    fn what_was_before_the_machine_started_is_as_long_ago_as_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("refused-pins");
+        let text = format!(
+            "salt {}\nuser 99999999999 1 1 t\nso 0 1 2 t\n",
+            "1".repeat(32)
+        );
+        std::fs::write(&file, text).unwrap();
+        let at = |role| {
+            let pins = Arc::new(RefusedPins::open(&file));
+            PinOf::new(&pins, role, "t").refused()[0].at
+        };
+        let first = at(Role::User);
+        assert!(first <= uptime());
+        assert_eq!(at(Role::SecurityOfficer), Duration::ZERO);
+        // It is not put off by each start.
+        assert_eq!(at(Role::User), Duration::from_secs(first.as_secs()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("refused-pins");
+        for text in ["", "salt 1\n", "salt \u{e9}\nuser", "\0", "user 1 1 1 t\n"] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(*RefusedPins::open(&file).lock(), Kept::default());
+            let replaced = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(replaced.parse(), Ok(Kept::default()), "{text:?}");
+        }
+    }
+}
