@@ -9,7 +9,7 @@ use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
 use support::healing::{heals, sign};
 use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
-use tedge_p11_protocol::Request;
+use tedge_p11_protocol::{ExtensionRequest, KeyInfoRequest, Request};
 
 /// A fault that passes is not seen by clients at all.
 #[test]
@@ -120,6 +120,29 @@ fn a_module_that_lost_its_initialisation_is_initialised_anew() {
     sign(&other).unwrap();
 }
 
+/// As when the TPM has died: clients and `status` are told why the module is not initialised.
+#[test]
+fn a_module_that_cannot_be_initialised_anew_says_why() {
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    sign(&key).unwrap();
+    faulty.rules("* return CKR_CRYPTOKI_NOT_INITIALIZED\nC_Initialize return CKR_FUNCTION_FAILED");
+    for _ in 0..3 {
+        let error = sign(&key).unwrap_err().to_string();
+        assert!(
+            error.contains("C_Initialize") && error.contains("CKR_FUNCTION_FAILED"),
+            "{error}"
+        );
+    }
+    let output = faulty.signer.tedge_hsm().arg("status").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("C_Initialize"), "{said}");
+    faulty.rules("");
+    heals(&key);
+    succeed(faulty.signer.tedge_hsm().arg("status"));
+}
+
 #[test]
 fn a_token_that_is_taken_out_and_put_back() {
     let faulty = Faulty::start();
@@ -209,7 +232,8 @@ fn signatures_go_on_while_a_key_is_made_and_others_wait_for_it() {
             std::thread::yield_now();
         }
         let waiting = scope.spawn(|| faulty.key("device"));
-        while faulty.signer.client().status().unwrap().calls < 2 {
+        // The two, and the one that asks.
+        while faulty.signer.client().status().unwrap().connections < 3 {
             std::thread::yield_now();
         }
         for _ in 0..3 {
@@ -224,6 +248,65 @@ fn signatures_go_on_while_a_key_is_made_and_others_wait_for_it() {
         faulty.rules("");
         make.join().unwrap().unwrap();
         waiting.join().unwrap();
+    });
+    heals(&key);
+}
+
+/// Nor do those who wait take up what signing needs, however many there are and whatever they call the token.
+#[test]
+fn those_who_wait_for_a_key_to_be_made_do_not_stop_signatures() {
+    const EACH: usize = 12;
+    let faulty = Faulty::start();
+    let key = faulty.key("device");
+    sign(&key).unwrap();
+    let token = faulty.signer.client().tokens().unwrap();
+    let serial = token.iter().find(|token| token.label == "device").unwrap();
+    let serial = format!("pkcs11:serial={};object=key", serial.serial);
+    let sessions = faulty.calls("C_OpenSession");
+    faulty.rules("C_GenerateKeyPair slot=device hang");
+    std::thread::scope(|scope| {
+        let client = faulty.signer.client();
+        let rsa = tedge_p11_client::KeySpec::Rsa2048;
+        let make =
+            scope.spawn(move || client.create_key("pkcs11:token=device", None, rsa, "slow", None));
+        while faulty.calls("C_OpenSession") == sessions {
+            std::thread::yield_now();
+        }
+        // What the key is called is new to the signer, so that it has to be looked for.
+        let sign_request = |number: usize| {
+            Request::Sign(tedge_p11_protocol::Sign {
+                to_sign: b"message".to_vec().into(),
+                uri: Some(format!("pkcs11:token=device;object=key{number}")),
+                pin: None,
+            })
+        };
+        let info = |uri: &str| {
+            Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
+                uri: Some(uri.to_owned()),
+                pin: None,
+            }))
+        };
+        for number in 0..EACH {
+            for request in [
+                info(&key_uri("device")),
+                info(&serial),
+                sign_request(number),
+            ] {
+                let socket = faulty.signer.socket();
+                scope.spawn(move || support::wire::ask(socket, &request));
+            }
+        }
+        // They are all there; who may be answered at once has been.
+        let are_there = || faulty.signer.client().status().unwrap().connections > EACH as u64;
+        while !are_there() {
+            std::thread::yield_now();
+        }
+        for _ in 0..50 {
+            sign(&key).unwrap();
+        }
+        assert!(!make.is_finished());
+        faulty.rules("");
+        make.join().unwrap().unwrap();
     });
     heals(&key);
 }

@@ -1,7 +1,7 @@
 //! PINs that a token refuses, or is not sure of, are not given to it again. The module misbehaves on command
 //! (tests/faulty-module).
 
-use support::faulty::CODES;
+use support::faulty::{CODES, key_uri};
 use support::healing::{heals, sign};
 use support::hsm::{PIN, SO_PIN};
 use support::{Faulty, Hsm, Kind, Signer, succeed};
@@ -168,7 +168,109 @@ fn a_refused_pin_is_remembered_when_the_slot_had_another_token() {
     assert!(error.contains("refused this PIN before"), "{error}");
 }
 
+/// Who guesses is not the first after a start: the configured PIN is, and it is right.
+#[test]
+fn a_guess_is_not_tried_before_the_configured_pin() {
+    for configured in [
+        &["--pin", PIN][..],
+        &["--pin", PIN, "--uri", "pkcs11:token=device"],
+    ] {
+        let mut faulty = Faulty::start();
+        if configured.len() == 2 {
+            faulty.rules("token two absent");
+        }
+        for _ in 0..3 {
+            faulty.restart(configured, false);
+            let error = open(&faulty, "device", Some("654321")).unwrap_err();
+            assert!(error.contains("is not the one that token"), "{error}");
+            sign(&faulty.key("device")).unwrap();
+        }
+        assert_eq!(faulty.refused_logins(), 0);
+    }
+}
+
+/// Where it may be that of another token, it is not risked for who brings one.
+#[test]
+fn the_configured_pin_is_tried_for_those_only_who_bring_none() {
+    let mut faulty = Faulty::start();
+    faulty.restart(&["--pin", "654321"], false);
+    for token in ["two", "device"] {
+        sign(&open(&faulty, token, Some(PIN)).unwrap()).unwrap();
+    }
+    assert_eq!(faulty.refused_logins(), 0);
+}
+
+/// Neither what clients send nor what is configured gets new tries by a restart.
+#[test]
+fn a_restart_brings_no_new_tries() {
+    let mut faulty = Faulty::start();
+    let wrong = &["--pin", "654321"][..];
+    let refused = |faulty: &Faulty, pin: Option<&str>, said: &str| {
+        let error = open(faulty, "device", pin).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    };
+    faulty.restart(wrong, true);
+    refused(&faulty, None, "CKR_PIN_INCORRECT");
+    for _ in 0..3 {
+        faulty.restart(wrong, true);
+        for _ in 0..3 {
+            refused(&faulty, None, "refused this PIN before");
+        }
+    }
+    assert_eq!(faulty.refused_logins(), 1);
+    faulty.restart(&[], true);
+    refused(&faulty, Some("0"), "CKR_PIN_INCORRECT");
+    for guess in ["1", "2", "3"] {
+        faulty.restart(&[], true);
+        refused(&faulty, Some(guess), "wrong PINs were given");
+    }
+    assert_eq!(faulty.refused_logins(), 2);
+    // The other token has tries of its own.
+    faulty.restart(&["--pin", PIN], true);
+    sign(&faulty.key("two")).unwrap();
+    let kept = faulty.hsm.file("refused-pins");
+    let text = std::fs::read_to_string(&kept).unwrap();
+    assert!(
+        text.contains("token=device") && !text.contains("654321"),
+        "{text}"
+    );
+
+    // What the operator does who is in a hurry.
+    std::fs::remove_file(&kept).unwrap();
+    faulty.restart(wrong, true);
+    refused(&faulty, None, "CKR_PIN_INCORRECT");
+    faulty.restart(&["--pin", PIN], true);
+    sign(&faulty.key("device")).unwrap();
+    // The wrong one is as wrong as it was.
+    faulty.restart(wrong, true);
+    refused(&faulty, None, "refused this PIN before");
+    assert_eq!(faulty.refused_logins(), 3);
+}
+
+/// A TPM says nothing of the tries that it has left, and counts the wrong ones of all its tokens.
+#[test]
+fn restarts_do_not_lock_a_tpm() {
+    let hsm = Hsm::start(Kind::Tpm2);
+    let uri = hsm.create_key("device", "p256");
+    for guess in 0..8 {
+        let mut command = Signer::command(&hsm, &hsm.module());
+        command.env("STATE_DIRECTORY", hsm.dir.path());
+        let signer = Signer::spawn(&hsm, &mut command);
+        signer
+            .key_with_pin(&uri, &format!("wrong{guess}"))
+            .unwrap_err();
+    }
+    let signer = Signer::start(&hsm);
+    sign(&signer.key(&uri)).unwrap();
+}
+
 const ALWAYS: &str = "pkcs11:token=device;object=always";
+
+fn open(faulty: &Faulty, token: &str, pin: Option<&str>) -> Result<SocketKey, String> {
+    let client = faulty.signer.client();
+    SocketKey::open(client, Some(key_uri(token)), pin.map(self::pin))
+        .map_err(|error| error.to_string())
+}
 
 fn always_authenticated(faulty: &Faulty) -> SocketKey {
     let make = ["--keypairgen", "--key-type", "rsa:2048", "--id", "77"];

@@ -6,6 +6,7 @@ mod bridge;
 mod handshakes;
 mod load;
 mod memory;
+mod module_key;
 mod objects;
 mod rates;
 mod session;

@@ -21,18 +21,26 @@ pub struct Result {
     many_objects: usize,
     many_rate: f64,
     ratio: f64,
+    /// The same of C_Sign in one process.
+    module_ratio: f64,
 }
 
-/// One client, frames, two SoftHSMs that differ in nothing but the number of objects.
+/// One client, frames, two SoftHSMs that differ in nothing but the number of objects. C_Sign in one process
+/// tells what is the module's own.
 pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
     let tokens = [FEW, MANY].map(start);
     let tokens = tokens.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (rounds, duration) = args.fine_rounds();
-    let turns = Turns::measure(tokens.len(), rounds, |number| {
-        let (hsm, signer) = &tokens[number];
+    let turns = Turns::measure(2 * tokens.len(), rounds, |number| {
+        let (hsm, signer) = &tokens[number % tokens.len()];
+        let (way, place) = if number < tokens.len() {
+            (Way::Frames, signer.socket().to_owned())
+        } else {
+            (Way::Floor, hsm.module())
+        };
         let task = Task::Sign {
-            way: Way::Frames,
-            place: signer.socket().to_owned(),
+            way,
+            place,
             key: KEY.to_owned(),
             clients: 1,
             duration,
@@ -45,6 +53,7 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
         many_objects: MANY,
         many_rate: turns.median(1, |m| m.rate),
         ratio: turns.ratio(1, |m| m.rate),
+        module_ratio: turns.ratio(3, |m| m.rate) / turns.ratio(2, |m| m.rate),
     };
     println!("\nobjects on the token (SoftHSM2, P-256, 1 client, frames)");
     println!("{FEW:>8} objects {:>9.0} 1/s", result.few_rate);
@@ -53,6 +62,8 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
         result.many_rate,
         result.ratio * 100.0
     );
+    let module = result.module_ratio * 100.0;
+    println!("{:>8} C_Sign in one process {module:>8.1}%", "");
     targets.push(Target::at_least(
         format!("rate with {MANY} objects on the token, of that with {FEW}"),
         result.ratio * 100.0,

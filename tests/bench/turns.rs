@@ -1,5 +1,9 @@
 //! Ways that are measured in turns, so that what else the machine does meets all of them.
 
+use std::fmt;
+
+use serde::Serialize;
+
 /// The results: of the baseline, of each other way once between two of the baseline, and so on.
 pub struct Turns<T> {
     baseline: Vec<T>,
@@ -39,19 +43,53 @@ impl<T> Turns<T> {
         if way == 0 {
             return 1.0;
         }
-        median(
-            self.of(way)
-                .iter()
-                .zip(self.baseline.windows(2))
-                .map(|(result, around)| {
-                    2.0 * value(result) / (value(&around[0]) + value(&around[1]))
-                }),
-        )
+        median(self.ratios(way, value))
+    }
+
+    /// The same, of each round; not of the baseline.
+    pub fn ratios(&self, way: usize, value: impl Fn(&T) -> f64) -> impl Iterator<Item = f64> {
+        self.of(way)
+            .iter()
+            .zip(self.baseline.windows(2))
+            .map(move |(result, around)| {
+                2.0 * value(result) / (value(&around[0]) + value(&around[1]))
+            })
     }
 
     /// The median of a way's results.
     pub fn median(&self, way: usize, value: impl Fn(&T) -> f64) -> f64 {
         median(self.of(way).iter().map(value))
+    }
+}
+
+/// Results that differ.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    pub lowest: f64,
+    pub highest: f64,
+}
+
+impl Spread {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<_> = values.into_iter().collect();
+        Self {
+            median: median(values.iter().copied()),
+            lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    /// With the formatter's width and precision for each of the three.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.median.fmt(f)?;
+        f.write_str(" (")?;
+        self.lowest.fmt(f)?;
+        f.write_str(" to ")?;
+        self.highest.fmt(f)?;
+        f.write_str(")")
     }
 }
 

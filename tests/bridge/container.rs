@@ -44,19 +44,25 @@ fn in_bubblewrap_it_survives_a_restart_of_the_signer() {
 #[test]
 fn in_podman_it_survives_a_restart_of_the_signer() {
     let files = ContainerFiles::new();
-    let podman = Podman::new(files.dir.path());
+    in_podman(&files, &Podman::new(files.dir.path(), None), MAPPED + 1234);
+}
+
+/// Of a user without subordinate ids: its root inside is himself outside.
+#[test]
+fn in_rootless_podman_it_survives_a_restart_of_the_signer() {
+    let files = ContainerFiles::new();
+    let podman = Podman::new(files.dir.path(), Some(OUTSIDER));
+    in_podman(&files, &podman, OUTSIDER);
+}
+
+fn in_podman(files: &ContainerFiles, podman: &Podman, outside: u32) {
     let mut mounts = vec!["--volume=/usr:/usr:ro".to_owned()];
     for (outside, inside) in files.mounts() {
         mounts.push(format!("--volume={}:{inside}:ro", outside.display()));
     }
     let mut command = podman.run(&mounts);
     let mut trial = podman.run(&mounts[..1]);
-    survives_a_restart_of_the_signer(
-        &files,
-        &mut command,
-        trial.arg("/usr/bin/true"),
-        MAPPED + 1234,
-    );
+    survives_a_restart_of_the_signer(files, &mut command, trial.arg("/usr/bin/true"), outside);
 }
 
 /// `outside` is the user and group outside of the container.
@@ -146,54 +152,65 @@ impl ContainerFiles {
 }
 
 /// A podman with its own storage, and one container.
-struct Podman(PathBuf);
+struct Podman {
+    dir: PathBuf,
+    /// Who runs it, if it is not root.
+    rootless: Option<u32>,
+}
 
 impl Podman {
-    fn new(dir: &Path) -> Self {
-        let podman = Self(dir.join("podman"));
+    fn new(dir: &Path, rootless: Option<u32>) -> Self {
+        let dir = dir.join("podman");
+        let root = dir.join("root");
         for name in ["usr", "proc", "sys", "dev", "tmp", "run", "etc"] {
-            std::fs::create_dir_all(podman.0.join("root").join(name)).unwrap();
+            std::fs::create_dir_all(root.join(name)).unwrap();
         }
         for name in ["lib", "lib64"] {
-            std::os::unix::fs::symlink(format!("usr/{name}"), podman.0.join("root").join(name))
-                .unwrap();
+            std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
         }
-        // The container's root makes files in it.
-        let owner = format!("{MAPPED}:{MAPPED}");
+        // The container's root makes files in it; who has no root of his own, beside it, too.
+        let (user, tree) = match rootless {
+            Some(user) => (user, &dir),
+            None => (MAPPED, &root),
+        };
         let _ = Command::new("chown")
-            .args(["-hR", &owner])
-            .arg(podman.0.join("root"))
+            .args(["-hR", &format!("{user}:{user}")])
+            .arg(tree)
             .output();
-        podman
+        Self { dir, rootless }
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("podman");
-        command.arg("--root").arg(self.0.join("store"));
-        command.arg("--runroot").arg(self.0.join("run"));
+        let mut command = if self.rootless.is_some() {
+            let mut command = outsider("podman");
+            command.env("HOME", &self.dir);
+            command.env("XDG_RUNTIME_DIR", self.dir.join("run"));
+            command
+        } else {
+            Command::new("podman")
+        };
+        command.arg("--root").arg(self.dir.join("store"));
+        command.arg("--runroot").arg(self.dir.join("run"));
         // Nothing is stored; overlay would leave a mount behind.
         command.args(["--cgroup-manager=cgroupfs", "--storage-driver=vfs"]);
         command
     }
 
-    /// User 1234, with other numbers outside.
+    /// User 1234, with other numbers outside; or the container's root, who is nobody much outside.
     fn run(&self, options: &[String]) -> Command {
         let mut command = self.command();
         let map = format!("0:{MAPPED}:2000");
         command
-            .args([
-                "run",
-                "--rm",
-                "--network=host",
-                "--user=1234:1234",
-                "--sdnotify=ignore",
-            ])
-            .args(["--uidmap", &map, "--gidmap", &map])
+            .args(["run", "--rm", "--network=host", "--sdnotify=ignore"])
             // Not more than this machine has: some let nobody raise them.
             .args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=500:500"])
+            .args(match self.rootless {
+                None => vec!["--user=1234:1234", "--uidmap", &map, "--gidmap", &map],
+                Some(_) => Vec::new(),
+            })
             .args(options)
             .arg("--rootfs")
-            .arg(self.0.join("root"));
+            .arg(self.dir.join("root"));
         command
     }
 }

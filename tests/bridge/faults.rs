@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use rustix::process::Signal;
-use support::Bridge;
 use support::mqtt::{Message, Mqtt, Subscriber, await_some, publish_all, publish_over};
+use support::{Bridge, Proxy};
 
 use crate::rig::Rig;
 
@@ -110,39 +110,75 @@ enum Fault {
     Token,
 }
 
-/// The local broker has 60 MB for a cloud that takes nothing, then little, then all.
+/// Each broker has 60 MB for the other, which takes nothing, then little, then all.
 #[test]
-fn memory_is_bounded_under_a_flood() {
+fn memory_is_bounded_under_a_flood_both_ways() {
     const MESSAGES: usize = 15_000;
     let rig = Rig::start_with(
         // Without limits of their own, brokers send all that they have.
         "max_inflight_messages 0\n",
     );
-    let mut bridge = Bridge::spawn(rig.dir(), &rig.config(""));
+    // The local broker is behind a network, too.
+    let local = Proxy::start(rig.local.port);
+    let config = rig.config("").replace(
+        &format!("[local]\nport = {}\n", rig.local.port),
+        &format!("[local]\nport = {}\n", local.port),
+    );
+    let mut bridge = Bridge::spawn(rig.dir(), &config);
     bridge.await_ready();
-    let cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
-    let messages: Vec<_> = (0..MESSAGES)
-        .map(|n| (format!("out/{}", n % 3), format!("{n:4000}").into_bytes()))
-        .collect();
-    rig.proxy.close();
-    let mut publisher = Mqtt::connect(rig.local.port, "flood").unwrap();
-    publish_over(&mut publisher, &messages).unwrap();
-    rig.proxy.limit(200_000);
-    rig.proxy.open();
-    await_some("a trickle", || (cloud.len() > 50).then_some(()));
-    rig.proxy.limit(0);
-    await_some("all of it", || (distinct(&cloud) == MESSAGES).then_some(()));
-    in_order(&cloud);
+    let at_cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
+    let at_local = Subscriber::start(rig.local.port, "check", "in/#");
+    let proxies = [&rig.proxy, &local];
+    for proxy in proxies {
+        proxy.close();
+    }
+    let publishers = [(rig.local.port, "out"), (rig.cloud.port, "cmd")].map(|(port, topic)| {
+        std::thread::spawn(move || {
+            let messages: Vec<_> = (0..MESSAGES)
+                .map(|n| {
+                    (
+                        format!("{topic}/{}", n % 3),
+                        format!("{n:4000}").into_bytes(),
+                    )
+                })
+                .collect();
+            let mut publisher = Mqtt::connect(port, "flood").unwrap();
+            publish_over(&mut publisher, &messages).unwrap();
+        })
+    });
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+    for proxy in proxies {
+        proxy.limit(200_000);
+        proxy.open();
+    }
+    for subscriber in [&at_cloud, &at_local] {
+        await_some("a trickle", || (subscriber.len() > 50).then_some(()));
+    }
+    for proxy in proxies {
+        proxy.limit(0);
+    }
+    for subscriber in [&at_cloud, &at_local] {
+        await_some("all of it", || {
+            (distinct(subscriber) == MESSAGES).then_some(())
+        });
+        in_order(subscriber);
+    }
     let peak = bridge.peak_memory();
     println!(
-        "at most {peak} KiB of memory, {} received for {MESSAGES}",
-        cloud.len()
+        "at most {peak} KiB of memory, {} out and {} in received for {MESSAGES} each",
+        at_cloud.len(),
+        at_local.len()
     );
     assert!(peak < MEMORY_BOUND, "{peak} KiB of memory");
-    assert!(
-        bridge.count("there is room again") > 0,
-        "no flow control was needed"
-    );
+    for side in ["test, local broker", "test, cloud"] {
+        let anew = format!("{side}: connecting anew: there is room again");
+        assert!(
+            bridge.count(&anew) > 0,
+            "no flow control was needed: {side}"
+        );
+    }
 }
 
 /// Messages with numbers, under three topics.

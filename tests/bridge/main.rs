@@ -1,9 +1,11 @@
 //! tedge-hsm-bridge between two mosquittos, with the key in SoftHSM2 behind the signer: nothing is lost and
 //! nothing out of order, whatever is killed; memory is bounded; it says what is wrong and heals by itself.
 
+mod broken;
 mod container;
 mod faults;
 mod rig;
+mod sessions;
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -23,18 +23,24 @@ impl Rig {
         Self::start_with("")
     }
 
-    /// With more lines of configuration for the brokers.
+    /// With more lines of configuration for both brokers.
     pub fn start_with(more: &str) -> Self {
+        Self::start_with_each(more, more)
+    }
+
+    /// With more lines of configuration for the local broker and for the cloud's.
+    pub fn start_with_each(local: &str, cloud: &str) -> Self {
         let hsm = Hsm::start(Kind::SoftHsm);
         let uri = hsm.create_key("device", "p256");
         let signer = Signer::start(&hsm);
         let ca = Ca::new();
-        let cloud = Mosquitto::start_with(Some(&ca), more);
+        let local = Mosquitto::start_with(None, local);
+        let cloud = Mosquitto::start_with(Some(&ca), cloud);
         let rig = Self {
             signer: Some(signer),
             cert: hsm.file("device.pem"),
             uri,
-            local: Mosquitto::start_with(None, more),
+            local,
             proxy: Proxy::start(cloud.tls_port),
             cloud,
             ca,

@@ -20,6 +20,8 @@ pub struct Bridge {
     notifications: Arc<Mutex<Vec<String>>>,
     /// How many of them were awaited already.
     seen: Cell<usize>,
+    /// Where its log begins, behind those of bridges before it.
+    log_start: usize,
     /// Most memory that was seen in use, in KiB.
     peak: u64,
 }
@@ -35,12 +37,18 @@ impl Bridge {
 
     /// Starts what becomes a bridge.
     pub fn spawn_command(dir: &Path, command: &mut Command) -> Self {
-        let log = dir.join("bridge.log");
         let file = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(dir.join(LOG))
             .unwrap();
+        Self::spawn_with_stderr(dir, command, Stdio::from(file))
+    }
+
+    /// Starts it with another stderr than its log.
+    pub fn spawn_with_stderr(dir: &Path, command: &mut Command, stderr: Stdio) -> Self {
+        let log = dir.join(LOG);
+        let log_start = std::fs::read(&log).map_or(0, |log| log.len());
         let path = dir.join("bridge-notify.sock");
         let _ = std::fs::remove_file(&path);
         let notifications = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +57,7 @@ impl Bridge {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let child = command
             .env("NOTIFY_SOCKET", &path)
-            .stderr(Stdio::from(file))
+            .stderr(stderr)
             .spawn()
             .unwrap();
         Self {
@@ -57,6 +65,7 @@ impl Bridge {
             log,
             notifications,
             seen: Cell::new(0),
+            log_start,
             peak: 0,
         }
     }
@@ -74,12 +83,16 @@ impl Bridge {
 
     /// Waits until both brokers are connected.
     pub fn await_ready(&self) {
+        await_some("both brokers to be connected", || {
+            let connected = self.log()[self.log_start..].contains("all brokers are connected");
+            connected.then_some(())
+        });
         self.await_notification("READY=1");
     }
 
     /// What it has logged so far, and those before it in the same folder.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits until `text` is logged once more than `before` times.
@@ -136,6 +149,8 @@ impl Drop for Bridge {
         }
     }
 }
+
+const LOG: &str = "bridge.log";
 
 /// Who is not listened to would wait.
 fn read_all(socket: UnixDatagram, notifications: Arc<Mutex<Vec<String>>>) {

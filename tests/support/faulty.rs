@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use rustix::process::Signal;
 use tedge_p11_client::SocketKey;
 
 use crate::hsm::PIN;
@@ -72,6 +73,18 @@ impl Faulty {
     /// One more signer on the same tokens.
     pub fn spawn(hsm: &Hsm) -> Signer {
         Signer::spawn(hsm, Self::command(hsm).args(["--pin", PIN]))
+    }
+
+    /// Ends the signer, and starts one on the same tokens with these arguments; it keeps the PINs that were
+    /// refused if `keeps` says so.
+    pub fn restart(&mut self, args: &[&str], keeps: bool) {
+        self.signer.signal(Signal::TERM);
+        self.signer.wait();
+        let mut command = Self::command(&self.hsm);
+        if keeps {
+            command.env("STATE_DIRECTORY", self.hsm.dir.path());
+        }
+        self.signer = Signer::spawn(&self.hsm, command.args(args));
     }
 
     /// From now on, the module misbehaves like this.

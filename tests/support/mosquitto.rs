@@ -81,6 +81,12 @@ impl Mosquitto {
         }
     }
 
+    /// Ends it, and removes what it has saved: all sessions and messages.
+    pub fn forget(&mut self) {
+        self.end();
+        std::fs::remove_file(self.dir.path().join("mosquitto.db")).unwrap();
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }

@@ -62,6 +62,9 @@ impl Mqtt {
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            // Else a broker with Nagle's algorithm waits up to 40 ms before it sends on, and what is
+            // measured is this client.
+            rustix::net::sockopt::set_tcp_quickack(&self.stream, true)?;
             self.received.extend_from_slice(&chunk[..len]);
         }
     }

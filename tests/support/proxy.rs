@@ -19,6 +19,7 @@ struct State {
     /// Bytes a second towards the target; 0 is no limit.
     rate: AtomicU64,
     accepted: AtomicU64,
+    silent: AtomicBool,
 }
 
 impl Proxy {
@@ -45,8 +46,9 @@ impl Proxy {
                 drop(open);
                 let (back, forth) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let limited = shared.clone();
-                std::thread::spawn(move || pass(client, server, &limited.rate));
-                std::thread::spawn(move || pass(back, forth, &AtomicU64::new(0)));
+                std::thread::spawn(move || pass(client, server, &limited, &limited.rate));
+                let shared = shared.clone();
+                std::thread::spawn(move || pass(back, forth, &shared, &AtomicU64::new(0)));
             }
         });
         Self { port, state }
@@ -74,13 +76,18 @@ impl Proxy {
         self.state.rate.store(rate, Ordering::SeqCst);
     }
 
+    /// Passes nothing on any more, either way, and ends no connection: a network that is gone without a word.
+    pub fn fall_silent(&self, silent: bool) {
+        self.state.silent.store(silent, Ordering::SeqCst);
+    }
+
     /// Connections so far.
     pub fn accepted(&self) -> u64 {
         self.state.accepted.load(Ordering::SeqCst)
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, rate: &AtomicU64) {
+fn pass(mut from: TcpStream, mut to: TcpStream, state: &State, rate: &AtomicU64) {
     let mut chunk = [0; 16 * 1024];
     loop {
         let rate = rate.load(Ordering::SeqCst);
@@ -89,9 +96,14 @@ fn pass(mut from: TcpStream, mut to: TcpStream, rate: &AtomicU64) {
             0 => chunk.len(),
             rate => usize::try_from(rate / 20).unwrap().clamp(1, chunk.len()),
         };
-        match from.read(&mut chunk[..share]) {
-            Ok(len) if len > 0 && to.write_all(&chunk[..len]).is_ok() => {}
-            _ => break,
+        let Ok(len @ 1..) = from.read(&mut chunk[..share]) else {
+            break;
+        };
+        while state.silent.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if to.write_all(&chunk[..len]).is_err() {
+            break;
         }
         if rate > 0 {
             std::thread::sleep(Duration::from_millis(50));

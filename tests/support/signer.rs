@@ -1,11 +1,11 @@
 //! A running tedge-p11-server.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tedge_p11_client::{Client, Pin, SocketKey};
@@ -130,6 +130,29 @@ impl Signer {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
+        self.flush_log();
+        self.written_log()
+    }
+
+    /// Lines wait in a queue: one more is caused, by what is no request, and waited for. It may be left out,
+    /// because of others of this user, or the signer may be gone.
+    fn flush_log(&self) {
+        let caused = || self.written_log().matches("bad request: ").count();
+        let before = caused();
+        let Ok(mut stream) = UnixStream::connect(&self.socket) else {
+            return;
+        };
+        let limit = Duration::from_secs(2);
+        stream.set_read_timeout(Some(limit)).unwrap();
+        let sent = stream.write_all(&[0, 24]);
+        let answered = sent.and_then(|()| stream.read_to_end(&mut Vec::new()));
+        let deadline = Instant::now() + limit;
+        while answered.is_ok() && caused() == before && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+
+    fn written_log(&self) -> String {
         let mut log = String::new();
         let mut file = std::fs::File::open(&self.log).unwrap();
         file.read_to_string(&mut log).unwrap();
