@@ -43,9 +43,7 @@ test:
 test-device:
 	@tests/install-packages build qemu piv
 	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm
-	@qemu/run tpm2
-	@qemu/run usb
-	@qemu/run container
+	@qemu/all
 
 bench:
 	@tests/install-packages build softhsm tpm2 mqtt
@@ -74,7 +72,7 @@ endif
 install:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	for file in $(DIST)/*.service $(DIST)/*.socket rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer; do \
+	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done

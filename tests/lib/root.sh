@@ -62,8 +62,10 @@ debian_root() {
         esac
     fi
     rm -rf --one-file-system "$dir" # what a killed run left
-    # Without mirrors mmdebstrap takes Debian's public ones.
-    if contained mmdebstrap "${arguments[@]}" "--include=$packages" "$suite" "$dir" "${mirrors[@]}" >"$log" 2>&1; then
+    # Without mirrors mmdebstrap takes Debian's public ones. The locks of scripts that source this are not for it: it has
+    # dash write to the next free descriptor, which must have one digit.
+    if contained mmdebstrap "${arguments[@]}" "--include=$packages" "$suite" "$dir" "${mirrors[@]}" >"$log" 2>&1 \
+        7>&- 8>&- 9>&-; then
         return
     fi
     tail -n 20 "$log" >&2
