@@ -1,10 +1,18 @@
 # shellcheck shell=bash
 # What all machines share, on this side: results, the root file system, QEMU with a TPM, orders to the guest. For
 # `run`, which sets $machine, $keep, $bin and $repo.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2034,SC2154
 
 number=0 failures=0
 qemu='' swtpm=''
+# The kernel of a cloud has NVMe built in, linux-yocto virtio.
+disk=nvme0n1
+declare -A disk_devices=([nvme0n1]='nvme,drive=disk,serial=disk' [vda]='virtio-blk-pci,drive=disk')
+# The machine as QEMU has it, its serial console, and the file with its phases in guest/. A kind of machine may differ.
+computer=(qemu-system-x86_64 -machine q35 -cpu max)
+needs=(qemu-system-x86_64 swtpm)
+console=ttyS0
+phases=$machine
 
 fail() { echo "qemu/run: $*" >&2; exit 1; }
 
@@ -39,7 +47,7 @@ check() {
 }
 
 begin() {
-    out=$repo/target/qemu/$machine
+    out=$repo/target/qemu/${host:+board-}$machine
     mkdir -p "$out"
     # The console and results of another run would be overwritten.
     exec 7>"$out/lock"
@@ -75,14 +83,22 @@ power_off() {
     # Without its machine the TPM ends (--terminate).
     [ -z "$swtpm" ] || wait "$swtpm" 2>/dev/null || :
     qemu='' swtpm=''
-    rm -f "${tmp-/nowhere}/ssh" "${tmp-/nowhere}/tpm.sock"
+    close_ssh
+    rm -f "${tmp-/nowhere}/tpm.sock"
+}
+# The connection that is kept open for the next order.
+close_ssh() {
+    [ ! -S "${tmp-/nowhere}/ssh" ] || ssh -F none -o "ControlPath=$tmp/ssh" -O exit device 2>/dev/null || :
+    rm -f "${tmp-/nowhere}/ssh"
 }
 
 # root_with KERNEL PACKAGES: sets $root, a Debian with that kernel (a package) and packages, from the cache if there
 # are the same ones
 root_with() {
     local cache key status=0
-    suite=$(release)
+    # BitBake's libc is newer than what is old in Debian.
+    suite=${packages:+trixie}
+    suite=${suite:-$(release)}
     case $suite in
     bookworm | trixie) ;;
     *) skip "the programs need this machine's libc, and there is no root file system for '$suite'" ;;
@@ -117,16 +133,21 @@ root_with() {
 # make_image DROPIN: $tmp/disk, the root with our files, as they are installed, and with what a device has of its own:
 # keys for SSH, a network, a broker, the drop-in for its HSM
 make_image() {
-    local name
-    for name in login host; do ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$tmp/$name"; done
+    make_login
     echo "device $(cut -d' ' -f1,2 "$tmp/host.pub")" >"$tmp/known_hosts"
     make_ca
     mkdir "$tmp/writable"
-    contained bash -euo pipefail -c "$(declare -f fill)"$'\n''fill "$@"' fill \
-        "$root" "$tmp" "$bin" "$repo" "$1" >"$tmp/image.log" 2>&1 || {
+    contained bash -euo pipefail -c "$(declare -f fill fill_more)"$'\n''fill "$@"' fill \
+        "$root" "$tmp" "$bin" "$repo" "$1" "$packages" >"$tmp/image.log" 2>&1 || {
         tail -n 20 "$tmp/image.log" >&2
         fail "no image could be made"
     }
+}
+
+# make_login: keys for SSH, of both sides
+make_login() {
+    local name
+    for name in login host; do ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$tmp/$name"; done
 }
 
 make_ca() {
@@ -138,18 +159,25 @@ make_ca() {
     } 2>"$tmp/ca.log"
 }
 
+# fill_more ROOT REPO: what a kind of machine has beside that; in contained(), too
+fill_more() { :; }
+
 # In contained(): the image, from an overlay on the root, so that nothing is copied but into the image.
 fill() {
-    local lower=$1 tmp=$2 bin=$3 repo=$4 dropin=$5 root=$2/writable/root unit=/etc/systemd/system
+    local lower=$1 tmp=$2 bin=$3 repo=$4 dropin=$5 packages=$6 root=$2/writable/root
     mount -t tmpfs tmpfs "$tmp/writable"
     mkdir "$tmp/writable/upper" "$tmp/writable/work" "$root"
     mount -t overlay overlay "$root" -o "lowerdir=$lower,upperdir=$tmp/writable/upper,workdir=$tmp/writable/work"
-    make --silent --directory "$repo" install DESTDIR="$root" BUILD="$bin"
+    # shellcheck source=qemu/ours.sh
+    . "$repo/qemu/ours.sh"
+    install_ours "$root" "$dropin" "$repo" "$bin" "$packages"
+    # Packages that were not installed but unpacked have made no users; nor can any program of another CPU.
+    printf '%s\n' 'u mosquitto -' 'u member -' 'm member tedge' 'u outsider -' >"$root/usr/lib/sysusers.d/device.conf"
+    printf '%s\n' 'z /etc/mosquitto/certs/server.key 0600 mosquitto mosquitto' 'z /etc/tedge 0755 tedge tedge' \
+        'd /var/lib/mosquitto 0755 mosquitto mosquitto' >"$root/usr/lib/tmpfiles.d/device.conf"
+    fill_more "$root" "$repo"
     systemd-sysusers --root="$root"
-
-    mkdir -p "$root$unit/tedge-p11-server.service.d"
-    ln -s "/usr/lib/tedge-p11-server/$dropin.conf" "$root$unit/tedge-p11-server.service.d/"
-    systemctl --root="$root" enable tedge-p11-server.socket systemd-networkd
+    systemctl --root="$root" enable systemd-networkd
     # What a device like this has no use for, and would wait for.
     systemctl --root="$root" mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
         fstrim.timer systemd-timesyncd.service getty@tty1.service systemd-networkd-wait-online.service
@@ -172,10 +200,6 @@ fill() {
     install -m 0644 "$tmp/ca.pem" "$root/etc/tedge/ca.pem"
     install -m 0644 "$tmp/server.pem" "$root/etc/mosquitto/certs/server.pem"
     install -m 0600 "$tmp/server.key" "$root/etc/mosquitto/certs/server.key"
-    chroot "$root" chown mosquitto: /etc/mosquitto/certs/server.key
-    chroot "$root" chown tedge: /etc/tedge
-    chroot "$root" useradd --no-create-home --groups tedge member
-    chroot "$root" useradd --no-create-home outsider
     mke2fs -q -t ext4 -d "$root" "$tmp/disk" "$(($(du -sm "$root" | cut -f1) * 5 / 4 + 300))M"
 }
 
@@ -208,10 +232,10 @@ start_qemu() {
         # Below the ports that the system hands out by itself; whether it is free shows when it is taken.
         port=$((20000 + SRANDOM % 12000))
         printf '\n=== %(%F %T)T: power on\n' -1 >>"$out/console.log"
-        setpriv --pdeathsig KILL qemu-system-x86_64 -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max \
+        setpriv --pdeathsig KILL "${computer[@]}" -accel tcg,thread=multi,tb-size=512 \
             -smp 2 -m 1024 -nodefaults -no-reboot -display none -kernel "$kernel" \
-            -append "console=ttyS0 root=/dev/nvme0n1 rw quiet mitigations=off random.trust_cpu=on" \
-            -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" -device nvme,drive=disk,serial=disk \
+            -append "console=$console root=/dev/$disk rw quiet mitigations=off random.trust_cpu=on no_timer_check" \
+            -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" -device "${disk_devices[$disk]}" \
             -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-pci,netdev=net \
             -device virtio-rng-pci -chardev "file,id=console,path=$out/console.log,append=on" -serial chardev:console \
             "$@" </dev/null >"$tmp/qemu.log" 2>&1 7>&- &
@@ -226,24 +250,30 @@ start_qemu() {
 }
 
 booted() {
-    local deadline=$((SECONDS + 300))
+    local deadline=$((SECONDS + 900)) # an Arm machine on a busy PC
     until guest true 2>"$tmp/ssh.log"; do
         kill -0 "$qemu" 2>/dev/null && ((SECONDS < deadline)) || return 1
         sleep 0.5
     done
 }
 
-# guest [OPTION...] COMMAND: as root, in the guest
+# guest [OPTION...] COMMAND: as root, in the guest or on the board $host
 guest() {
-    ssh -F none -p "$port" -i "$tmp/login" -o "UserKnownHostsFile=$tmp/known_hosts" -o HostKeyAlias=device \
-        -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=yes -o "ControlPath=$tmp/ssh" -o LogLevel=ERROR \
-        -o ConnectTimeout=20 -o ServerAliveInterval=30 root@127.0.0.1 "$@" 7>&-
+    local to=(-F none -p "$port" -i "$tmp/login" -o "UserKnownHostsFile=$tmp/known_hosts" -o HostKeyAlias=device
+        -o IdentitiesOnly=yes root@127.0.0.1)
+    [ -z "$image" ] || to=(-o StrictHostKeyChecking=accept-new "${to[@]}")
+    if [ -n "$host" ]; then
+        to=("$host")
+        [[ $host = root@* || $1 = -* ]] || set -- "sudo -n sh -c ${1@Q}"
+    fi
+    ssh -o ControlMaster=auto -o ControlPersist=yes -o "ControlPath=$tmp/ssh" -o LogLevel=ERROR \
+        -o ConnectTimeout=20 -o ServerAliveInterval=30 "${to[@]}" "$@" 7>&-
 }
 
 # phase NAME ARGUMENT...: a function of guest/, in the guest; what it says in TAP becomes part of the result
 phase() {
     local line finished=1
-    cat "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$machine.sh" | guest 'cat >/run/guest'
+    cat "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$phases.sh" | guest 'cat >/run/guest'
     while IFS= read -r line; do
         case $line in
         'ok - '*) report 0 "${line#ok - }" ;;
@@ -260,7 +290,9 @@ sign() {
     guest 'cat /run/device.csr' >"$tmp/device.csr" &&
         openssl x509 -req -in "$tmp/device.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -days 30 \
             -extfile "$repo/qemu/ca.conf" -extensions device -out "$tmp/device.pem" &&
-        guest 'cat >/etc/tedge/device.pem && sync /etc/tedge/device.pem' <"$tmp/device.pem"
+        guest 'cat >/etc/tedge/device.pem && sync /etc/tedge/device.pem' <"$tmp/device.pem" || return
+    # The clock of a guest that gets little of this PC falls behind, and it is not valid yet then.
+    [ -n "$host" ] || guest "date --set=@$(date +%s)"
 }
 
 shell() {

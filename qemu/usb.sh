@@ -5,6 +5,10 @@
 usb_packages=systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,pcscd,libccid,opensc
 usb_packages+=,opensc-pkcs11,busybox-static
 
+# Debian's kernel for PCs has USB, and needs modules for the disk.
+# shellcheck source=qemu/initrd.sh
+. "$repo/qemu/initrd.sh"
+
 card=
 plug() {
     setpriv --pdeathsig KILL unshare --net bash -c 'ip link set lo up && exec "$@"' plug \
@@ -22,26 +26,6 @@ power_on() {
     start_qemu -initrd "$tmp/initrd" -chardev "pipe,id=monitor,path=$tmp/monitor" -monitor chardev:monitor \
         -chardev "socket,id=card,path=$tmp/card.sock,server=on,wait=off" -device qemu-xhci \
         -device "$reader" -device "$slot"
-}
-
-# Debian's kernel for PCs has USB, and needs modules for the disk.
-make_initrd() {
-    local version=${kernel#*vmlinuz-} initrd=$tmp/writable/initrd module
-    mkdir -p "$initrd/bin" "$initrd/modules" "$initrd/root" "$initrd/dev"
-    cp "$root/bin/busybox" "$initrd/bin/"
-    {
-        printf '#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs none /dev\n'
-        chroot "$root" modprobe --set-version="$version" --show-depends --all nvme ext4 crc32c_generic |
-            sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r module; do
-            cp "$root$module" "$initrd/modules/"
-            echo "/bin/busybox insmod /modules/${module##*/}"
-        done
-        # shellcheck disable=SC2016 # for that shell
-        echo 'until [ -b /dev/nvme0n1 ]; do /bin/busybox sleep 0.1; done
-/bin/busybox mount -t ext4 /dev/nvme0n1 /root && exec /bin/busybox switch_root /root /sbin/init'
-    } >"$initrd/init"
-    chmod +x "$initrd/init"
-    (cd "$initrd" && find . | "$root/bin/busybox" cpio -o -H newc 2>/dev/null) >"$tmp/initrd"
 }
 
 # A card from the shop, and keys in it: the rig of the other tests makes them.

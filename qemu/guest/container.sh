@@ -4,11 +4,8 @@
 
 provision() {
     check "the system has booted, and no unit failed" booted
-    configure "$(echo /usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11.so)"
-    check "a token and a key are made in the TPM" eval \
-        'tedge-hsm --pin-file /root/pins/user init --label device --so-pin-file /root/pins/so &&
-            tedge-hsm create-key --label tls'
-    request >/run/device.csr
+    name_module "$(echo /usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11.so)"
+    check "a token and a key are made in the TPM" provisioned
     container_root
 }
 

@@ -28,9 +28,9 @@ refused() {
     echo "$said"
     grep -qE -- "$1" <<<"$said"
 }
-# soon COMMAND...: within two minutes: this machine is slow
+# soon COMMAND...: within five minutes: this machine is slow
 soon() {
-    local deadline=$((SECONDS + 120)) said
+    local deadline=$((SECONDS + 300)) said
     until said=$("$@" 2>&1); do
         if ((SECONDS >= deadline)); then
             echo "$said"
@@ -50,16 +50,35 @@ booted() {
     [ "$(systemctl is-system-running)" = running ]
 }
 
-# device NODE MODE: by the rule that Debian has for it
+# device NODE PATTERN: its permissions, by the rule that is there for it
 device() {
     ls -l "$1"
-    [ "$(stat -c '%a %U:%G' "$1")" = "$2" ]
+    [[ $(stat -c '%a %U:%G' "$1") =~ ^$2$ ]]
+}
+
+name_module() {
+    printf '%s\n' '[device.cryptoki]' "module_path = \"$1\"" 'uri = "pkcs11:token=device"' >/etc/tedge/tedge.toml
+}
+
+# The layer's service, where it is installed.
+provisioning=tedge-hsm-provision.service
+has_provisioning() { systemctl cat "$provisioning" >/dev/null 2>&1; }
+# provisioned: by that service, now or at the boot; what it sealed is unsealed for those who look for PINs
+provisioned() {
+    local store=/etc/credstore.encrypted
+    sed -i 's/^COMMON_NAME=%m$/COMMON_NAME=device-1/' /etc/tedge/tedge-hsm-provision.conf
+    systemctl start "$provisioning" || { journalctl --no-pager --unit "$provisioning" --unit "$unit"; return 1; }
+    install -d -m 0700 /root/pins
+    systemd-creds decrypt --name=pin "$store/tedge-p11-server.pin" /root/pins/user &&
+        systemd-creds decrypt --name=so-pin "$store/tedge-hsm.so-pin" /root/pins/so &&
+        [ "$(systemctl show --property Result --value "$provisioning")" = success ] &&
+        cp /var/lib/tedge-hsm/device.csr /run/device.csr && sync
 }
 
 # configure MODULE: the signer, for a token `device`, with PINs that nobody knows
 configure() {
     local pins=(/root/pins/user /root/pins/so)
-    printf '%s\n' '[device.cryptoki]' "module_path = \"$1\"" 'uri = "pkcs11:token=device"' >/etc/tedge/tedge.toml
+    name_module "$1"
     install -d -m 0700 /root/pins /etc/credstore
     [ -e "${pins[0]}" ] || openssl rand -hex 8 | tr -d '\n' >"${pins[0]}"
     [ -e "${pins[1]}" ] || openssl rand -hex 8 | tr -d '\n' >"${pins[1]}"
@@ -93,7 +112,7 @@ confined() {
     echo "pid $pid, exposure ${exposure:-?} of 10"
     ls -A "/proc/$pid/root/dev"
     grep -E "^Uid:.$id.$id.$id.$id$" "/proc/$pid/status" && grep -E '^CapBnd:.0+$' "/proc/$pid/status" &&
-        grep -E '^Seccomp:.2$' "/proc/$pid/status" && [ ! -e "/proc/$pid/root/dev/nvme0n1" ] &&
+        grep -E '^Seccomp:.2$' "/proc/$pid/status" && ! find "/proc/$pid/root/dev/" -type b | grep . &&
         awk -v is="${exposure:-10}" 'BEGIN { exit !(is <= 1.5) }'
 }
 
@@ -144,4 +163,10 @@ killed() {
     restarted() { [ "$(property NRestarts)" = "$((restarts + 1))" ] && [ "$(property MainPID)" != "$before" ] && running; }
     check "systemd has started it again, once" restarted
     check "each of the clients comes to its end" unload
+}
+
+# furnished: what a device of Debian gets before it is booted: users for the tests
+furnished() {
+    add_user() { id "$1" || useradd --no-create-home --shell /bin/sh "${@:2}" "$1"; }
+    check "there are users for the tests" eval 'add_user member --groups tedge && add_user outsider'
 }

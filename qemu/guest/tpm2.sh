@@ -2,25 +2,32 @@
 # shellcheck disable=SC2154,SC2317 # of lib.sh; checks are called by their names
 # On the device with a TPM.
 
-module=$(echo /usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11.so)
+# In Debian's place, or OpenEmbedded's.
+module=$(find /usr/lib/*-linux-gnu/pkcs11 /usr/lib/pkcs11 -name libtpm2_pkcs11.so 2>/dev/null | head -n1)
 
 provision() {
     check "the system has booted, and no unit failed" booted
-    check "/dev/tpmrm0 is 0660 tss:tss by udev's rule" device /dev/tpmrm0 '660 tss:tss'
-    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 tedge:tedge' ] && idle; }
+    # Debian's rule has the owner tss, the layer's root.
+    check "/dev/tpmrm0 is 0660 and of the group tss by udev's rule" device /dev/tpmrm0 '660 (tss|root):tss'
+    begun() { [ -e /var/lib/tedge-hsm/provisioned ]; } # at the boot
+    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 tedge:tedge' ] && { idle || begun; }; }
     check "the socket is there, 0660 tedge:tedge, and no signer yet" waiting
-    configure "$module"
     check "a user outside the group cannot connect" refused 'ermission denied' as outsider tedge-hsm list-tokens
-    check "the first request starts the signer, and a token is made in the TPM" \
-        tedge-hsm --pin-file /root/pins/user init --label device --so-pin-file /root/pins/so
-    check "a P-256 key is made in it" tedge-hsm create-key --label tls
-    check "the key signs a request for a certificate, and openssl verifies it" verified
-    request >/run/device.csr
+    if has_provisioning; then
+        name_module "$module"
+        check "the provisioning service has it make a token and a P-256 key, which signs a request" provisioned
+    else
+        configure "$module"
+        check "the first request starts the signer, and a token is made in the TPM" \
+            tedge-hsm --pin-file /root/pins/user init --label device --so-pin-file /root/pins/so
+        check "a P-256 key is made in it" tedge-hsm create-key --label tls
+        request >/run/device.csr
+    fi
+    check "openssl verifies the request" openssl req -verify -noout -in /run/device.csr
 }
 
 run_device() {
     check "TLS 1.3 to mosquitto with the key, published and received" handshake
-    check "the broker knows the device by its certificate" known_to_broker
     check "doctor finds nothing wrong, for root and for a member of the group" in_order --hsm tpm2
     check "the signer runs as tedge-p11, confined, and systemd-analyze security agrees" confined
     one_device() { [ "$(find "/proc/$(property MainPID)/root/dev/" -name 'tpm*')" = "/proc/$(property MainPID)/root/dev/tpmrm0" ]; }
@@ -49,48 +56,64 @@ last_key() {
 }
 
 power_cut() {
-    check "after a power cut the system boots, and no unit failed" booted
+    check "the system boots again, and no unit failed" booted
     for label in tls last; do
         check "the key '$label' is there" eval "tedge-hsm list-keys | grep -F object=$label"
     done
     check "TLS 1.3 to mosquitto with the same key and certificate" handshake
-    all_sign() {
-        local uri
-        for uri in $(tedge-hsm list-keys | grep -oE '^pkcs11:[^[:space:]]+type=private'); do
-            tedge-hsm csr --uri "$uri" --common-name x | openssl req -verify -noout || return
-        done
-    }
     check "each key on the token signs" all_sign
     check "nothing half-written lies about" half_written
     check "doctor finds nothing wrong" in_order --hsm tpm2
 }
+all_sign() {
+    local uri
+    for uri in $(tedge-hsm list-keys | grep -oE '^pkcs11:[^[:space:]]+type=private'); do
+        tedge-hsm csr --uri "$uri" --common-name x | openssl req -verify -noout || return
+    done
+}
 half_written() { ! find /var/lib/tedge-p11-server /etc/tedge \( -name '*tmp*' -o -name '*.new' -o -empty -type f \) | grep .; }
 
-# seal: the PIN is kept in a file that this TPM alone opens, in place of the plain one
-seal() {
+# sealed: the PIN is in a file that this TPM alone opens, and in no other
+sealed() {
+    has_provisioning || return
     sealed_pin() {
-        install -d -m 0700 /etc/credstore.encrypted
-        systemd-creds encrypt --with-key=tpm2 --name=pin /etc/credstore/tedge-p11-server.pin \
-            /etc/credstore.encrypted/tedge-p11-server.pin && rm /etc/credstore/tedge-p11-server.pin &&
-            ! grep -aqF -f /root/pins/user /etc/credstore.encrypted/tedge-p11-server.pin
+        ! grep -rlaF -f /root/pins/user /etc /var/lib/tedge-p11-server /var/lib/tedge-hsm &&
+            [ "$(stat -c '%a %U' /etc/credstore.encrypted/tedge-p11-server.pin)" = '600 root' ]
     }
-    check "systemd-creds seals the PIN with the TPM" sealed_pin
-    printf '%s\n' '[Service]' LoadCredential= \
-        LoadCredentialEncrypted=pin:/etc/credstore.encrypted/tedge-p11-server.pin >"$dropins/sealed.conf"
-    systemctl daemon-reload
-    restarted_sealed() { systemctl restart "$unit" && handshake; }
-    check "TLS 1.3 with the PIN unsealed by systemd" restarted_sealed
-    sync
+    check "the PIN is in no file but sealed" sealed_pin
+    unsealed() { systemctl restart "$unit" && handshake; }
+    check "TLS 1.3 with the PIN unsealed by systemd" unsealed
 }
 
-# unseal: back to the plain file
+# unseal: the PIN in a plain file, as commissioning by hand has it
 unseal() {
-    install -m 0400 /root/pins/user /etc/credstore/tedge-p11-server.pin
-    rm "$dropins/sealed.conf"
-    systemctl daemon-reload
-    systemctl restart "$unit"
-    check "TLS 1.3 with the PIN in a plain file again" handshake
-    sync
+    plain() {
+        install -d -m 0700 /etc/credstore
+        install -m 0400 /root/pins/user /etc/credstore/tedge-p11-server.pin
+        mkdir -p "$dropins"
+        printf '%s\n' '[Service]' LoadCredentialEncrypted= LoadCredential=pin:tedge-p11-server.pin >"$dropins/zz-plain.conf"
+        systemctl daemon-reload
+        # As doctor says.
+        systemctl reset-failed "$unit" tedge-p11-server.socket
+        systemctl restart tedge-p11-server.socket && sync
+    }
+    check "with the PIN in a plain file the socket is open again" plain
+}
+
+# many_keys: a TPM has room for three objects, and libtpm2_pkcs11 leaves each key loaded that it has used
+many_keys() {
+    local i types=(rsa2048 rsa2048 p256 p256) before
+    before=$(property MainPID)
+    for i in "${!types[@]}"; do
+        check "key $((i + 3)) on the token, ${types[i]}, is made" tedge-hsm create-key --label "many-$i" --type "${types[i]}"
+    done
+    check "each key on the token signs" all_sign
+    check "and once more" all_sign
+    check "all of that in one process" [ "$before" = "$(property MainPID)" ]
+    deleted() {
+        for i in "${!types[@]}"; do tedge-hsm delete-key --yes --uri "pkcs11:object=many-$i" || return; done
+    }
+    check "the four keys are deleted" deleted
 }
 
 # The TPM has gone away under load.
@@ -98,7 +121,9 @@ tpm_gone() {
     check "a client gets an error in time, with what failed" refused '^tedge-hsm: .*(CKR_|token)' request
     check "each of the clients comes to its end" unload
     check "the signer is running" running
-    check "it tells that the token fails" refused '^token .*failing' tedge-hsm status
+    # A module that is not initialised is a consequence.
+    told() { refused '^token .*failing' tedge-hsm status && ! tedge-hsm status 2>&1 | grep -F CKR_CRYPTOKI_NOT_INITIALIZED; }
+    check "it tells that the token fails, and why" told
     check "doctor says that the TPM does not answer" refused '^failure ' tedge-hsm doctor --hsm tpm2
 }
 
@@ -109,9 +134,41 @@ tpm_back() {
     check "no PIN is in the journal" silent
 }
 
-# The board was changed, and the disk kept.
-tpm_fresh() {
+# locked: each sudden loss of power after a login counts as a wrong PIN for the TPM, which locks at some number of them
+locked() {
+    local counted
+    export TPM2TOOLS_TCTI=device:/dev/tpmrm0
+    counted=$(tpm2_getcap properties-variable | grep -E 'inLockout|LOCKOUT_COUNTER|MAX_AUTH_FAIL')
+    echo "the TPM: ${counted//[$'\n' ]/ }"
+    grep -qE 'inLockout: *1' <<<"$counted" || return 0
+    check "a client is told that the TPM has locked itself" refused 'CKR_PIN_LOCKED' request
+    check "doctor names it, and what to do" refused 'CKR_PIN_LOCKED.*tpm2_dictionarylockout -c' tedge-hsm doctor --hsm tpm2
+    check "which opens the TPM" tpm2_dictionarylockout -c
+}
+
+# The board was changed, and the disk kept: systemd cannot unseal the PIN.
+sealed_by_another() {
     check "with another TPM the system boots, and no unit failed" booted
+    has_provisioning || return
+    check "a client gets an error in time" refused '^tedge-hsm: .*signer' request
+    closed() { [ "$(systemctl is-active tedge-p11-server.socket)" = failed ]; }
+    check "after some tries the signer's socket is closed" soon closed
+    check "and a client is told at once" refused 'Connection refused' request
+    check "doctor names it, and what to do" refused "cannot load the signer's PIN -> .*another TPM" tedge-hsm doctor
+    quiet() {
+        local lines
+        sleep 20
+        lines=$(journalctl --unit "$unit" --since -15s --output cat | wc -l)
+        echo "$(property NRestarts) restarts, $lines lines in the journal in 15 seconds"
+        [ "$(property NRestarts)" -le 10 ] && [ "$lines" = 0 ]
+    }
+    check "nothing is tried in the next seconds" quiet
+    again() { journalctl --unit tedge-p11-server-retry.service --output cat | grep -F Finished; }
+    check "after a while it may be tried again" soon again
+}
+
+# The same with a PIN that can be read: the token is another TPM's.
+tpm_fresh() {
     check "a client gets an error, with what failed" refused '^tedge-hsm: .*(CKR_|token)' connect
     no_loop() {
         local lines
@@ -122,4 +179,30 @@ tpm_fresh() {
     }
     check "the signer neither starts again and again nor fills the journal" no_loop
     check "doctor names it" refused '^failure .*(TPM|token)' tedge-hsm doctor --hsm tpm2
+}
+
+# thin_edge: thin-edge.io's own program, as the signer's client
+thin_edge() {
+    local certificate=/etc/tedge/device-certs/tedge-certificate.pem
+    # It keeps the file for itself.
+    configured() {
+        tedge init && tedge config set device.cryptoki.mode socket && tedge config set c8y.url localhost &&
+            tedge config set c8y.root_cert_path /etc/tedge/ca.pem && tedge --version
+    }
+    check "tedge is told of the socket" configured
+    listed() { tedge hsm list-keys | tee /dev/stderr | grep -F tls; }
+    check "tedge hsm list-keys lists the key" listed
+    check "tedge hsm create-key makes one" tedge hsm create-key --label thin-edge
+    in_tpm() { tedge-hsm list-keys | grep -F object=thin-edge; }
+    check "tedge-hsm knows it" in_tpm
+    certified() { tedge cert create --device-id thin-edge && openssl verify -CAfile "$certificate" "$certificate"; }
+    check "tedge cert create signs a certificate with it, and openssl verifies it" certified
+    # The broker takes this certificate, too. What Cumulocity would answer it does not know.
+    cat "$certificate" >>/etc/mosquitto/certs/ca.pem
+    systemctl restart mosquitto
+    connected() {
+        timeout 100 tedge connect c8y
+        grep "New client connected .*u'.*CN=thin-edge" /var/log/mosquitto/mosquitto.log
+    }
+    check "tedge connect: TLS to mosquitto with it" connected
 }
