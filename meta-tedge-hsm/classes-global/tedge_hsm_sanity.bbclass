@@ -1,10 +1,13 @@
-# Refuses what TEDGE_HSM and TEDGE_HSM_PROVISION can't be, before anything is built with it.
+# Refuses what the layer's variables can't be, before anything is built with them.
 
 TEDGE_HSM_KINDS = "tpm2 optee usb softhsm"
+TEDGE_HSM_KEY_TYPES = "p256 p384 p521 rsa2048 rsa3072 rsa4096 ed25519"
 
 addhandler tedge_hsm_check
 tedge_hsm_check[eventmask] = "bb.event.ConfigParsed"
 python tedge_hsm_check () {
+    import re
+
     kinds = d.getVar('TEDGE_HSM_KINDS').split()
     wrong = [kind for kind in d.getVar('TEDGE_HSM').split() if kind not in kinds]
     if wrong:
@@ -16,6 +19,16 @@ python tedge_hsm_check () {
                  "the first boot." % provision)
     if provision and not d.getVar('TEDGE_HSM').split():
         bb.fatal("TEDGE_HSM_PROVISION = \"%s\" without a TEDGE_HSM to provision." % provision)
+    key_type = d.getVar('TEDGE_HSM_KEY_TYPE')
+    if key_type is not None and key_type not in d.getVar('TEDGE_HSM_KEY_TYPES').split():
+        bb.fatal("TEDGE_HSM_KEY_TYPE = \"%s\": it is one of: %s."
+                 % (key_type, ', '.join(d.getVar('TEDGE_HSM_KEY_TYPES').split())))
+    # They stand in URIs and in a file of variables; the name in a certificate's subject.
+    for name, characters in (('TEDGE_HSM_TOKEN', '-._~A-Za-z0-9'), ('TEDGE_HSM_KEY', '-._~A-Za-z0-9'),
+                             ('TEDGE_HSM_COMMON_NAME', '-._~:%A-Za-z0-9')):
+        value = d.getVar(name)
+        if value is not None and not re.fullmatch('[%s]+' % characters, value):
+            bb.fatal("%s = \"%s\": it is made of: %s." % (name, value, characters))
 }
 
 addhandler tedge_hsm_warn

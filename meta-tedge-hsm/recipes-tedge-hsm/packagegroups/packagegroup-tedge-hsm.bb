@@ -16,8 +16,5 @@ RDEPENDS:${PN} = "\
     tedge-hsm-udev \
     tedge-p11-server \
 "
-# Recommended: BAD_RECOMMENDATIONS leaves it out of an image whose programs have connections of their own.
-RRECOMMENDS:${PN} = "${@'tedge-hsm-bridge' if tedge_hsm_has_bridge(d) else ''}"
-
-def tedge_hsm_has_bridge(d):
-    return d.getVar('TEDGE_HSM_SRC') or os.path.isdir(d.expand('${TEDGE_HSM_CHECKOUT}/rust/tedge-hsm-bridge'))
+# Recommended: BAD_RECOMMENDATIONS leaves out of an image what it has no use for. Neither starts by itself.
+RRECOMMENDS:${PN} = "tedge-hsm-bridge tedge-hsm-renew"

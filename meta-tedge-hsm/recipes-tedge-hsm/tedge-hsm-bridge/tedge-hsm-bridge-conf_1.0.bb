@@ -3,7 +3,6 @@ DESCRIPTION = "A product appends to this recipe alone: a tedge-hsm-bridge.toml i
 default, which names no cloud."
 
 require recipes-tedge-hsm/tedge-hsm/tedge-hsm-source.inc
-require tedge-hsm-bridge-skip.inc
 
 inherit allarch
 

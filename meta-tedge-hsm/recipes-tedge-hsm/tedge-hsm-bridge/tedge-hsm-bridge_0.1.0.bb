@@ -3,7 +3,6 @@ DESCRIPTION = "Connects the device's broker with a remote one over TLS, where th
 tedge-p11-server."
 
 require recipes-tedge-hsm/tedge-hsm/tedge-hsm-cargo.inc
-require tedge-hsm-bridge-skip.inc
 
 inherit systemd useradd features_check
 

@@ -4,7 +4,7 @@ stays in the HSM; through tedge-p11-server or straight on a PKCS#11 module."
 
 require tedge-hsm-cargo.inc
 
-inherit bash-completion
+inherit bash-completion systemd
 
 DIST = "${S}/rust/tedge-hsm/dist"
 
@@ -15,12 +15,22 @@ do_install:append() {
             [ ! -e $file ] || install -D -m 0644 $file ${D}$2/$(basename $file)
         done
     }
+    install_all '*.service' ${systemd_system_unitdir}
+    install_all '*.timer' ${systemd_system_unitdir}
     install_all 'man/*.1' ${mandir}/man1
     install_all 'bash/*' ${datadir}/bash-completion/completions
     install_all 'zsh/*' ${datadir}/zsh/site-functions
     install_all 'fish/*' ${datadir}/fish/vendor_completions.d
 }
 
-PACKAGE_BEFORE_PN = "${PN}-zsh-completion ${PN}-fish-completion"
+# The timer looks whether the certificate is to be renewed. A product that has an EST server says "enable" here, and
+# brings /etc/tedge/tedge-hsm-renew.env.
+SYSTEMD_PACKAGES = "${PN}-renew"
+SYSTEMD_SERVICE:${PN}-renew = "tedge-hsm-renew.timer tedge-hsm-renew.service"
+SYSTEMD_AUTO_ENABLE ?= "disable"
+
+PACKAGE_BEFORE_PN += "${PN}-renew ${PN}-zsh-completion ${PN}-fish-completion"
 FILES:${PN}-zsh-completion += "${datadir}/zsh"
 FILES:${PN}-fish-completion += "${datadir}/fish"
+# The signer's package makes the user that it runs as.
+RDEPENDS:${PN}-renew = "tedge-hsm tedge-p11-server"

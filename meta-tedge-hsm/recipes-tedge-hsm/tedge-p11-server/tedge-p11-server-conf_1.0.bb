@@ -28,8 +28,8 @@ TEE_GROUP_NAME ?= "tee"
 TEDGE_HSM_MODULE[vardepvalue] = "${TEDGE_HSM_MODULE}"
 TEDGE_HSM_DROPINS[vardepvalue] = "${TEDGE_HSM_DROPINS}"
 
-# systemd has a meaning for the percent sign.
-URI_IN_UNIT = "${@d.getVar('TEDGE_HSM_URI').replace('%', '%%')}"
+# systemd has a meaning for the percent sign, and sed for the ampersand.
+URI_IN_UNIT = "${@d.getVar('TEDGE_HSM_URI').replace('%', '%%').replace('&', '\\&')}"
 
 DIST = "${S}/rust/tedge-p11-server/dist"
 DROPINS = "${systemd_system_unitdir}/tedge-p11-server.service.d"
@@ -55,9 +55,10 @@ do_install() {
         sed 's/^SupplementaryGroups=.*/SupplementaryGroups=${TEE_GROUP_NAME}/' ${DIST}/dropins/optee.conf \
             > ${D}${DROPINS}/optee.conf
     fi
-    if [ -n "${TEDGE_HSM_MODULE}" ]; then
-        sed -e 's,@MODULE@,${TEDGE_HSM_MODULE},' -e 's,@URI@,${URI_IN_UNIT},' ${UNPACKDIR}/module.conf.in \
-            > ${D}${DROPINS}/module.conf
+    if [ -n "${TEDGE_HSM_MODULE}${TEDGE_HSM_URI}" ]; then
+        # What is empty is left to tedge.toml.
+        sed -e 's|@MODULE@|${TEDGE_HSM_MODULE}|' -e 's|@URI@|${URI_IN_UNIT}|' -e '/="*$/d' \
+            ${UNPACKDIR}/module.conf.in > ${D}${DROPINS}/module.conf
     fi
 }
 

@@ -17,7 +17,7 @@ DIST = "${S}/rust/tedge-p11-server/dist"
 do_install:append() {
     install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
         ${D}${nonarch_libdir}/tedge-p11-server
-    install -m 0644 ${DIST}/*.service ${DIST}/*.socket ${D}${systemd_system_unitdir}
+    install -m 0644 ${DIST}/*.service ${DIST}/*.socket ${DIST}/*.timer ${D}${systemd_system_unitdir}
     install -m 0644 ${DIST}/dropins/*.conf ${DIST}/softhsm2.conf ${D}${nonarch_libdir}/tedge-p11-server
     install -m 0644 ${DIST}/tedge-p11-server.sysusers ${D}${nonarch_libdir}/sysusers.d/tedge-p11-server.conf
     install -m 0644 ${DIST}/tedge-p11-server.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/tedge-p11-server.conf
