@@ -45,10 +45,11 @@ debian_root() {
         arguments+=("--hook-dir=$hook")
         packages+=,usr-is-merged
     fi
+    arguments+=('--aptopt=Acquire::Retries "5"')
     # How this machine's apt reaches its mirrors: proxies, certificates, checks.
     while read -r option; do
         arguments+=("--aptopt=$option")
-    done < <(apt-config dump --no-empty | grep -E '^Acquire::(https?|Check|Retries)' || :)
+    done < <(apt-config dump --no-empty | grep -E '^Acquire::(https?|Check)' || :)
     uri=$(mirror '' debian)
     if [ -n "$uri" ]; then
         mirrors=("deb $uri $suite main")
