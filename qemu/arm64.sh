@@ -12,7 +12,9 @@ arm64_tools+=,libstd-rust-dev:arm64,make,dpkg-dev,device-tree-compiler,u-boot-to
 
 # One root file system for them all: of the HSMs' parts each has those of the others, and does not start them.
 arm64_packages=base-files,base-passwd,bash,coreutils,dash,findutils,grep,gzip,libc-bin,login,mawk,mount,passwd,sed,tar,util-linux
-arm64_packages+=,systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,opensc,busybox-static,linux-image-arm64
+arm64_packages+=,systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,opensc,busybox-static
+# The one has no driver for QEMU's TPM (CONFIG_TCG_TIS), the other none for OP-TEE.
+arm64_packages+=,linux-image-arm64,linux-image-cloud-arm64
 arm64_packages+=,mosquitto-clients,libckteec0t64,tee-supplicant,libtpm2-pkcs11-1,libtss2-tcti-device0t64,tpm-udev
 
 # cached NAME KEY MAKER...: sets $made, a directory of the cache that MAKER filled, as $new_root, for that key
@@ -68,11 +70,11 @@ build_arm64_programs() {
 # shellcheck source=qemu/initrd.sh
 . "$repo/qemu/initrd.sh"
 
-# arm64_root: sets $root and $kernel
+# arm64_root FLAVOUR: sets $root and $kernel, that of Debian's flavours
 arm64_root() {
     cached arm64-root "$arm64_packages $(declare -f unpack_arm64_root complete_root)" unpack_arm64_root
     root=$made
-    kernel=$(echo "$root"/boot/vmlinuz-*)
+    kernel=$(compgen -G "$root/boot/vmlinuz-*" | grep -E "[0-9]-$1$")
 }
 
 unpack_arm64_root() {
@@ -91,8 +93,7 @@ complete_root() {
     local root=$1 name
     rm -rf "$root"/usr/share/{doc,man,locale} "$root"/usr/lib/modules/*/kernel/{sound,drivers/{gpu,media,infiniband}} \
         "$root"/usr/lib/modules/*/kernel/{drivers/net/{ethernet,wireless},net/{wireless,vmw_vsock}}
-    kernel=$(echo "$root"/boot/vmlinuz-*)
-    depmod --basedir "$root" "${kernel#*/vmlinuz-}"
+    for name in "$root"/boot/vmlinuz-*; do depmod --basedir "$root" "${name#*/vmlinuz-}"; done
     # A PC whose systemd is older than 257 does not know accounts that are locked.
     sed -i 's/^u!/u/' "$root"/usr/lib/sysusers.d/*.conf
     # For enable, they would be run.

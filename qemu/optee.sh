@@ -55,7 +55,7 @@ begin_optee() {
     check "docs/hsm/optee.md has the udev rules of tedge-hsm-udev" same_rules
     arm64_programs
     optee_firmware
-    arm64_root
+    arm64_root arm64
     make_image optee
     make_initrd
     power_on
