@@ -259,10 +259,12 @@ booted() {
 
 # guest [OPTION...] COMMAND: as root, in the guest or on the board $host
 guest() {
-    local to=(-F none -p "$port" -i "$tmp/login" -o "UserKnownHostsFile=$tmp/known_hosts" -o HostKeyAlias=device
-        -o IdentitiesOnly=yes root@127.0.0.1)
-    [ -z "$image" ] || to=(-o StrictHostKeyChecking=accept-new "${to[@]}")
-    if [ -n "$host" ]; then
+    local to=()
+    if [ -z "$host" ]; then
+        [ -z "$image" ] || to=(-o StrictHostKeyChecking=accept-new)
+        to+=(-F none -p "$port" -i "$tmp/login" -o "UserKnownHostsFile=$tmp/known_hosts" -o HostKeyAlias=device
+            -o IdentitiesOnly=yes root@127.0.0.1)
+    else
         to=("$host")
         [[ $host = root@* || $1 = -* ]] || set -- "sudo -n sh -c ${1@Q}"
     fi
