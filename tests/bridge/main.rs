@@ -6,6 +6,7 @@ mod container;
 mod faults;
 mod rig;
 mod sessions;
+mod subscriptions;
 
 use std::collections::HashSet;
 use std::path::Path;

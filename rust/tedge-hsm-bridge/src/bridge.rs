@@ -38,7 +38,7 @@ pub(crate) struct Bridge {
     complaint: Option<String>,
     check: Option<JoinHandle<Result<(), ConnectError>>>,
     /// What the health message on the local broker says.
-    announced: Option<(Link, Option<String>)>,
+    announced: Option<(Link, Option<String>, Option<String>)>,
     report: watch::Sender<Report>,
 }
 
@@ -401,7 +401,7 @@ impl Bridge {
     /// Tells the local broker and the service when something has changed.
     fn tell(&mut self) {
         if self.local.is_up() {
-            let now = (self.cloud.link(), self.hsm.clone());
+            let now = (self.cloud.link(), self.hsm.clone(), self.refused());
             if self.announced.as_ref() != Some(&now) {
                 let message = self.now().message(&self.profile.health_topic);
                 self.announced = Some(now);
@@ -414,7 +414,8 @@ impl Bridge {
         let before = self.report.borrow();
         let same = before.local == self.local.link()
             && before.cloud == self.cloud.link()
-            && before.hsm == self.hsm;
+            && before.hsm == self.hsm
+            && before.refused == self.refused();
         drop(before);
         if !same {
             self.report();
@@ -425,11 +426,17 @@ impl Bridge {
         self.report.send_replace(self.now());
     }
 
+    fn refused(&self) -> Option<String> {
+        let filters = [self.local.refused(), self.cloud.refused()].concat();
+        (!filters.is_empty()).then(|| format!("subscription refused: {}", filters.join(", ")))
+    }
+
     fn now(&self) -> Report {
         Report {
             local: self.local.link(),
             cloud: self.cloud.link(),
             hsm: self.hsm.clone(),
+            refused: self.refused(),
             out: self.out.delivered(),
             into: self.into.delivered(),
             held: self.out.len() + self.into.len(),

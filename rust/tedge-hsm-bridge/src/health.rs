@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) cloud: Link,
     /// Why the key could not be used when that was tried last.
     pub(crate) hsm: Option<String>,
+    /// Subscriptions that the brokers refused: nothing comes by them.
+    pub(crate) refused: Option<String>,
     /// Messages delivered to the cloud.
     pub(crate) out: u64,
     /// Messages delivered to the local broker.
@@ -67,7 +69,9 @@ impl Report {
             } else {
                 "usable"
             },
-            reason: self.hsm.as_deref().or(self.cloud.reason()),
+            reason: (self.hsm.as_deref())
+                .or(self.cloud.reason())
+                .or(self.refused.as_deref()),
         };
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, json(&health));
         publish.retain = true;
@@ -86,6 +90,9 @@ impl Report {
         };
         if let Some(reason) = self.hsm.as_deref().filter(|reason| !line.contains(reason)) {
             line = format!("{line}, HSM unusable: {reason}");
+        }
+        if let Some(refused) = &self.refused {
+            line = format!("{line}, {refused}");
         }
         line = format!(
             "{line}; {} out, {} in, {} held",
@@ -182,5 +189,12 @@ mod tests {
         assert_eq!(payload(&report)["status"], "up");
         assert_eq!(payload(&report)["hsm"], "unusable");
         assert_eq!(report.line(), "up, HSM unusable: gone; 0 out, 0 in, 0 held");
+        report.hsm = None;
+        report.refused = Some("subscription refused: cmd/#".into());
+        assert_eq!(payload(&report)["reason"], "subscription refused: cmd/#");
+        assert_eq!(
+            report.line(),
+            "up, subscription refused: cmd/#; 0 out, 0 in, 0 held"
+        );
     }
 }

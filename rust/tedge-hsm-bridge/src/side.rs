@@ -26,8 +26,11 @@ pub(crate) struct Side {
     filters: Vec<SubscribeFilter>,
     /// Filters that are still to be subscribed to, the first of them under way.
     subscribing: VecDeque<Vec<SubscribeFilter>>,
-    /// Whether this process has subscribed: before, the session may have what an earlier configuration said.
+    /// Whether the session has all subscriptions, made by this process: before, it may have what an earlier
+    /// configuration said.
     subscribed: bool,
+    /// Filters that the broker refused to subscribe to.
+    refused: Vec<String>,
     last_error: Option<String>,
     max_message: usize,
     /// A message of the bridge's own, to be published when the one before is acknowledged.
@@ -74,6 +77,7 @@ impl Side {
             filters,
             subscribing: VecDeque::new(),
             subscribed: false,
+            refused: Vec::new(),
             last_error: None,
             max_message,
             own: None,
@@ -138,6 +142,8 @@ impl Side {
         self.subscribing.clear();
         if !present || !self.subscribed {
             // Not again and again: brokers answer with all that they have retained.
+            self.subscribed = false;
+            self.refused.clear();
             self.subscribing = self.filters.chunks(FILTERS).map(<[_]>::to_vec).collect();
             if let Some(first) = self.subscribing.front() {
                 session
@@ -249,11 +255,14 @@ impl Side {
         let filters = self.subscribing.pop_front().unwrap_or_default();
         for (filter, code) in filters.iter().zip(&ack.return_codes) {
             match code {
-                SubscribeReasonCode::Failure => log::error!(
-                    "{}: the broker refused the subscription to {}",
-                    self.name,
-                    filter.path
-                ),
+                SubscribeReasonCode::Failure => {
+                    log::error!(
+                        "{}: the broker refused the subscription to {}",
+                        self.name,
+                        filter.path
+                    );
+                    self.refused.push(filter.path.clone());
+                }
                 SubscribeReasonCode::Success(qos) if *qos < filter.qos => log::warn!(
                     "{}: the broker delivers {} with QoS 0 only",
                     self.name,
@@ -265,10 +274,16 @@ impl Side {
         match (self.subscribing.front(), &mut self.phase) {
             (Some(next), Phase::Up(session)) => session.send(&subscribe(next)),
             _ => {
-                self.subscribed = true;
+                // With the next connection it is tried again.
+                self.subscribed = self.refused.is_empty();
                 Ok(())
             }
         }
+    }
+
+    /// Filters that the broker refused to subscribe to.
+    pub(crate) fn refused(&self) -> &[String] {
+        &self.refused
     }
 
     /// It stands once all subscriptions are made.
