@@ -66,7 +66,7 @@ containers() {
     soon refused 'no rule' as member tedge-hsm list-tokens >/dev/null
     check "a policy that names tedge lets it in" allowed
     check "and not another member of the group, who is refused by his uid" refused "uid $member .*no rule" \
-        contain --user "$member:$group" -- csr --uri pkcs11:object=tls --common-name x
+        connect_contained --user "$member:$group"
     cp /run/policy /etc/tedge/tedge-p11-server.toml
     systemctl reload "$unit"
 

@@ -16,5 +16,7 @@ RDEPENDS:${PN} = "\
     tedge-hsm-udev \
     tedge-p11-server \
 "
-# Recommended: BAD_RECOMMENDATIONS leaves out of an image what it has no use for. Neither starts by itself.
-RRECOMMENDS:${PN} = "tedge-hsm-bridge tedge-hsm-renew"
+# Recommended: BAD_RECOMMENDATIONS leaves out of an image what it has no use for. None starts by itself. tpm2-tools opens a
+# TPM that has locked itself, as doctor says.
+RRECOMMENDS:${PN} = "tedge-hsm-bridge tedge-hsm-renew \
+    ${@bb.utils.contains('TEDGE_HSM', 'tpm2', 'tpm2-tools', '', d)}"
