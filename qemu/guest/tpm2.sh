@@ -195,9 +195,9 @@ thin_edge() {
             tedge config set c8y.root_cert_path /etc/tedge/ca.pem && tedge --version
     }
     check "tedge is told of the socket" configured
-    listed() { tedge hsm list-keys | tee /dev/stderr | grep -F tls; }
-    check "tedge hsm list-keys lists the key" listed
-    check "tedge hsm create-key makes one" tedge hsm create-key --label thin-edge
+    # It has no list of keys, and ends with 1 after that of tokens.
+    check "tedge cert create-key-hsm lists the token" refused '^pkcs11:.*token=device' tedge cert create-key-hsm
+    check "and makes a key in it" tedge cert create-key-hsm --label thin-edge pkcs11:token=device
     in_tpm() { tedge-hsm list-keys | grep -F object=thin-edge; }
     check "tedge-hsm knows it" in_tpm
     certified() { tedge cert create --device-id thin-edge && openssl verify -CAfile "$certificate" "$certificate"; }
