@@ -95,6 +95,8 @@ unseal() {
     plain() {
         install -d -m 0700 /etc/credstore
         install -m 0400 /root/pins/user /etc/credstore/tedge-p11-server.pin
+        # systemd 257 takes that first, and does not unseal it.
+        rm -f /etc/credstore.encrypted/tedge-p11-server.pin
         mkdir -p "$dropins"
         printf '%s\n' '[Service]' LoadCredentialEncrypted= LoadCredential=pin:tedge-p11-server.pin >"$dropins/zz-plain.conf"
         systemctl daemon-reload

@@ -165,6 +165,19 @@ fn a_pin_file_that_others_may_read() {
 }
 
 #[test]
+fn a_pin_that_is_sealed_and_in_a_plain_file() {
+    let bench = Bench::new();
+    let credential = bench.write("etc/credstore/tedge-p11-server.pin", "654321");
+    chmod(&credential, 0o600);
+    bench.write("etc/credstore.encrypted/tedge-p11-server.pin", "sealed");
+    let findings = Findings::of(&mut bench.straight());
+    findings.warning("config", "there is a sealed PIN, too", "remove the one");
+    std::fs::remove_file(credential).unwrap();
+    let said = Findings::of(&mut bench.straight());
+    assert!(!said.0.iter().any(|found| found.what.contains("sealed PIN")));
+}
+
+#[test]
 fn a_token_without_a_key() {
     let bench = Bench::new();
     let mut command = bench.straight();

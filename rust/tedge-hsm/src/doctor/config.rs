@@ -70,6 +70,20 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
 fn check_pin_files(context: &Context<'_>, report: &mut Report) {
     let credential = context.root.path("/etc/credstore/tedge-p11-server.pin");
     check_pin_file(context, &credential, report);
+    let sealed = context
+        .root
+        .path("/etc/credstore.encrypted/tedge-p11-server.pin");
+    if credential.exists() && sealed.exists() {
+        // Of the folders for LoadCredential=, systemd 257 looks into that of sealed ones first.
+        report.warning(
+            Area::Config,
+            format!(
+                "there is a sealed PIN, too, in {}, which systemd may give to the signer as it is",
+                sealed.display()
+            ),
+            "remove the one that is not in use, and restart tedge-p11-server",
+        );
+    }
     let uri = context
         .cryptoki
         .as_ref()

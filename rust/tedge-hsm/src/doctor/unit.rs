@@ -51,7 +51,7 @@ fn explain(properties: &str) -> Option<(String, &'static str)> {
         (
             format!("{UNIT} cannot be started: systemd cannot load the signer's PIN"),
             "journalctl -u tedge-p11-server tells the file; if another TPM has sealed it, seal the PIN anew: \
-             systemd-creds encrypt --with-key=tpm2 --name=pin FILE \
+             systemd-creds encrypt --with-key=tpm2 --tpm2-pcrs=23 --name=pin FILE \
              /etc/credstore.encrypted/tedge-p11-server.pin; then systemctl reset-failed \
              tedge-p11-server, systemctl restart tedge-p11-server",
         )
