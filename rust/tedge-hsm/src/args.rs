@@ -1,19 +1,13 @@
-//! The command line.
+//! The command line: options and commands.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
-
-use clap::builder::TypedValueParser;
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use tedge_p11_client::{DEFAULT_SOCKET_PATH, PinSource, Uri, UriError};
 
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
     import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
     self_signed, show, status, unlock, verify,
 };
-use crate::profile::Profile;
+use crate::place::Place;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -28,29 +22,6 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: AnyCommand,
-}
-
-/// Where the keys are.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Place {
-    /// Socket of tedge-p11-server
-    #[arg(
-        long, global = true, value_name = "PATH",
-        env = "TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", default_value = DEFAULT_SOCKET_PATH
-    )]
-    pub(crate) socket_path: PathBuf,
-
-    /// Load this PKCS#11 module instead of asking tedge-p11-server
-    #[arg(long, global = true, value_name = "PATH")]
-    pub(crate) module_path: Option<PathBuf>,
-
-    /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
-    #[arg(long, global = true, value_name = "NAME", value_parser = Profile::parse)]
-    pub(crate) hsm: Option<&'static Profile>,
-
-    /// File with the user PIN
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) pin_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,32 +87,3 @@ From a blank token to a connection:
   tedge-hsm create-key --label tls
   tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name DEVICE_ID --output device.csr
   tedge-hsm connect --uri 'pkcs11:token=device;object=tls' --host BROKER --cert device.pem --ca ca.pem";
-
-/// Parses `--uri`. Unlike clap's own error, this one does not repeat the value, which may hold a PIN.
-#[derive(Clone)]
-pub(crate) struct UriParser;
-
-impl TypedValueParser for UriParser {
-    type Value = Uri;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Uri, clap::Error> {
-        let failed = |what: String| {
-            clap::Error::raw(ErrorKind::ValueValidation, format!("{what}\n")).with_cmd(command)
-        };
-        let uri: Uri = value
-            .to_string_lossy()
-            .parse()
-            .map_err(|error: UriError| failed(error.to_string()))?;
-        if let Some(PinSource::Value(_)) = uri.pin {
-            return Err(failed(
-                "a PIN in an argument can be seen by others: use pin-source= or --pin-file".into(),
-            ));
-        }
-        Ok(uri)
-    }
-}

@@ -18,7 +18,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, Subject
 use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-use crate::names;
+use crate::names::{self, Names};
 use crate::trial;
 
 /// An X.509 certificate.
@@ -132,6 +132,14 @@ impl Certificate {
     pub(crate) fn alternative_names(&self) -> anyhow::Result<Vec<GeneralName>> {
         let names: Option<SubjectAltName> = self.extension()?;
         Ok(names.map(|names| names.0).unwrap_or_default())
+    }
+
+    /// Subject and alternatives, for a request that is to have the same. Fails if the extension is malformed.
+    pub(crate) fn names(&self) -> anyhow::Result<Names> {
+        Ok(Names {
+            subject: self.subject().clone(),
+            alternatives: self.alternative_names()?,
+        })
     }
 
     /// The names of the bits and purposes of both extensions, as RFC 5280 has them.

@@ -1,9 +1,11 @@
 //! The checks of `doctor`, from the device node to the broker, one file an area.
 
+mod args;
 mod broker;
 mod certificate;
 mod clock;
 mod config;
+mod context;
 mod cures;
 mod devices;
 mod keys;
@@ -15,107 +17,9 @@ mod signer;
 mod tokens;
 mod unit;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
-
-use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
-use tedge_p11_config::{Cryptoki, DEFAULT_CONFIG_DIR, TomlError, read_cryptoki};
-
-use crate::args::Place;
-use crate::command::doctor::Args;
-use crate::profile::Profile;
-use crate::root::Root;
-
+pub(crate) use args::Args;
+pub(crate) use context::Context;
 pub(crate) use report::Report;
-
-/// What the checks go by.
-#[derive(Debug)]
-pub(crate) struct Context<'a> {
-    place: &'a Place,
-    args: Args,
-    root: Root,
-    /// The kind of HSM, if `--hsm` or the module tells.
-    pub(crate) profile: Option<&'static Profile>,
-    /// By flag, else by HSM, else by environment, else by tedge.toml.
-    module_path: Option<PathBuf>,
-    /// Whether tedge.toml named it.
-    module_is_configured: bool,
-    config_dir: PathBuf,
-    cryptoki: Result<Cryptoki, TomlError>,
-    limit: Duration,
-}
-
-impl<'a> Context<'a> {
-    pub(crate) fn new(place: &'a Place, mut args: Args) -> Self {
-        let root = args
-            .root
-            .take()
-            .map(|dir| Root::new(&dir))
-            .unwrap_or_default();
-        let config_dir = args
-            .config_dir
-            .take()
-            .unwrap_or_else(|| root.path(DEFAULT_CONFIG_DIR));
-        let cryptoki = read_cryptoki(&config_dir.join("tedge.toml"));
-        let configured = cryptoki.as_ref().ok().and_then(|c| c.module_path.clone());
-        let given = place
-            .module_path
-            .clone()
-            .or_else(|| place.hsm.and_then(Profile::module))
-            .or_else(|| set(std::env::var("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").ok()));
-        let module_is_configured = given.is_none();
-        let module_path = given.or_else(|| set(configured));
-        let of_module = || Profile::of_module(module_path.as_deref()?, &root);
-        Self {
-            profile: place.hsm.or_else(of_module),
-            limit: Duration::from_secs(args.timeout),
-            place,
-            args,
-            root,
-            module_path,
-            module_is_configured,
-            config_dir,
-            cryptoki,
-        }
-    }
-
-    /// Whether this process is to use the module itself, not only the signer. `--hsm` alone tells what
-    /// to look for.
-    fn is_straight(&self) -> bool {
-        self.place.module_path.is_some() || self.args.login
-    }
-
-    fn socket_path(&self) -> PathBuf {
-        let default = PathBuf::from(DEFAULT_SOCKET_PATH);
-        if self.place.socket_path != default {
-            return self.place.socket_path.clone();
-        }
-        let configured = self
-            .cryptoki
-            .as_ref()
-            .ok()
-            .and_then(|c| c.socket_path.clone());
-        self.root.path(set(configured).unwrap_or(default))
-    }
-
-    /// Whether the signer looked for is the machine's own.
-    fn has_default_socket(&self) -> bool {
-        self.socket_path() == self.root.path(DEFAULT_SOCKET_PATH)
-    }
-
-    /// What is looked at: by `--uri`, else by tedge.toml. Without a PIN.
-    fn uri(&self) -> Option<Uri> {
-        let configured = || {
-            let uri = self.cryptoki.as_ref().ok()?.uri.as_deref()?;
-            uri.parse().ok()
-        };
-        let mut uri: Uri = self.args.uri.clone().or_else(configured)?;
-        uri.pin = None;
-        Some(uri)
-    }
-}
 
 /// Makes all checks.
 pub(crate) fn examine(context: &Context<'_>, report: &mut Report) {
@@ -135,28 +39,4 @@ pub(crate) fn examine(context: &Context<'_>, report: &mut Report) {
     clock::check(context, report);
     let certified = certificate::check(context, &keys, report);
     broker::check(context, certified.as_ref(), report);
-}
-
-/// Calls a module, which may never return, in a thread of its own; `None` if it did not in time. The
-/// thread then lives until the process ends.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    call: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        // Nobody waits for it any more if this fails.
-        let _ = sender.send(call());
-    });
-    receiver.recv_timeout(limit).ok()
-}
-
-/// A private key that signs.
-type Key = Arc<dyn tedge_p11_client::PrivateKey>;
-
-/// An empty value counts as unset.
-fn set<T: Into<PathBuf>>(value: Option<T>) -> Option<PathBuf> {
-    value
-        .map(Into::into)
-        .filter(|value: &PathBuf| !value.as_os_str().is_empty())
 }

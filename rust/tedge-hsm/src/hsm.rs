@@ -6,21 +6,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::args::Place;
 use crate::profile::{PROFILES, Profile, Usb};
 use crate::root::Root;
-
-/// Does what `--hsm` asks for: takes the module of that HSM, unless one is given, and sees to the
-/// module's environment.
-pub(crate) fn choose(place: &mut Place) -> anyhow::Result<()> {
-    let Some(profile) = place.hsm else {
-        return Ok(());
-    };
-    if place.module_path.is_none() {
-        place.module_path = Some(profile.module().with_context(|| profile.not_installed())?);
-    }
-    profile.provide_environment()
-}
 
 impl Profile {
     /// Parses `--hsm`.

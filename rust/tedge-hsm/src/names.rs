@@ -9,8 +9,6 @@ use x509_cert::der::asn1::{Any, Ia5String, ObjectIdentifier, SetOfVec, Utf8Strin
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::{Name, RelativeDistinguishedName};
 
-use crate::certificate::Certificate;
-
 /// The names in a certificate or a request for one.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
@@ -38,14 +36,6 @@ impl Names {
         Ok(Self {
             subject,
             alternatives,
-        })
-    }
-
-    /// The same names as a certificate has.
-    pub(crate) fn of(certificate: &Certificate) -> anyhow::Result<Self> {
-        Ok(Self {
-            subject: certificate.subject().clone(),
-            alternatives: certificate.alternative_names()?,
         })
     }
 }

@@ -86,6 +86,9 @@ fn ask(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
     prompt::ask(what).with_context(|| format!("cannot read the {what}"))
 }
 
+/// After a user PIN was changed.
+pub(crate) const REMINDER: &str = "the user PIN is changed; if tedge-p11-server has the old one configured, put the new \
+                        one in its place";
 const USER_VARIABLE: &str = "TEDGE_DEVICE_CRYPTOKI_PIN";
 const USER_SOURCES: &str = "--pin-file or TEDGE_DEVICE_CRYPTOKI_PIN";
 const SO_SOURCES: &str = "--so-pin-file or TEDGE_DEVICE_CRYPTOKI_SO_PIN";

@@ -14,7 +14,7 @@ use tedge_p11_token::{
     NewToken, PinChange, TokenInfo,
 };
 
-use crate::args::Place;
+use crate::place::Place;
 
 /// A place with tokens and keys.
 pub(crate) enum Store {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
 use crate::certificate;
-use crate::command::say;
 use crate::mqtt::Mqtt;
+use crate::output::{milliseconds, say};
 use crate::pins;
+use crate::place::Place;
 use crate::store::Store;
 use crate::tls;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -138,8 +139,4 @@ fn common_name(path: &Path) -> anyhow::Result<String> {
                 path.display()
             )
         })
-}
-
-pub(crate) fn milliseconds(duration: Duration) -> String {
-    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }

@@ -4,11 +4,12 @@ use anyhow::bail;
 use clap::ValueEnum;
 use tedge_p11_client::{KeySpec, Pin, Uri, hex};
 
-use crate::args::{Place, UriParser};
-use crate::command::{note, say};
+use crate::output::{note, say};
 use crate::pins;
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::store::{Object, Store};
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use tedge_p11_client::Uri;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::args::{Place, UriParser};
 use crate::names::{self, Names};
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{certificate, document, file, pins};
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
             if !args.new_key {
                 certificate.check_key(key.as_ref())?;
             }
-            Names::of(certificate)?
+            certificate.names()?
         }
         None => {
             let common_name = args.common_name.unwrap_or_default();

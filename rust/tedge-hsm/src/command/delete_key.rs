@@ -5,10 +5,11 @@ use std::io::{BufRead as _, IsTerminal as _};
 use anyhow::bail;
 use tedge_p11_client::{ObjectType, Uri};
 
-use crate::args::{Place, UriParser};
-use crate::command::{note, say};
+use crate::output::{note, say};
 use crate::pins;
+use crate::place::Place;
 use crate::store::{Object, Store};
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use tedge_p11_client::Uri;
 
-use crate::args::UriParser;
-use crate::command::pem;
 use crate::file;
+use crate::output::pem;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::command::say;
+use crate::output::say;
 use crate::profile::{OpenedBy, PROFILES, Profile, Service};
 use crate::root::Root;
 

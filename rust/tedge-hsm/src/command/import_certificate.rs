@@ -7,10 +7,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
-use crate::command::say;
+use crate::output::say;
 use crate::pins;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
-use crate::command::{note, say};
+use crate::output::{note, say};
 use crate::pins;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

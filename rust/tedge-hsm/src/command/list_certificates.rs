@@ -5,9 +5,9 @@ use tedge_p11_client::{Uri, hex};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use crate::args::UriParser;
-use crate::command::{say, say_json};
+use crate::output::{say, say_json};
 use crate::store::{Store, StoredCertificate};
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

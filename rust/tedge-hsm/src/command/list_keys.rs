@@ -2,10 +2,11 @@
 
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
-use crate::command::{say, say_json};
+use crate::output::{say, say_json};
 use crate::pins;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,6 +1,6 @@
 //! `list-tokens`: the tokens, blank ones too.
 
-use crate::command::{note, say, say_json};
+use crate::output::{note, say, say_json};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]

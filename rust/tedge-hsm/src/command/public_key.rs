@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
-use crate::command::pem;
+use crate::output::pem;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{file, pins};
 
 #[derive(Debug, clap::Args)]

@@ -11,12 +11,13 @@ use rustls::client::ResolvesClientCert;
 use tedge_p11_client::{ClientCertResolver, Pin, PrivateKey, Uri};
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::args::{Place, UriParser};
 use crate::certificate::{self, Certificate};
-use crate::command::say;
 use crate::est::{EstServer, Login, Operation};
 use crate::names::{self, Names};
+use crate::output::say;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{document, file, pins, tls, trust};
 
 #[derive(Debug, clap::Args)]
@@ -120,7 +121,7 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     let (client, names, operation) = match old.first() {
         Some(old) => {
             let client = resolver(&key, &args.cert)?;
-            (Some(client), Names::of(old)?, Operation::SimpleReenroll)
+            (Some(client), old.names()?, Operation::SimpleReenroll)
         }
         None => {
             let client = bootstrap(&args.enroll, &keys, &key)?;

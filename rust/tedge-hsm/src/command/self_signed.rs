@@ -6,9 +6,10 @@ use std::time::Duration;
 use tedge_p11_client::Uri;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::args::{Place, UriParser};
 use crate::names::{self, Names};
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{document, file, pins};
 
 #[derive(Debug, clap::Args)]

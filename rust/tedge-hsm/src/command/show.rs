@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
 use crate::certificate::{self, Certificate, Issued};
-use crate::command::say;
+use crate::output::say;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{names, pins};
 
 #[derive(Debug, clap::Args)]

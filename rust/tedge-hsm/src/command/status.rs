@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
 
-use crate::args::Place;
-use crate::command::say;
+use crate::output::say;
+use crate::place::Place;
 
 /// Tell how the signer is: tokens, counters, how long signatures take.
 ///

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tedge_p11_client::Uri;
 
-use crate::args::UriParser;
-use crate::command::{REMINDER, note};
+use crate::output::note;
 use crate::pins;
+use crate::pins::REMINDER;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tedge_p11_client::Uri;
 
-use crate::args::{Place, UriParser};
-use crate::command::connect::milliseconds;
-use crate::command::say;
+use crate::output::milliseconds;
+use crate::output::say;
+use crate::place::Place;
 use crate::store::Store;
+use crate::uri_parser::UriParser;
 use crate::{certificate, names, pins, tls, trial, trust};
 
 #[derive(Debug, clap::Args)]

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 use tedge_p11_config::{Cloud, read_connections};
 
-use super::Context;
 use super::certificate::Certified;
+use super::context::Context;
+use super::cures;
 use super::report::{Area, Report};
 use crate::tls::{self, FatalAlert, Handshake};
 
@@ -197,6 +198,6 @@ fn cure(error: &anyhow::Error, broker: &Broker) -> String {
             "see whether the name resolves (getent hosts NAME) and there is a route (ip route)"
                 .to_owned()
         }
-        None => super::cures::of(&text),
+        None => cures::of(&text),
     }
 }

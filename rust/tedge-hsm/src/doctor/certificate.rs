@@ -9,8 +9,8 @@ use x509_cert::der::Encode as _;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH};
 use x509_cert::ext::pkix::ExtendedKeyUsage;
 
+use super::context::{Context, Key};
 use super::report::{Area, Report};
-use super::{Context, Key};
 
 /// A key and the file with its certificate.
 pub(super) struct Certified {

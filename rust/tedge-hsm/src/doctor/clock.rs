@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Context;
+use super::context::Context;
 use super::report::{Area, Report};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use tedge_p11_client::{PinSource, Uri};
 use tedge_p11_config::POLICY_FILE;
 
-use super::Context;
+use super::context::Context;
 use super::report::{Area, Report};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {

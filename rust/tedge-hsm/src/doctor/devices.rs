@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::Context;
+use super::context::Context;
 use super::report::{Area, Report};
 use crate::hsm::LIBRARY_FOLDERS;
 use crate::profile::{Node, OpenedBy, PROFILES, Profile};

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use tedge_p11_client::{Client, Pin, PrivateKey, SignatureScheme, Uri};
 
+use super::context::{Context, Key, within};
+use super::cures;
 use super::report::{Area, Report};
 use super::tokens::Login;
-use super::{Context, Key, cures, within};
 use crate::store::Store;
 use crate::trial;
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rustix::process::geteuid;
 use tedge_p11_token::{Error, Module};
 
+use super::context::{Context, within};
+use super::cures;
 use super::report::{Area, Report};
-use super::{Context, within};
 
 /// The module, if it loads.
 pub(super) fn check(
@@ -125,7 +126,7 @@ fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<Pat
 /// By what the dynamic linker said, or C_Initialize.
 fn cure(error: &Error, path: &Path) -> String {
     let Error::ModuleLoad { reason, .. } = error else {
-        return super::cures::of(&error.to_string());
+        return cures::of(&error.to_string());
     };
     let object = reason.split(':').next().unwrap_or_default();
     let is_other = !object.is_empty() && Path::new(object) != path;
@@ -144,7 +145,7 @@ fn cure(error: &Error, path: &Path) -> String {
         return "this is no PKCS#11 module: name the right one (tedge-hsm hsms lists them)"
             .to_owned();
     }
-    super::cures::of(reason)
+    cures::of(reason)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use tedge_p11_client::Uri;
 use tedge_p11_config::{Operation, Peer, Policy, Purpose, load_policy};
 
 use super::config::policy_file;
+use super::context::{Context, Key};
 use super::report::{Area, Report};
-use super::{Context, Key};
 
 /// The policy, if it can be read.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Policy> {

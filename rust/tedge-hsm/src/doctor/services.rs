@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use super::Context;
+use super::context::Context;
 use super::report::{Area, Report};
 use crate::profile::Service;
 

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use tedge_p11_client::{Client, Error, TimeLimits};
 
+use super::context::Context;
 use super::report::{Area, Report};
-use super::{Context, cures, unit};
+use super::{cures, unit};
 
 /// The signer, if it answers.
 pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tedge_p11_client::{Pin, Uri};
 use tedge_p11_token::{Access, Module, PinState, Result, SlotState, TlsMechanism, TokenInfo};
 
+use super::context::{Context, within};
+use super::cures;
 use super::report::{Area, Report};
-use super::{Context, cures, within};
 use crate::pins;
 use crate::store::Store;
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{Context, within};
+use super::context::{Context, within};
 
 /// Why systemd has no signer running, and what to do about it; `None` if that is not the trouble, or if
 /// there is no systemd to ask.

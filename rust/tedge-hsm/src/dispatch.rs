@@ -1,0 +1,46 @@
+//! Which command was asked for, and where.
+
+use crate::args::{AnyCommand, Args, Command};
+use crate::command::{
+    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
+    self_signed, show, status, unlock, verify,
+};
+use crate::place::Place;
+use crate::store::Store;
+
+/// Runs the command that was asked for.
+pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+    match args.command {
+        AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
+        AnyCommand::Hsms(hsms) => hsms::run(&hsms),
+        AnyCommand::Status(status) => status::run(&args.place, &status),
+        AnyCommand::OnTokens(command) => {
+            args.place.choose_hsm()?;
+            run_on_tokens(command, &args.place)
+        }
+    }
+}
+
+fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
+    let store = Store::open(place)?;
+    match command {
+        Command::Init(args) => init::run(&store, place, args),
+        Command::CreateKey(args) => create_key::run(&store, place, args),
+        Command::DeleteKey(args) => delete_key::run(&store, place, args),
+        Command::PublicKey(args) => public_key::run(&store, place, args),
+        Command::ChangePin(args) => change_pin::run(&store, place, args),
+        Command::Unlock(args) => unlock::run(&store, args),
+        Command::ListTokens(args) => list_tokens::run(&store, &args),
+        Command::ListKeys(args) => list_keys::run(&store, place, args),
+        Command::ListCertificates(args) => list_certificates::run(&store, args),
+        Command::ImportCertificate(args) => import_certificate::run(&store, place, args),
+        Command::ExportCertificate(args) => export_certificate::run(&store, args),
+        Command::Csr(args) => csr::run(&store, place, args),
+        Command::SelfSigned(args) => self_signed::run(&store, place, args),
+        Command::Show(args) => show::run(&store, place, args),
+        Command::Verify(args) => verify::run(&store, place, args),
+        Command::Renew(args) => renew::run(&store, place, *args),
+        Command::Connect(args) => connect::run(store, place, args),
+    }
+}
