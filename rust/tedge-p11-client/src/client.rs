@@ -1,14 +1,17 @@
 //! Requests over the socket, one a connection.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use der::pem;
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+};
 use tedge_p11_protocol::{
     CertificateEntry, ChangePin, ChangeSoPin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey,
     ExtensionRequest, ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec,
@@ -336,7 +339,7 @@ impl Client {
         })?;
         stream
             .set_write_timeout(Some(self.limits.write))
-            .and_then(|()| stream.write_all(&frame))
+            .and_then(|()| send_all(&stream, &frame))
             .and_then(|()| stream.shutdown(Shutdown::Write))
             .map_err(|error| self.broken(error, self.limits.write))?;
         match self.read(&mut stream)? {
@@ -355,14 +358,16 @@ impl Client {
             None,
         )?;
         set_socket_timeout(&socket, Timeout::Send, Some(self.limits.connect))?;
-        connect(&socket, &SocketAddrUnix::new(&self.path)?).map_err(|error| {
-            let error = io::Error::from(error);
-            match error.kind() {
-                ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
-                _ => error,
+        let address = SocketAddrUnix::new(&self.path)?;
+        loop {
+            match connect(&socket, &address) {
+                Ok(()) => return Ok(UnixStream::from(socket)),
+                // A signal's handler ran while the queue was full; nothing is connected yet.
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(ErrorKind::TimedOut.into()),
+                Err(error) => return Err(error.into()),
             }
-        })?;
-        Ok(UnixStream::from(socket))
+        }
     }
 
     fn read(&self, stream: &mut UnixStream) -> Result<Response, Error> {
@@ -408,6 +413,18 @@ impl Client {
             _ => Error::Lost { path, error },
         }
     }
+}
+
+/// Without SIGPIPE, which ends a program that is not written in Rust, when the signer has gone.
+fn send_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match send(stream, bytes, SendFlags::NOSIGNAL) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// What version 1 can ask for.
