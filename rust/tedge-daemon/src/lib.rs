@@ -1,6 +1,7 @@
 //! What the daemons share: how they log, to the journal when they are connected to it and to stderr
 //! otherwise, and what they tell systemd. Each entry is one line, and nobody waits for it.
 
+mod cut;
 mod log_queue;
 mod notify;
 mod stderr;
@@ -10,6 +11,7 @@ use std::io::{self, Write as _};
 use log::{LevelFilter, SetLoggerError};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
+pub use crate::cut::{CLIENT_TEXT, OWN_TEXT, cut};
 use crate::log_queue::LogQueue;
 pub use crate::notify::Notifier;
 

@@ -1,23 +1,18 @@
 //! tedge-p11-server: owns a PKCS#11 module and signs with its keys for clients on a UNIX socket.
 //! A drop-in for thin-edge.io's service of that name.
 //!
-//! The way of a request: [`listener`] accepts it, [`connection`] reads and answers it, [`service`]
-//! turns the frame into a call on the module.
+//! The way of a request: in [`front`], a thread of `acceptors` accepts the client, asks `peer` who it is, and
+//! reads the request (`connection` does so where that takes longer). In [`queue`], `limits` has a place for the
+//! connection and `calls` a turn on the token. In [`service`], `handler` makes the calls on the module, within
+//! policy and [`configuration`]. [`server`] starts all this and ends it.
 
-mod acceptors;
 mod args;
-mod calls;
 mod configuration;
-mod connection;
-mod counters;
 #[cfg(test)]
 mod dist;
-mod limits;
-mod listener;
-mod log_limit;
-mod peer;
+mod front;
 mod process;
-mod record;
+mod queue;
 mod server;
 mod service;
 mod settings;
@@ -32,7 +27,7 @@ use tedge_p11_token::Module;
 
 use crate::args::Args;
 use crate::configuration::Configuration;
-use crate::listener::Listener;
+use crate::front::listener::Listener;
 use crate::service::Service;
 use crate::settings::Settings;
 

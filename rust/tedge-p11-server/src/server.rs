@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::acceptors::Acceptors;
-use crate::calls::{Calls, MAX_THREADS};
 use crate::configuration::Configuration;
-use crate::connection;
-use crate::listener::Listener;
+use crate::front::acceptors::Acceptors;
+use crate::front::connection;
+use crate::front::listener::Listener;
+use crate::queue::calls::{Calls, MAX_THREADS};
 use crate::service::Service;
 
 /// Serves clients until SIGTERM or SIGINT, then finishes the requests that have arrived. On SIGHUP,
@@ -68,7 +68,7 @@ async fn serve(
                 clients.spawn(connection::serve(client, service, calls, stopping.clone()));
             }
             _ = late.tick() => {
-                calls.tell_late(service);
+                calls.tell_late(|peer, operation, since| service.late(peer, operation, since));
                 service.flush_log();
             }
             Some(_) = clients.join_next() => {}

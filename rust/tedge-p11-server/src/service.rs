@@ -1,31 +1,39 @@
 //! From a request to a call on the module, and back to a response, within policy and configuration.
 
 mod certificates;
+mod counters;
 mod failure;
 mod handler;
+mod log_limit;
+mod record;
 mod request;
+mod rights;
 mod status;
+mod time_limit;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tedge_p11_config::{Operation, Peer};
 use tedge_p11_protocol::{ExtensionRequest, ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
 
+use self::counters::Counters;
+use self::failure::Failure;
 use self::handler::Handler;
+use self::log_limit::LogLimit;
+use self::record::Record;
 use self::request::uri;
-use crate::calls::Calls;
+use self::rights::Rights;
+use self::status::Facts;
 use crate::configuration::Configuration;
-use crate::counters::Counters;
-use crate::limits::{Limits, Place};
-use crate::log_limit::LogLimit;
-use crate::record::Record;
+use crate::queue::calls::Calls;
+use crate::queue::limits::{Limits, Place};
 
-pub(crate) use self::failure::Failure;
 pub(crate) use self::request::operation;
+pub(crate) use self::time_limit::time_limit;
 
 /// Answers requests with the keys of one module, within what the operator configured.
 #[derive(Debug)]
@@ -88,6 +96,37 @@ impl Service {
         }
     }
 
+    /// One line on how it goes. Every user of the machine may read it, so it has no text of a failure.
+    pub(crate) fn status(&self) -> String {
+        self.facts().line()
+    }
+
+    /// Who may list tokens may know how they do. What failed for others is told to who may change
+    /// something.
+    fn answer_status(&self, peer: &Peer, calls: &Calls) -> Response {
+        let configuration = self.configuration();
+        if let Err(refusal) = configuration.policy().check(peer, Operation::List) {
+            self.counters.refused.fetch_add(1, Relaxed);
+            let message = refusal.to_string();
+            self.complain(peer, &message);
+            return Response::Error(message);
+        }
+        let in_full = peer.uid == 0 || configuration.policy().is_trusted(peer);
+        let report = self.facts().report(calls, in_full);
+        Response::Extension(ExtensionResponse::Status(Box::new(report)))
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            module: &self.module,
+            module_path: &self.module_path,
+            counters: &self.counters,
+            connections: self.limits.connections(),
+            started: self.started,
+            reload_error: self.reload_error(),
+        }
+    }
+
     fn throttle(&self, peer: &Peer) -> Response {
         self.counters.throttled.fetch_add(1, Relaxed);
         let rate = self.configuration().policy().requests_per_second;
@@ -125,9 +164,11 @@ impl Service {
         let configuration = self.configuration();
         let handler = Handler {
             module: &self.module,
-            configuration: &configuration,
-            peer,
-            operation,
+            rights: Rights {
+                configuration: &configuration,
+                peer,
+                operation,
+            },
         };
         let result = handler.handle(request, &mut record);
         self.counters
@@ -140,7 +181,7 @@ impl Service {
                 }
                 response
             }
-            Err(failure) => Response::Error(failure.told(|uri| handler.may_list(uri))),
+            Err(failure) => Response::Error(failure.told(|uri| handler.rights.may_list(uri))),
         }
     }
 
@@ -172,14 +213,6 @@ impl Service {
             .unwrap_or_default()
     }
 
-    /// How long a request may take: less than clients wait, but for what makes a token work long.
-    pub(crate) fn time_limit(operation: Option<Operation>) -> Duration {
-        match operation {
-            Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
-            _ => Duration::from_secs(25),
-        }
-    }
-
     /// What a client of `peer` is told whose request takes longer than that, which is logged.
     pub(crate) fn late(
         &self,
@@ -187,7 +220,7 @@ impl Service {
         operation: Option<Operation>,
         since: Instant,
     ) -> Response {
-        let limit = Self::time_limit(operation).as_secs();
+        let limit = time_limit(operation).as_secs();
         let message = format!("the token did not answer within {limit} s; it may hang");
         let late = Err::<(), _>(Failure::new(message.clone()));
         Record::since(since, peer.clone(), operation).log(&late, &self.log_limit);

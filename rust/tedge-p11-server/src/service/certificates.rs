@@ -7,48 +7,46 @@ use tedge_p11_protocol::{
 use tedge_p11_token::{Certificate, Module};
 
 use super::failure::Failure;
-use super::handler::Handler;
-use crate::record::Record;
+use super::record::Record;
+use super::rights::Rights;
 
-impl Handler<'_> {
-    pub(super) fn read_certificate(
-        &self,
-        uri: Option<&str>,
-        record: &mut Record,
-    ) -> Result<Response, Failure> {
-        let target = self.target(uri, None)?;
-        let certificate = self.module.certificate(&target.uri())?;
-        record.key = Some(certificate.uri.clone());
-        self.check_private(Operation::Describe, certificate.uri.clone())?;
-        Ok(Response::Extension(ExtensionResponse::Certificate(
-            CertificateEntry {
-                uri: certificate.uri.to_string(),
-                der: certificate.der.into(),
-            },
-        )))
-    }
+/// Reads the certificate that `uri` leaves.
+pub(super) fn read(
+    module: &Module,
+    rights: &Rights<'_>,
+    uri: Option<&str>,
+    record: &mut Record,
+) -> Result<Response, Failure> {
+    let target = rights.target(uri, None)?;
+    let certificate = module.certificate(&target.uri())?;
+    record.key = Some(certificate.uri.clone());
+    rights.check_private(Operation::Describe, certificate.uri.clone())?;
+    Ok(Response::Extension(ExtensionResponse::Certificate(
+        CertificateEntry {
+            uri: certificate.uri.to_string(),
+            der: certificate.der.into(),
+        },
+    )))
+}
 
-    pub(super) fn write_certificate(
-        &self,
-        r: WriteCertificate,
-        record: &mut Record,
-    ) -> Result<Response, Failure> {
-        let target = self.target(r.uri.as_deref(), r.pin)?;
-        record.key = Some(target.uri());
-        let certificate = Certificate::from_der(&r.certificate.0)?;
-        let check = self.check(Operation::ImportCertificate);
-        let may_use = self.token_check(&target);
-        let uri = self.module.import_certificate(
-            target.key(),
-            target.access(&may_use),
-            &certificate,
-            &check,
-        )?;
-        record.key = Some(uri.clone());
-        Ok(Response::Extension(ExtensionResponse::Done(
-            uri.to_string(),
-        )))
-    }
+/// Writes a certificate beside its key.
+pub(super) fn write(
+    module: &Module,
+    rights: &Rights<'_>,
+    r: WriteCertificate,
+    record: &mut Record,
+) -> Result<Response, Failure> {
+    let target = rights.target(r.uri.as_deref(), r.pin)?;
+    record.key = Some(target.uri());
+    let certificate = Certificate::from_der(&r.certificate.0)?;
+    let check = rights.check(Operation::ImportCertificate);
+    let may_use = rights.token_check(&target);
+    let uri =
+        module.import_certificate(target.key(), target.access(&may_use), &certificate, &check)?;
+    record.key = Some(uri.clone());
+    Ok(Response::Extension(ExtensionResponse::Done(
+        uri.to_string(),
+    )))
 }
 
 /// Whether a list is to be one of certificates. Asked of the URI that was sent: the configured one may

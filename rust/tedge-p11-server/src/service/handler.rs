@@ -3,20 +3,20 @@
 use std::cell::RefCell;
 
 use der::pem::{LineEnding, encode_string};
-use tedge_p11_config::{Operation, Peer, Policy, Refusal};
+use tedge_p11_config::Operation;
 use tedge_p11_protocol::{
     ChangePin, ChosenScheme, CreatedKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
-    KeyParams, KeySpec, ObjectType, Pin, PublicKey, Request, Response, SignatureAlgorithm,
-    SignatureScheme, TokenEntry, Uri, V1Scheme, hex,
+    KeyParams, KeySpec, Pin, PublicKey, Request, Response, SignatureAlgorithm, SignatureScheme,
+    TokenEntry, Uri, V1Scheme, hex,
 };
 use tedge_p11_purpose::recognize;
 use tedge_p11_token::{KeyInfo, KeyObject, Module, NewKey, NewToken, PinChange, TokenInfo};
 
 use super::certificates;
 use super::failure::Failure;
+use super::record::Record;
 use super::request::uri;
-use crate::configuration::{Configuration, Target};
-use crate::record::Record;
+use super::rights::Rights;
 
 /// The response, and the configured PIN's successor if a client changed it on the configured token.
 pub(super) type Answer = Result<(Response, Option<Pin>), Failure>;
@@ -24,18 +24,15 @@ pub(super) type Answer = Result<(Response, Option<Pin>), Failure>;
 /// One request on its way.
 pub(super) struct Handler<'a> {
     pub(super) module: &'a Module,
-    pub(super) configuration: &'a Configuration,
-    pub(super) peer: &'a Peer,
-    /// What the request does.
-    pub(super) operation: Option<Operation>,
+    pub(super) rights: Rights<'a>,
 }
 
 impl Handler<'_> {
     pub(super) fn handle(&self, request: Request, record: &mut Record) -> Answer {
-        if let Some(operation) = self.operation {
-            if let Err(refusal) = self.policy().check(self.peer, operation) {
+        if let Some(operation) = self.rights.operation {
+            if let Err(refusal) = self.rights.policy().check(self.rights.peer, operation) {
                 // The journal tells what it was about.
-                let target = self.configuration.target(uri(&request), None);
+                let target = self.rights.configuration.target(uri(&request), None);
                 record.key = target.ok().map(|target| target.uri());
                 return Err(refusal.into());
             }
@@ -58,13 +55,14 @@ impl Handler<'_> {
         let response = match request {
             Request::Ping => Response::Pong,
             Request::ChooseScheme(r) => {
-                let target = self.target(r.uri.as_deref(), r.pin)?;
-                let may_use = self.token_check(&target);
+                let target = self.rights.target(r.uri.as_deref(), r.pin)?;
+                let may_use = self.rights.token_check(&target);
                 let access = target.access(&may_use);
                 let (uri, schemes) = self.module.schemes(target.key(), access)?;
                 record.key = Some(uri.clone());
-                self.policy()
-                    .check_key(self.peer, Operation::Describe, &uri)?;
+                self.rights
+                    .policy()
+                    .check_key(self.rights.peer, Operation::Describe, &uri)?;
                 let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
                 Response::ChosenScheme(ChosenScheme {
                     scheme: schemes.into_iter().find(|s| r.offered.contains(s)),
@@ -74,12 +72,12 @@ impl Handler<'_> {
             }
             Request::Sign(_) | Request::SignWithScheme(_) => return self.handle(request, record),
             Request::PublicKeyPem(uri) => {
-                let target = self.target(uri.as_deref(), None)?;
-                let may_use = self.token_check(&target);
+                let target = self.rights.target(uri.as_deref(), None)?;
+                let may_use = self.rights.token_check(&target);
                 let access = target.access(&may_use);
                 let (uri, key) = self.module.public_key(target.key(), access)?;
                 record.key = Some(uri.clone());
-                self.check_private(Operation::Describe, uri)?;
+                self.rights.check_private(Operation::Describe, uri)?;
                 Response::PublicKeyPem(v1_pem(&key)?)
             }
             Request::CreateKey(r) => {
@@ -103,29 +101,33 @@ impl Handler<'_> {
             Request::InitToken(r) => self.init_token(r, record)?,
             Request::ChangePin(r) => return self.change_pin(r, record),
             Request::DeleteKey(r) => {
-                let target = self.target(Some(&r.uri), r.pin)?;
+                let target = self.rights.target(Some(&r.uri), r.pin)?;
                 let uri = target.uri();
                 record.key = Some(uri.clone());
-                let may_use = self.token_check(&target);
+                let may_use = self.rights.token_check(&target);
                 let deleted = self.module.delete_key(
                     &uri,
                     target.access(&may_use),
-                    &self.check(Operation::DeleteKey),
+                    &self.rights.check(Operation::DeleteKey),
                 )?;
                 Response::DeletedKeys(deleted.iter().map(ToString::to_string).collect())
             }
             Request::ListKeys(r) => {
-                let target = self.target(r.uri.as_deref(), r.pin)?;
+                let target = self.rights.target(r.uri.as_deref(), r.pin)?;
                 let uri = target.uri();
                 let mut entries = if certificates::are_asked_for(r.uri.as_deref()) {
                     certificates::list(self.module, &uri)?
                 } else {
-                    let may_use = self.token_check(&target);
+                    let may_use = self.rights.token_check(&target);
                     let access = target.access(&may_use);
                     let keys = self.module.keys_on_token(&uri, access)?.into_iter();
                     keys.map(key_entry).collect()
                 };
-                entries.retain(|(uri, _)| self.check_private(Operation::List, uri.clone()).is_ok());
+                entries.retain(|(uri, _)| {
+                    self.rights
+                        .check_private(Operation::List, uri.clone())
+                        .is_ok()
+                });
                 Response::Keys(entries.into_iter().map(|(_, entry)| entry).collect())
             }
             Request::Extension(request) => self.handle_extension(request, record)?,
@@ -143,13 +145,14 @@ impl Handler<'_> {
                 "this is answered without a call on the module",
             )),
             ExtensionRequest::KeyInfo(r) => {
-                let target = self.target(r.uri.as_deref(), r.pin)?;
-                let may_use = self.token_check(&target);
+                let target = self.rights.target(r.uri.as_deref(), r.pin)?;
+                let may_use = self.rights.token_check(&target);
                 let access = target.access(&may_use);
                 let key = self.module.key_info(target.key(), access)?;
                 record.key = Some(key.uri.clone());
-                self.policy()
-                    .check_key(self.peer, Operation::Describe, &key.uri)?;
+                self.rights
+                    .policy()
+                    .check_key(self.rights.peer, Operation::Describe, &key.uri)?;
                 Ok(key_info(key))
             }
             ExtensionRequest::Sign(r) => self.sign(
@@ -164,12 +167,16 @@ impl Handler<'_> {
                 let key = self.create_key(r.uri.as_deref(), r.pin, r.key, r.label, id, record)?;
                 Ok(key_info(key))
             }
-            ExtensionRequest::ReadCertificate(uri) => self.read_certificate(uri.as_deref(), record),
-            ExtensionRequest::WriteCertificate(r) => self.write_certificate(r, record),
+            ExtensionRequest::ReadCertificate(uri) => {
+                certificates::read(self.module, &self.rights, uri.as_deref(), record)
+            }
+            ExtensionRequest::WriteCertificate(r) => {
+                certificates::write(self.module, &self.rights, r, record)
+            }
             ExtensionRequest::ChangeSoPin(r) => {
-                let target = self.target(r.uri.as_deref(), None)?;
+                let target = self.rights.target(r.uri.as_deref(), None)?;
                 record.key = Some(target.token().clone());
-                let check = self.check(Operation::ChangePin);
+                let check = self.rights.check(Operation::ChangePin);
                 let uri =
                     self.module
                         .change_so_pin(target.token(), &r.old_pin, &r.new_pin, &check)?;
@@ -189,20 +196,23 @@ impl Handler<'_> {
         message: &[u8],
         record: &mut Record,
     ) -> Result<Response, Failure> {
-        let target = self.target(uri, pin)?;
+        let target = self.rights.target(uri, pin)?;
         let seen = RefCell::new(record);
         let check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
             let mut record = seen.borrow_mut();
             record.key = Some(key.clone());
             record.scheme = Some(scheme);
-            let decision = self.policy().check_signature(self.peer, key, || {
-                let recognized = recognize(message, scheme, public_key);
-                record.purpose = Some(recognized);
-                recognized
-            });
+            let decision = self
+                .rights
+                .policy()
+                .check_signature(self.rights.peer, key, || {
+                    let recognized = recognize(message, scheme, public_key);
+                    record.purpose = Some(recognized);
+                    recognized
+                });
             decision.map_err(|refusal| refusal.to_string())
         };
-        let may_use = self.token_check(&target);
+        let may_use = self.rights.token_check(&target);
         let access = target.access(&may_use);
         let signature = self
             .module
@@ -219,10 +229,10 @@ impl Handler<'_> {
         id: Option<Vec<u8>>,
         record: &mut Record,
     ) -> Result<KeyInfo, Failure> {
-        let target = self.target(uri, pin)?;
+        let target = self.rights.target(uri, pin)?;
         record.key = Some(target.token().clone());
         let new = NewKey { spec, label, id };
-        let check = self.check(Operation::CreateKey);
+        let check = self.rights.check(Operation::CreateKey);
         let key = self
             .module
             .create_key(target.token(), target.pin(), &new, &check)?;
@@ -231,7 +241,7 @@ impl Handler<'_> {
     }
 
     fn init_token(&self, r: InitToken, record: &mut Record) -> Result<Response, Failure> {
-        if let Some(only) = self.configuration.only_token() {
+        if let Some(only) = self.rights.configuration.only_token() {
             if only != r.label {
                 return Err(Failure::new(format!(
                     "this signer is confined to the token labelled \"{only}\"; \
@@ -243,13 +253,15 @@ impl Handler<'_> {
         let mut tokens = self.module.tokens()?.into_iter();
         let same_label = |token: &TokenInfo| token.initialized && token.label == r.label;
         if let Some(token) = tokens.find(same_label).filter(|t| t.user_pin_initialized) {
-            self.policy()
-                .check_key(self.peer, Operation::InitToken, &token.uri)?;
+            self.rights
+                .policy()
+                .check_key(self.rights.peer, Operation::InitToken, &token.uri)?;
             record.key = Some(token.uri.clone());
             return Ok(Response::InitToken(token.uri.to_string()));
         }
         // Not by its rules' keys: a blank token has no label yet, the new one is checked below.
         let target = self
+            .rights
             .configuration
             .target(r.uri.as_deref(), r.pin)
             .map_err(Failure::new)?;
@@ -267,14 +279,14 @@ impl Handler<'_> {
             so_pin: r.so_pin.ok_or_else(|| missing("security officer"))?,
             pin: target.pin.clone().ok_or_else(|| missing("user"))?,
         };
-        let check = self.check(Operation::InitToken);
+        let check = self.rights.check(Operation::InitToken);
         let uri = self.module.init_token(target.token(), &new, &check)?;
         record.key = Some(uri.clone());
         Ok(Response::InitToken(uri.to_string()))
     }
 
     fn change_pin(&self, r: ChangePin, record: &mut Record) -> Answer {
-        let target = self.target(r.uri.as_deref(), r.old_pin)?;
+        let target = self.rights.target(r.uri.as_deref(), r.old_pin)?;
         record.key = Some(target.token().clone());
         let old = target.pin.clone();
         let change = if r.reset {
@@ -288,12 +300,12 @@ impl Handler<'_> {
                 .ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
             PinChange::User { old }
         };
-        let check = self.check(Operation::ChangePin);
+        let check = self.rights.check(Operation::ChangePin);
         let uri = self
             .module
             .change_pin(target.token(), &change, &r.new_pin, &check)?;
         record.key = Some(uri.clone());
-        let configured = self.configuration.pin();
+        let configured = self.rights.configuration.pin();
         let was_configured = configured.is_some()
             && (r.reset || configured == old.as_ref())
             && self.is_the_configured_token(&uri);
@@ -303,73 +315,11 @@ impl Handler<'_> {
 
     /// Whether the configured PIN is meant for the token of that URI, and for no other.
     fn is_the_configured_token(&self, token: &Uri) -> bool {
-        self.configuration.names_token(token)
+        self.rights.configuration.names_token(token)
             || self
                 .module
                 .tokens()
                 .is_ok_and(|tokens| tokens.iter().filter(|token| token.initialized).count() == 1)
-    }
-
-    /// What the request speaks of, unless no rule can cover it: a PIN that came with it must not be tried
-    /// on a token where the peer has no key.
-    pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
-        let target = self.configuration.target(uri, pin).map_err(Failure::new)?;
-        if let Some(operation) = self.operation {
-            self.policy()
-                .check_token(self.peer, operation, target.token())?;
-        }
-        Ok(target)
-    }
-
-    /// The same once the token is found, which a request can name by less than a rule does. The refusal names
-    /// what was asked for, not what is there.
-    pub(super) fn token_check<'t>(
-        &'t self,
-        target: &'t Target,
-    ) -> impl Fn(&Uri) -> Result<(), String> + 't {
-        move |token| {
-            let Some(operation) = self.operation else {
-                return Ok(());
-            };
-            let decision = self.policy().check_token(self.peer, operation, token);
-            decision.map_err(|_| {
-                let refusal = Refusal::Key {
-                    peer: self.peer.clone(),
-                    operation,
-                    key: target.token().clone(),
-                };
-                refusal.to_string()
-            })
-        }
-    }
-
-    /// Whether the peer may know of the token or object of that URI.
-    pub(super) fn may_list(&self, uri: &Uri) -> bool {
-        let decision = match uri.object_type {
-            Some(_) => self.check_private(Operation::List, uri.clone()),
-            None => self.policy().check(self.peer, Operation::List),
-        };
-        decision.is_ok()
-    }
-
-    pub(super) fn policy(&self) -> &Policy {
-        self.configuration.policy()
-    }
-
-    /// Whether the peer may do this with the private key that the object of that URI belongs to.
-    pub(super) fn check_private(&self, operation: Operation, uri: Uri) -> Result<(), Refusal> {
-        let private = Uri {
-            object_type: Some(ObjectType::Private),
-            ..uri
-        };
-        self.policy().check_key(self.peer, operation, &private)
-    }
-
-    pub(super) fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
-        move |uri| {
-            let decision = self.policy().check_key(self.peer, operation, uri);
-            decision.map_err(|refusal| refusal.to_string())
-        }
     }
 }
 

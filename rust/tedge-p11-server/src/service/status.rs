@@ -1,22 +1,37 @@
 //! How the signer is, for systemd and for `tedge-hsm status`. Nothing here calls the module: it works
 //! while everything else hangs.
 
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tedge_p11_config::{Operation, Peer};
-use tedge_p11_protocol::{ExtensionResponse, Response, Status, TokenStatus};
+use tedge_p11_protocol::{Status, TokenStatus};
+use tedge_p11_token::Module;
 
-use super::Service;
-use crate::calls::Calls;
+use super::counters::Counters;
+use crate::queue::calls::Calls;
 
-impl Service {
+/// What is known of the signer.
+pub(super) struct Facts<'a> {
+    pub(super) module: &'a Module,
+    pub(super) module_path: &'a Path,
+    pub(super) counters: &'a Counters,
+    pub(super) connections: usize,
+    pub(super) started: Instant,
+    /// Why the old configuration is in force, if it is.
+    pub(super) reload_error: Option<String>,
+}
+
+impl Facts<'_> {
     /// One line on how it goes. Every user of the machine may read it, so it has no text of a failure.
-    pub(crate) fn status(&self) -> String {
-        let counters = &self.counters;
-        let reload = self.reload_error().map_or_else(String::new, |error| {
-            format!("the old configuration is in force: {error}; ")
-        });
+    pub(super) fn line(&self) -> String {
+        let counters = self.counters;
+        let reload = self
+            .reload_error
+            .as_ref()
+            .map_or_else(String::new, |error| {
+                format!("the old configuration is in force: {error}; ")
+            });
         let last = counters
             .last_error()
             .map_or_else(String::new, |last| format!("; last failure: {}", last.code));
@@ -34,23 +49,9 @@ impl Service {
         )
     }
 
-    /// Who may list tokens may know how they do. What failed for others is told to who may change
-    /// something.
-    pub(super) fn answer_status(&self, peer: &Peer, calls: &Calls) -> Response {
-        let configuration = self.configuration();
-        if let Err(refusal) = configuration.policy().check(peer, Operation::List) {
-            self.counters.refused.fetch_add(1, Relaxed);
-            let message = refusal.to_string();
-            self.complain(peer, &message);
-            return Response::Error(message);
-        }
-        let in_full = peer.uid == 0 || configuration.policy().is_trusted(peer);
-        let report = self.report(calls, in_full);
-        Response::Extension(ExtensionResponse::Status(Box::new(report)))
-    }
-
-    fn report(&self, calls: &Calls, in_full: bool) -> Status {
-        let counters = &self.counters;
+    /// The answer to a request for the status; with the texts of failures if it is to be `in_full`.
+    pub(super) fn report(self, calls: &Calls, in_full: bool) -> Status {
+        let counters = self.counters;
         let (last_error, last_error_age) =
             counters.last_error().map_or((String::new(), 0), |last| {
                 let text = if in_full { last.message } else { last.code };
@@ -71,13 +72,13 @@ impl Service {
             failed: counters.failed.load(Relaxed),
             refused: counters.refused.load(Relaxed),
             throttled: counters.throttled.load(Relaxed),
-            connections: self.limits.connections() as u64,
+            connections: self.connections as u64,
             calls: calls.count() as u64,
             longest_call: milliseconds(calls.longest()),
             latency: counters.latency(),
             last_error,
             last_error_age,
-            reload_error: self.reload_error().unwrap_or_default(),
+            reload_error: self.reload_error.unwrap_or_default(),
         }
     }
 }

@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tedge_p11_config::{Operation, Peer};
+use tedge_p11_protocol::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout_at};
-
-use crate::service::Service;
 
 /// Starts calls on the module.
 #[derive(Debug, Default)]
@@ -73,6 +72,7 @@ struct Waiting {
     stream: Arc<UnixStream>,
     peer: Peer,
     operation: Option<Operation>,
+    limit: Duration,
 }
 
 impl Calls {
@@ -114,25 +114,29 @@ impl Calls {
         self.lane(lane).turn_at_once(&self.user(uid), operation)
     }
 
-    /// Notes a call that is made right here for the client on `stream`.
+    /// Notes a call that is made right here for the client on `stream`, who is told when it takes longer than
+    /// `limit`.
     pub(crate) fn begin(
         &self,
         stream: &Arc<UnixStream>,
         peer: &Peer,
         operation: Option<Operation>,
+        limit: Duration,
     ) -> Mark {
         let client = Waiting {
             stream: stream.clone(),
             peer: peer.clone(),
             operation,
+            limit,
         };
         Mark::new(self.running.clone(), Some(client))
     }
 
-    /// Tells the clients of calls made right here that are late.
-    pub(crate) fn tell_late(&self, service: &Service) {
+    /// Tells the clients of calls made right here that are late. `answer` is asked what, with the call's
+    /// beginning.
+    pub(crate) fn tell_late(&self, answer: impl Fn(&Peer, Option<Operation>, Instant) -> Response) {
         for (client, since) in self.take_late() {
-            let answer = service.late(&client.peer, client.operation, since);
+            let answer = answer(&client.peer, client.operation, since);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let _ = send(&*client.stream, &answer.encode(), flags);
             // It stays open as long as the call runs.
@@ -147,9 +151,7 @@ impl Calls {
         calls
             .filter_map(|call| {
                 let since = call.since;
-                let client = call
-                    .client
-                    .take_if(|client| since.elapsed() > Service::time_limit(client.operation));
+                let client = call.client.take_if(|client| since.elapsed() > client.limit);
                 Some((client?, since))
             })
             .collect()
@@ -440,13 +442,13 @@ mod tests {
         let (stream, _client) = UnixStream::pair().unwrap();
         let stream = Arc::new(stream);
         // Late, and not.
-        let long_ago = Instant::now().checked_sub(2 * Service::time_limit(SIGN));
+        let long_ago = Instant::now().checked_sub(2 * WHILE);
         for since in [long_ago.unwrap(), Instant::now()] {
-            let running = calls.begin(&stream, &peer, SIGN);
+            let running = calls.begin(&stream, &peer, SIGN, WHILE);
             for call in lock(&calls.running).calls.values_mut() {
                 call.since = since;
             }
-            let is_late = since.elapsed() > Service::time_limit(SIGN);
+            let is_late = since.elapsed() > WHILE;
             let late = calls.take_late();
             // No lock is held while they are told.
             assert_eq!(calls.count(), 1);

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::calls::{Calls, Late};
-use crate::limits::Place;
-use crate::service::{Service, operation};
+use crate::queue::calls::{Calls, Late};
+use crate::queue::limits::Place;
+use crate::service::{Service, operation, time_limit};
 
 /// A client on its way.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ async fn answer(
         return response;
     }
     let (lane, operation, since) = (service.lane(&request), operation(&request), Instant::now());
-    let limit = Service::time_limit(operation);
+    let limit = time_limit(operation);
     let (signer, client) = (service.clone(), peer.clone());
     let call = calls.run(&lane, peer.uid, operation, limit, move || {
         signer.answer(&client, request)

@@ -21,11 +21,11 @@ use tedge_p11_protocol::{Decoder, Request};
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroize as _;
 
-use crate::calls::{Calls, LANE_WIDTH};
-use crate::connection::{Client, Next};
-use crate::limits::Place;
-use crate::peer::Peers;
-use crate::service::{Service, operation};
+use crate::front::connection::{Client, Next};
+use crate::front::peer::Peers;
+use crate::queue::calls::{Calls, LANE_WIDTH};
+use crate::queue::limits::Place;
+use crate::service::{Service, operation, time_limit};
 
 /// What the accepting threads share.
 #[derive(Debug)]
@@ -188,7 +188,10 @@ impl Acceptors {
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
             };
-            let running = self.calls.begin(stream, peer, operation(&request));
+            let operation = operation(&request);
+            let running = self
+                .calls
+                .begin(stream, peer, operation, time_limit(operation));
             let response = self.service.answer(peer, request);
             drop(turn);
             *self.last_end() = Instant::now();

@@ -6,8 +6,8 @@ use log::Level;
 use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
-use crate::log_limit::LogLimit;
-use crate::service::Failure;
+use super::failure::Failure;
+use super::log_limit::LogLimit;
 
 /// What is known of a request by the time it is answered.
 pub(crate) struct Record {

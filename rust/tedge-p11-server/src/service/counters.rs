@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tedge_p11_config::Operation;
 use tedge_p11_protocol::Latency;
 
-use crate::service::Failure;
-use tedge_p11_config::Operation;
+use super::failure::Failure;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -1,0 +1,4 @@
+//! Who waits, for what, and in which order: places for connections, then turns on the tokens.
+
+pub(crate) mod calls;
+pub(crate) mod limits;
