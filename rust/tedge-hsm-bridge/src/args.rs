@@ -8,7 +8,7 @@ use log::LevelFilter;
 /// stays in the HSM, behind tedge-p11-server.
 #[derive(Debug, clap::Parser)]
 #[command(version, max_term_width = 100)]
-pub(crate) struct Args {
+pub struct Args {
     /// Brokers, keys and rules
     #[arg(
         long,

@@ -1,24 +1,22 @@
 //! One profile: a session with the local broker, one with the cloud, and the messages in between.
 
-use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, Publish};
-use rumqttc::mqttbytes::{self, QoS};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 
-use crate::connect::{ConnectError, explain};
+use crate::credentials::Credentials;
+use crate::error::End;
+use crate::forward_queue::{ForwardQueue, Taken};
 use crate::health::{Link, Report, goodbye, last_will};
-use crate::lane::{Lane, Taken};
 use crate::profile::Profile;
 use crate::rule::{Retain, Rule};
 use crate::session::Incoming;
 use crate::side::{Event, Side};
-use crate::tls;
 
 /// Carries the messages of one profile.
 pub(crate) struct Bridge {
@@ -26,25 +24,19 @@ pub(crate) struct Bridge {
     local: Side,
     cloud: Side,
     /// From the local broker to the cloud.
-    out: Lane,
+    out: ForwardQueue,
     /// From the cloud to the local broker.
-    into: Lane,
+    into: ForwardQueue,
     dropped: u64,
-    /// Why the key could not be used, if it could not.
-    hsm: Option<String>,
-    /// What the cloud connection was made with.
-    certificate: Option<Vec<u8>>,
-    /// What is wrong with the certificate, as it was told.
-    complaint: Option<String>,
-    check: Option<JoinHandle<Result<(), ConnectError>>>,
+    credentials: Credentials,
     /// What the health message on the local broker says.
     announced: Option<(Link, Option<String>, Option<String>)>,
     report: watch::Sender<Report>,
 }
 
-/// Which of the two sides.
+/// Which of the two brokers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+enum BrokerRole {
     Local,
     Cloud,
 }
@@ -52,11 +44,11 @@ enum Which {
 impl Bridge {
     /// Nothing is connected yet. How it goes is told to `report`.
     pub(crate) fn new(profile: Profile, report: watch::Sender<Report>) -> Self {
-        let side = |which: &str, broker, tls, will, rules: &[Rule]| {
+        let side = |which: &str, endpoint, tls, will, rules: &[Rule]| {
             let name = format!("{}, {which}", profile.name);
             Side::new(
                 name,
-                Arc::new((broker, tls, will)),
+                Arc::new((endpoint, tls, will)),
                 rules,
                 profile.max_message,
             )
@@ -72,13 +64,10 @@ impl Bridge {
                 None,
                 &profile.into,
             ),
-            out: Lane::new(profile.window, profile.max_held),
-            into: Lane::new(profile.window, profile.max_held),
+            out: ForwardQueue::new(profile.window, profile.max_held),
+            into: ForwardQueue::new(profile.window, profile.max_held),
             dropped: 0,
-            hsm: None,
-            certificate: None,
-            complaint: None,
-            check: None,
+            credentials: Credentials::new(&profile),
             announced: None,
             report,
             profile,
@@ -90,23 +79,22 @@ impl Bridge {
         let mut tick = interval(REPORT_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let every = self.profile.check_interval;
-        let mut check = interval_at(Instant::now() + every, every);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(Instant::now() + every, every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // What waits for long is made once, not for each packet.
         let mut stopped = pin!(stop.changed());
         loop {
             tokio::select! {
-                event = self.local.event() => self.happened(Which::Local, event),
-                event = self.cloud.event() => self.happened(Which::Cloud, event),
-                result = checked(&mut self.check) => {
-                    self.check = None;
-                    check.reset();
-                    self.checked(result);
+                event = self.local.event() => self.happened(BrokerRole::Local, event),
+                event = self.cloud.event() => self.happened(BrokerRole::Cloud, event),
+                renewed = self.credentials.looked() => {
+                    look.reset();
+                    if renewed && self.cloud.is_up() {
+                        self.cloud.renew("the certificate was renewed");
+                        self.unlink(BrokerRole::Cloud, false);
+                    }
                 }
-                _ = check.tick(), if self.check.is_none() => {
-                    let tls = self.profile.tls.clone();
-                    self.check = Some(spawn_blocking(move || tls::check(&tls)));
-                }
+                _ = look.tick(), if !self.credentials.is_looking() => self.credentials.look(),
                 _ = tick.tick() => self.report(),
                 _ = &mut stopped => break,
             }
@@ -127,8 +115,8 @@ impl Bridge {
                 break;
             }
             tokio::select! {
-                event = self.local.event() => self.happened(Which::Local, event),
-                event = self.cloud.event() => self.happened(Which::Cloud, event),
+                event = self.local.event() => self.happened(BrokerRole::Local, event),
+                event = self.cloud.event() => self.happened(BrokerRole::Cloud, event),
                 () = sleep_until(deadline) => break,
             }
             self.carry();
@@ -140,59 +128,52 @@ impl Bridge {
         self.cloud.close();
     }
 
-    fn happened(&mut self, which: Which, event: Event) {
+    fn happened(&mut self, broker: BrokerRole, event: Event) {
         match event {
             Event::Ready => {}
             Event::Connected {
                 present,
                 certificate,
             } => {
-                let lane = match which {
-                    Which::Local => {
+                let queue = match broker {
+                    BrokerRole::Local => {
                         self.announced = None;
                         &mut self.out
                     }
-                    Which::Cloud => {
-                        self.hsm = None;
-                        self.certificate = certificate;
+                    BrokerRole::Cloud => {
+                        self.credentials.connected(certificate);
                         &mut self.into
                     }
                 };
                 if !present {
-                    lane.forget();
+                    queue.forget();
                 }
             }
             Event::Failed(error) => {
-                match (which, error) {
-                    (Which::Cloud, ConnectError::Key(reason)) => self.hsm = Some(reason),
-                    // It had come as far as the network: the signer had told of the key.
-                    (
-                        Which::Cloud,
-                        ConnectError::Socket(..) | ConnectError::Tls(_) | ConnectError::Refused(_),
-                    ) => self.hsm = None,
-                    _ => {}
+                if broker == BrokerRole::Cloud {
+                    self.credentials.failed(error);
                 }
                 self.tell();
                 return;
             }
         }
-        if let Err(end) = self.receive(which) {
-            self.lost(which, &end);
+        if let Err(end) = self.receive(broker) {
+            self.lost(broker, &end);
         }
     }
 
     /// Moves what can be moved.
     fn carry(&mut self) {
-        for which in [Which::Cloud, Which::Local] {
-            if let Err(end) = self.send(which) {
-                self.lost(which, &end);
+        for broker in [BrokerRole::Cloud, BrokerRole::Local] {
+            if let Err(end) = self.send(broker) {
+                self.lost(broker, &end);
             }
         }
-        for which in [Which::Local, Which::Cloud] {
-            let (side, from, _) = self.parts(which);
+        for broker in [BrokerRole::Local, BrokerRole::Cloud] {
+            let (side, from, _) = self.parts(broker);
             if side.is_up() && from.wants_refused() {
                 side.renew("there is room again for what was not taken");
-                self.unlink(which, false);
+                self.unlink(broker, false);
             }
         }
         self.tell();
@@ -203,33 +184,33 @@ impl Bridge {
         }
     }
 
-    /// A side, the lane of what comes from it, and the lane of what goes to it.
-    fn parts(&mut self, which: Which) -> (&mut Side, &mut Lane, &mut Lane) {
-        match which {
-            Which::Local => (&mut self.local, &mut self.out, &mut self.into),
-            Which::Cloud => (&mut self.cloud, &mut self.into, &mut self.out),
+    /// A side, the queue of what comes from it, and the queue of what goes to it.
+    fn parts(&mut self, broker: BrokerRole) -> (&mut Side, &mut ForwardQueue, &mut ForwardQueue) {
+        match broker {
+            BrokerRole::Local => (&mut self.local, &mut self.out, &mut self.into),
+            BrokerRole::Cloud => (&mut self.cloud, &mut self.into, &mut self.out),
         }
     }
 
     /// Takes what a broker has sent.
-    fn receive(&mut self, which: Which) -> Result<(), End> {
-        if let Some(session) = self.parts(which).0.session() {
+    fn receive(&mut self, broker: BrokerRole) -> Result<(), End> {
+        if let Some(session) = self.parts(broker).0.session() {
             session.read()?;
         }
         loop {
-            let (side, _, to) = self.parts(which);
+            let (side, _, to) = self.parts(broker);
             let Some(session) = side.session() else {
                 return Ok(());
             };
             let unwanted = match session.next()? {
                 None => return Ok(()),
-                Some(Incoming::Packet(Packet::Publish(publish))) => self.take(which, &publish),
+                Some(Incoming::Packet(Packet::Publish(publish))) => self.take(broker, &publish),
                 Some(Incoming::TooLong { topic, len, id }) => {
                     self.drop_too_long(&topic, len);
                     id
                 }
                 Some(Incoming::Packet(Packet::PubAck(ack))) => {
-                    // That of an identifier which is not in flight means nothing.
+                    // That of an identifier broker is not in flight means nothing.
                     let _ = side.acknowledged(ack.pkid)? || to.acknowledged(ack.pkid);
                     None
                 }
@@ -245,22 +226,22 @@ impl Bridge {
                 }
             };
             // What is not forwarded is acknowledged: else it would come again, and again.
-            if let (Some(id), Some(session)) = (unwanted, self.parts(which).0.session()) {
+            if let (Some(id), Some(session)) = (unwanted, self.parts(broker).0.session()) {
                 session.acknowledge(id)?;
             }
         }
     }
 
     /// Takes a message for the other broker. Returns its identifier if it is not to be forwarded.
-    fn take(&mut self, which: Which, publish: &Publish) -> Option<u16> {
+    fn take(&mut self, broker: BrokerRole, publish: &Publish) -> Option<u16> {
         let id = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
-        let other_is_up = match which {
-            Which::Local => self.cloud.is_up(),
-            Which::Cloud => self.local.is_up(),
+        let other_is_up = match broker {
+            BrokerRole::Local => self.cloud.is_up(),
+            BrokerRole::Cloud => self.local.is_up(),
         };
-        let rules = match which {
-            Which::Local => &self.profile.out,
-            Which::Cloud => &self.profile.into,
+        let rules = match broker {
+            BrokerRole::Local => &self.profile.out,
+            BrokerRole::Cloud => &self.profile.into,
         };
         let Some((rule, topic)) = route(rules, &publish.topic) else {
             log::debug!("{}: no rule for {}", self.profile.name, publish.topic);
@@ -282,7 +263,7 @@ impl Bridge {
             self.dropped += 1;
             return None;
         }
-        let from = self.parts(which).1;
+        let from = self.parts(broker).1;
         if from.take(publish, topic, retain) == Taken::Refused && id.is_none() {
             self.dropped += 1;
         }
@@ -298,8 +279,8 @@ impl Bridge {
     }
 
     /// Gives a broker what is for it: acknowledgements first, they make room.
-    fn send(&mut self, which: Which) -> Result<(), End> {
-        let (side, from, to) = self.parts(which);
+    fn send(&mut self, broker: BrokerRole) -> Result<(), End> {
+        let (side, from, to) = self.parts(broker);
         let Some(session) = side.session() else {
             return Ok(());
         };
@@ -320,37 +301,37 @@ impl Bridge {
         }
     }
 
-    fn lost(&mut self, which: Which, end: &End) {
-        self.parts(which).0.lost(&end.why);
-        self.unlink(which, end.closed);
+    fn lost(&mut self, broker: BrokerRole, end: &End) {
+        self.parts(broker).0.lost(&end.why);
+        self.unlink(broker, end.closed);
         if end.closed {
-            self.judge_refused(which);
+            self.judge_refused(broker);
         }
     }
 
     /// What the connection of a side meant is over. `closed` is whether the broker ended it.
-    fn unlink(&mut self, which: Which, closed: bool) {
-        let (_, from, to) = self.parts(which);
+    fn unlink(&mut self, broker: BrokerRole, closed: bool) {
+        let (_, from, to) = self.parts(broker);
         from.source_lost();
         to.sink_lost(closed);
     }
 
     /// A broker that speaks MQTT 3.1.1 refuses a message by closing the connection, and would do so for ever.
-    fn judge_refused(&mut self, which: Which) {
+    fn judge_refused(&mut self, broker: BrokerRole) {
         let (name, limit) = (self.profile.name.clone(), self.profile.drop_refused);
-        let (_, _, to) = self.parts(which);
+        let (_, _, to) = self.parts(broker);
         let Some((publish, times)) = to.refused() else {
             return;
         };
-        let broker = match which {
-            Which::Local => "the local broker",
-            Which::Cloud => "the cloud",
+        let whose = match broker {
+            BrokerRole::Local => "the local broker",
+            BrokerRole::Cloud => "the cloud",
         };
         let (topic, len) = (&publish.topic, publish.payload.len());
         let drops = times == limit;
         if times == REFUSALS || drops {
             log::error!(
-                "{name}: {broker} closes the connection whenever it is sent the message on {topic} with {len} \
+                "{name}: {whose} closes the connection whenever it is sent the message on {topic} with {len} \
                  bytes, {times} times now: {}",
                 if drops {
                     "dropped"
@@ -365,43 +346,14 @@ impl Bridge {
         }
     }
 
-    /// The key and the certificate as they are now, while the connection stands.
-    fn checked(&mut self, result: Result<(), ConnectError>) {
-        match result {
-            Err(ConnectError::Key(reason)) => {
-                if self.hsm.is_none() {
-                    log::warn!("{}: the HSM cannot be used: {reason}", self.profile.name);
-                }
-                self.hsm = Some(reason);
-            }
-            other => {
-                if self.hsm.take().is_some() {
-                    log::info!("{}: the HSM can be used again", self.profile.name);
-                }
-                let complaint = other.err().map(|error| error.to_string());
-                if let Some(complaint) = &complaint {
-                    // It shows when it is needed; until then the old one is as good as it was.
-                    if self.complaint.as_ref() != Some(complaint) {
-                        log::warn!("{}: {complaint}", self.profile.name);
-                    }
-                }
-                self.complaint = complaint;
-                if self.complaint.is_some() {
-                    return;
-                }
-                let now = std::fs::read(&self.profile.tls.cert).ok();
-                if self.cloud.is_up() && now.is_some() && now != self.certificate {
-                    self.cloud.renew("the certificate was renewed");
-                    self.unlink(Which::Cloud, false);
-                }
-            }
-        }
-    }
-
     /// Tells the local broker and the service when something has changed.
     fn tell(&mut self) {
         if self.local.is_up() {
-            let now = (self.cloud.link(), self.hsm.clone(), self.refused());
+            let now = (
+                self.cloud.link(),
+                self.credentials.hsm().cloned(),
+                self.refused(),
+            );
             if self.announced.as_ref() != Some(&now) {
                 let message = self.now().message(&self.profile.health_topic);
                 self.announced = Some(now);
@@ -414,7 +366,7 @@ impl Bridge {
         let before = self.report.borrow();
         let same = before.local == self.local.link()
             && before.cloud == self.cloud.link()
-            && before.hsm == self.hsm
+            && before.hsm.as_ref() == self.credentials.hsm()
             && before.refused == self.refused();
         drop(before);
         if !same {
@@ -435,7 +387,7 @@ impl Bridge {
         Report {
             local: self.local.link(),
             cloud: self.cloud.link(),
-            hsm: self.hsm.clone(),
+            hsm: self.credentials.hsm().cloned(),
             refused: self.refused(),
             out: self.out.delivered(),
             into: self.into.delivered(),
@@ -450,48 +402,6 @@ fn route<'a>(rules: &'a [Rule], topic: &str) -> Option<(&'a Rule, String)> {
     rules
         .iter()
         .find_map(|rule| Some((rule, rule.target(topic)?)))
-}
-
-async fn checked(
-    check: &mut Option<JoinHandle<Result<(), ConnectError>>>,
-) -> Result<(), ConnectError> {
-    match check {
-        Some(check) => check
-            .await
-            .unwrap_or_else(|error| Err(ConnectError::Key(error.to_string()))),
-        None => std::future::pending().await,
-    }
-}
-
-/// How a connection came to its end.
-struct End {
-    why: String,
-    /// By the broker.
-    closed: bool,
-}
-
-impl End {
-    fn broken(why: String) -> Self {
-        Self { why, closed: false }
-    }
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self {
-            why: explain(&error),
-            closed: matches!(
-                error.kind(),
-                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
-            ),
-        }
-    }
-}
-
-impl From<mqttbytes::Error> for End {
-    fn from(error: mqttbytes::Error) -> Self {
-        Self::broken(error.to_string())
-    }
 }
 
 /// How often the counters are told.

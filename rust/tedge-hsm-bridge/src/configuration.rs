@@ -1,19 +1,23 @@
 //! tedge-hsm-bridge.toml, as an operator writes it, made into endpoints and rules.
 
-use std::collections::BTreeMap;
+mod file;
+mod mistake;
+mod rules;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rumqttc::mqttbytes::QoS;
 use rustls::pki_types::ServerName;
-use serde::Deserialize;
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
 use toml::Spanned;
 
-use crate::lane::MAX_ID;
+use self::file::{Cloud, File, Local};
+use self::mistake::{Mistake, mistake};
+use self::rules::rules;
+use crate::forward_queue::MAX_ID;
 use crate::preset::Preset;
 use crate::profile::{Address, Broker, Configuration, Profile, Tls};
-use crate::rule::{Retain, Rule, RuleError, matches};
+use crate::rule::{Rule, matches};
 
 /// Why there is nothing to go by.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,7 @@ pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
         error,
     })?;
     parse(&text).map_err(|mistake| {
-        let (line, key) = place(&text, mistake.at);
+        let (line, key) = position(&text, mistake.at);
         ConfigurationError::Malformed {
             path: name,
             line,
@@ -46,79 +50,6 @@ pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
             message: mistake.message.replace('\n', " "),
         }
     })
-}
-
-/// What is wrong, and at which byte of the file.
-#[derive(Debug)]
-struct Mistake {
-    at: usize,
-    message: String,
-}
-
-fn mistake<T>(at: &Spanned<T>, message: impl Into<String>) -> Mistake {
-    Mistake {
-        at: at.span().start,
-        message: message.into(),
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    local: FileLocal,
-    cloud: BTreeMap<String, Spanned<FileCloud>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileLocal {
-    host: Option<Spanned<String>>,
-    port: Option<u16>,
-    socket: Option<PathBuf>,
-    username: Option<String>,
-    password_file: Option<PathBuf>,
-    keep_alive: Option<Spanned<u16>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileCloud {
-    preset: Option<Preset>,
-    host: Spanned<String>,
-    port: Option<u16>,
-    client_id: Spanned<String>,
-    username: Option<String>,
-    password_file: Option<PathBuf>,
-    keep_alive: Option<Spanned<u16>>,
-    alpn: Option<Vec<String>>,
-    tls12: Option<bool>,
-    cert: PathBuf,
-    ca: Option<PathBuf>,
-    key: Option<Spanned<String>>,
-    signer: Option<PathBuf>,
-    health_topic: Option<Spanned<String>>,
-    reconnect_max: Option<Spanned<u64>>,
-    check_interval: Option<Spanned<u64>>,
-    max_message: Option<Spanned<usize>>,
-    max_held: Option<usize>,
-    drop_refused: Option<u32>,
-    max_in_flight: Option<Spanned<u16>>,
-    #[serde(default)]
-    out: Vec<FileRule>,
-    #[serde(default, rename = "in")]
-    into: Vec<FileRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRule {
-    topic: Spanned<String>,
-    qos: Option<Spanned<u8>>,
-    strip: Option<Spanned<String>>,
-    add: Option<Spanned<String>>,
-    #[serde(default)]
-    retain: Retain,
 }
 
 fn parse(text: &str) -> Result<Configuration, Mistake> {
@@ -150,7 +81,7 @@ fn parse(text: &str) -> Result<Configuration, Mistake> {
     Ok(profiles)
 }
 
-fn profile(name: String, local: &FileLocal, file: Spanned<FileCloud>) -> Result<Profile, Mistake> {
+fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile, Mistake> {
     let table = Spanned::new(file.span(), ());
     let file = file.into_inner();
     if !name
@@ -209,7 +140,7 @@ fn profile(name: String, local: &FileLocal, file: Spanned<FileCloud>) -> Result<
     })
 }
 
-fn local_broker(profile: &str, file: &FileLocal) -> Result<Broker, Mistake> {
+fn local_broker(profile: &str, file: &Local) -> Result<Broker, Mistake> {
     let address = match (&file.host, &file.socket) {
         (Some(host), Some(_)) => {
             return Err(mistake(host, "host or socket, not both"));
@@ -230,81 +161,7 @@ fn local_broker(profile: &str, file: &FileLocal) -> Result<Broker, Mistake> {
     })
 }
 
-fn rules(
-    table: &Spanned<()>,
-    file: &FileCloud,
-    client_id: &str,
-) -> Result<(Vec<Rule>, Vec<Rule>), Mistake> {
-    let (mut out, mut into) = (Vec::new(), Vec::new());
-    // The operator's own come first: the first that matches is the one.
-    for rule in &file.out {
-        out.push(self::rule(rule, client_id)?);
-    }
-    for rule in &file.into {
-        into.push(self::rule(rule, client_id)?);
-    }
-    if let Some(preset) = file.preset {
-        let (preset_out, preset_into) = preset
-            .rules(client_id)
-            .map_err(|error| mistake(&file.client_id, error.message))?;
-        out.extend(preset_out);
-        into.extend(preset_into);
-    }
-    if out.is_empty() && into.is_empty() {
-        return Err(mistake(table, "it has no preset and no rules"));
-    }
-    for (to_local, file_rule) in into
-        .iter()
-        .zip(file.into.iter().map(Some).chain(std::iter::repeat(None)))
-    {
-        let round = out.iter().find(|to_cloud| {
-            to_local.feeds(to_cloud) && into.iter().any(|back| to_cloud.feeds(back))
-        });
-        if let Some(to_cloud) = round {
-            let message = format!(
-                "messages would go round: {} brings them to {}, and {} takes them out again",
-                to_local.filter,
-                to_local.target_filter(),
-                to_cloud.filter
-            );
-            return Err(match file_rule {
-                Some(rule) => mistake(&rule.topic, message),
-                None => mistake(table, message),
-            });
-        }
-    }
-    Ok((out, into))
-}
-
-fn rule(file: &FileRule, client_id: &str) -> Result<Rule, Mistake> {
-    let text = |text: &str| text.replace("{client_id}", client_id);
-    let optional = |value: &Option<Spanned<String>>| {
-        value
-            .as_ref()
-            .map_or_else(String::new, |value| text(value.get_ref()))
-    };
-    let qos = match file.qos.as_ref().map_or(1, |qos| *qos.get_ref()) {
-        0 => QoS::AtMostOnce,
-        1 => QoS::AtLeastOnce,
-        _ => {
-            let at = file.qos.as_ref().map_or(0, |qos| qos.span().start);
-            let message = "0 or 1; QoS 2 cannot be kept across two brokers".to_owned();
-            return Err(Mistake { at, message });
-        }
-    };
-    let topic = text(file.topic.get_ref());
-    let (strip, add) = (optional(&file.strip), optional(&file.add));
-    Rule::new(topic, qos, strip, add, file.retain).map_err(|RuleError { key, message }| {
-        let at = match key {
-            "strip" => file.strip.as_ref(),
-            "add" => file.add.as_ref(),
-            _ => None,
-        };
-        mistake(at.unwrap_or(&file.topic), message)
-    })
-}
-
-fn health_topic(name: &str, file: &FileCloud, out: &[Rule]) -> Result<String, Mistake> {
+fn health_topic(name: &str, file: &Cloud, out: &[Rule]) -> Result<String, Mistake> {
     let Some(topic) = &file.health_topic else {
         return Ok(format!(
             "te/device/main/service/tedge-hsm-bridge-{name}/status/health"
@@ -347,7 +204,7 @@ fn bounded<T: PartialOrd + std::fmt::Display + Copy>(
 }
 
 /// The line of a byte of the file, and what that line sets.
-fn place(text: &str, at: usize) -> (usize, String) {
+fn position(text: &str, at: usize) -> (usize, String) {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[start..].lines().next().unwrap_or_default();
@@ -364,163 +221,4 @@ const DEFAULT_WINDOW: u16 = 100;
 const LOCAL_RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: &str =
-        "[cloud.c8y]\nhost = \"example.com\"\nclient_id = \"dev1\"\ncert = \"c.pem\"\n";
-
-    fn error(text: &str) -> (usize, String, String) {
-        let mistake = parse(text).unwrap_err();
-        let (line, key) = place(text, mistake.at);
-        (line, key, mistake.message)
-    }
-
-    #[test]
-    fn a_preset_is_all_it_takes() {
-        let text = format!("{HEAD}preset = \"aws-iot\"\nport = 443\n");
-        let profile = parse(&text).unwrap().remove(0);
-        assert_eq!(
-            profile.cloud.address,
-            Address::Tcp("example.com".into(), 443)
-        );
-        assert_eq!(profile.tls.alpn, ["x-amzn-mqtt-ca"]);
-        assert!(!profile.tls.tls12);
-        let target = profile.out[0].target("aws/td/x");
-        assert_eq!(target.as_deref(), Some("thinedge/dev1/td/x"));
-        assert_eq!(
-            profile.local.address,
-            Address::Tcp("127.0.0.1".into(), 1883)
-        );
-    }
-
-    #[test]
-    fn every_preset_is_valid_and_has_no_loop() {
-        for (preset, port) in [
-            ("cumulocity", 8883),
-            ("cumulocity-mqtt-service", 9883),
-            ("aws-iot", 8883),
-            ("azure-iot-hub", 8883),
-            ("azure-event-grid", 8883),
-        ] {
-            let profile = parse(&format!("{HEAD}preset = \"{preset}\"\n"))
-                .unwrap()
-                .remove(0);
-            assert_eq!(
-                profile.cloud.address,
-                Address::Tcp("example.com".into(), port)
-            );
-            assert!(
-                !profile.out.is_empty() && !profile.into.is_empty(),
-                "{preset}"
-            );
-        }
-    }
-
-    #[test]
-    fn several_clouds_have_their_own() {
-        let text = format!(
-            "[local]\nsocket = \"/run/mosquitto.sock\"\n{HEAD}preset = \"cumulocity\"\n\
-             [cloud.mine]\nhost = \"h\"\nclient_id = \"d\"\ncert = \"c\"\nkey = \"pkcs11:object=two\"\n\
-             out = [{{ topic = \"a/#\", add = \"{{client_id}}/\", retain = \"keep\" }}]\n"
-        );
-        let profiles = parse(&text).unwrap();
-        assert_eq!(profiles.len(), 2);
-        assert_eq!(profiles[1].tls.key.as_deref(), Some("pkcs11:object=two"));
-        assert_eq!(profiles[1].out[0].target("a/b").unwrap(), "d/a/b");
-        assert_ne!(profiles[0].local.client_id, profiles[1].local.client_id);
-    }
-
-    #[test]
-    fn mistakes_have_line_and_key() {
-        for (text, line, key, message) in [
-            ("", 1, "the file", "missing field `cloud`"),
-            ("[cloud.x]\nhost = \"h\"\n", 1, "[cloud.x]", "missing field"),
-            ("[cloud.x]\nhots = \"h\"\n", 2, "hots", "unknown field"),
-            (HEAD, 1, "[cloud.c8y]", "no preset and no rules"),
-            (
-                &format!(
-                    "{HEAD}preset = \"cumulocity\"\n{}preset = \"aws-iot\"\n",
-                    HEAD.replace("c8y", "second")
-                ),
-                6,
-                "[cloud.second]",
-                "[cloud.c8y] has the same",
-            ),
-            (&format!("{HEAD}port = 70000\n"), 5, "port", "expected u16"),
-            (
-                &format!("{HEAD}preset = \"gcp\"\n"),
-                5,
-                "preset",
-                "unknown variant",
-            ),
-            (
-                &format!("{HEAD}key = \"x\"\n[[cloud.c8y.out]]\ntopic = \"a\"\n"),
-                5,
-                "key",
-                "pkcs11:",
-            ),
-            (
-                &format!(
-                    "{HEAD}key = \"pkcs11:object=x?pin-value=1\"\nout = [{{ topic = \"a\" }}]\n"
-                ),
-                5,
-                "key",
-                "no PIN here",
-            ),
-            (
-                &format!("{HEAD}[[cloud.c8y.out]]\ntopic = \"a/#/b\"\n"),
-                6,
-                "topic",
-                "no topic filter",
-            ),
-            (
-                &format!("{HEAD}[[cloud.c8y.out]]\ntopic = \"a/#\"\nstrip = \"b/\"\n"),
-                7,
-                "strip",
-                "do not all begin",
-            ),
-            (
-                &format!("{HEAD}[[cloud.c8y.in]]\ntopic = \"a\"\nqos = 2\n"),
-                7,
-                "qos",
-                "0 or 1",
-            ),
-            (
-                &format!(
-                    "{HEAD}[[cloud.c8y.in]]\ntopic = \"a/#\"\n[[cloud.c8y.out]]\ntopic = \"a/b\"\n"
-                ),
-                6,
-                "topic",
-                "go round",
-            ),
-            (
-                &format!("{HEAD}keep_alive = 1\nout = [{{ topic = \"a\" }}]\n"),
-                5,
-                "keep_alive",
-                "from 5",
-            ),
-            (
-                "[local]\nhost = \"h\"\nsocket = \"s\"\n[cloud.x]\nhost = \"h\"\nclient_id = \"d\"\ncert = \"c\"\nout = [{ topic = \"a\" }]\n",
-                2,
-                "host",
-                "not both",
-            ),
-            (
-                "[cloud.x]\nhost = \"h h\"\nclient_id = \"d\"\ncert = \"c\"\n",
-                2,
-                "host",
-                "no host name",
-            ),
-            ("[cloud.x\n", 1, "[cloud.x", "unclosed"),
-        ] {
-            let error = error(text);
-            assert_eq!(
-                (error.0, error.1.as_str()),
-                (line, key),
-                "{text}\n{error:?}"
-            );
-            assert!(error.2.contains(message), "{text}\n{error:?}");
-        }
-    }
-}
+mod tests;

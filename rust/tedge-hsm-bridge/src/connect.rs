@@ -11,14 +11,14 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
 use rustls::{ClientConnection, ProtocolVersion};
-use tedge_p11_client::refuses_certificate;
 
+use crate::error::{ConnectError, explain};
 use crate::profile::{Address, Broker, Tls};
 use crate::tls::Identity;
 
 /// A broker that has accepted the client.
 pub(crate) struct Connected {
-    pub(crate) socket: Socket,
+    pub(crate) socket: BlockingSocket,
     pub(crate) tls: Option<Box<ClientConnection>>,
     /// What came behind the CONNACK.
     pub(crate) received: BytesMut,
@@ -31,30 +31,9 @@ pub(crate) struct Connected {
 }
 
 /// A socket that is waited for.
-pub(crate) enum Socket {
+pub(crate) enum BlockingSocket {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    /// The signer or the HSM.
-    #[error("{0}")]
-    Key(String),
-    /// The device's own certificate, or those of the CAs.
-    #[error("{0}")]
-    Certificate(String),
-    #[error("cannot connect to {0}: {1}")]
-    Socket(String, io::Error),
-    #[error("no TLS: {0}")]
-    Tls(String),
-    #[error("the broker refused the connection: {0}")]
-    Refused(&'static str),
-    #[error("the broker did not answer CONNECT: {0}")]
-    NoAnswer(String),
-    #[error("cannot read {0}: {1}")]
-    Password(String, io::Error),
 }
 
 /// Connects; takes up to a minute, and longer only if the signer does.
@@ -112,22 +91,6 @@ pub(crate) fn connect(
     })
 }
 
-/// What a broken connection means.
-pub(crate) fn explain(error: &io::Error) -> String {
-    let tls = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<rustls::Error>());
-    match (tls, error.kind()) {
-        (Some(rustls::Error::AlertReceived(alert)), _) if refuses_certificate(*alert) => {
-            format!("the broker refused the client certificate: TLS alert {alert:?}")
-        }
-        (Some(error), _) => error.to_string(),
-        (None, ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
-        (None, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),
-        (None, _) => error.to_string(),
-    }
-}
-
 fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
     let password = match &broker.password_file {
         None => String::new(),
@@ -142,10 +105,10 @@ fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
 }
 
 /// Tries every address of the host; the last failure is reported.
-fn open(address: &Address) -> Result<Socket, ConnectError> {
+fn open(address: &Address) -> Result<BlockingSocket, ConnectError> {
     match address {
         Address::Unix(path) => UnixStream::connect(path)
-            .map(Socket::Unix)
+            .map(BlockingSocket::Unix)
             .map_err(|error| ConnectError::Socket(path.display().to_string(), error)),
         Address::Tcp(host, port) => {
             let failed = |error| ConnectError::Socket(format!("{host} port {port}"), error);
@@ -155,7 +118,7 @@ fn open(address: &Address) -> Result<Socket, ConnectError> {
                 match TcpStream::connect_timeout(&address, TCP_LIMIT) {
                     Ok(stream) => {
                         stream.set_nodelay(true).map_err(failed)?;
-                        return Ok(Socket::Tcp(stream));
+                        return Ok(BlockingSocket::Tcp(stream));
                     }
                     Err(error) => last = error,
                 }
@@ -167,7 +130,7 @@ fn open(address: &Address) -> Result<Socket, ConnectError> {
 
 /// A connection on which this thread waits, up to a deadline.
 struct Waiting {
-    socket: Socket,
+    socket: BlockingSocket,
     tls: Option<Box<ClientConnection>>,
     deadline: Instant,
 }
@@ -265,7 +228,7 @@ impl Waiting {
     }
 }
 
-impl Socket {
+impl BlockingSocket {
     fn set_timeouts(&self, limit: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => {
@@ -280,7 +243,7 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl Read for BlockingSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.read(buffer),
@@ -289,7 +252,7 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl Write for BlockingSocket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.write(buffer),

@@ -1,34 +1,12 @@
-//! tedge-hsm-bridge: carries MQTT messages between the local broker and the cloud. The key of the TLS
-//! client certificate stays in the HSM, behind tedge-p11-server.
-//!
-//! The way of a message: [`stream`] reads it, [`session`] finds it in the bytes, [`rule`] says where to,
-//! [`lane`] holds it until the other broker has acknowledged it; [`bridge`] has one session with each
-//! broker and moves what can be moved. [`connect`] makes the connections.
-
-mod args;
-mod backoff;
-mod bridge;
-mod configuration;
-mod connect;
-mod health;
-mod lane;
-mod preset;
-mod profile;
-mod rule;
-mod service;
-mod session;
-mod side;
-mod stream;
-mod tls;
+//! tedge-hsm-bridge: the program around the library of the same name.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-
-use crate::args::Args;
+use tedge_hsm_bridge::{Args, PROGRAM};
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    match tedge_hsm_bridge::run(&Args::parse()) {
         Ok(()) => {
             log::logger().flush();
             ExitCode::SUCCESS
@@ -39,14 +17,3 @@ fn main() -> ExitCode {
         }
     }
 }
-
-fn run(args: &Args) -> anyhow::Result<()> {
-    let configuration = configuration::load(&args.config)?;
-    if args.check {
-        return Ok(());
-    }
-    tedge_daemon::init(PROGRAM, args.log_level)?;
-    service::run(configuration)
-}
-
-const PROGRAM: &str = "tedge-hsm-bridge";

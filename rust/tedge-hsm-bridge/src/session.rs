@@ -234,12 +234,12 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::connect::Socket;
+    use crate::connect::BlockingSocket;
 
     fn session(bytes: &[u8]) -> Session {
         let (here, _there) = UnixStream::pair().unwrap();
         let connected = Connected {
-            socket: Socket::Unix(here),
+            socket: BlockingSocket::Unix(here),
             tls: None,
             received: bytes.into(),
             session_present: true,

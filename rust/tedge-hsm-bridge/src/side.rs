@@ -9,10 +9,11 @@ use rumqttc::mqttbytes::v4::{
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use crate::backoff::Backoff;
-use crate::connect::{ConnectError, Connected, Endpoint, connect};
+use crate::connect::{Connected, Endpoint, connect};
+use crate::error::ConnectError;
+use crate::forward_queue::MAX_ID;
 use crate::health::Link;
-use crate::lane::MAX_ID;
+use crate::reconnect_pause::ReconnectPause;
 use crate::rule::Rule;
 use crate::session::Session;
 
@@ -21,7 +22,7 @@ pub(crate) struct Side {
     /// For the log.
     name: String,
     endpoint: Endpoint,
-    backoff: Backoff,
+    reconnect_pause: ReconnectPause,
     phase: Phase,
     filters: Vec<SubscribeFilter>,
     /// Filters that are still to be subscribed to, the first of them under way.
@@ -71,7 +72,7 @@ impl Side {
             .collect();
         Self {
             name,
-            backoff: Backoff::new(endpoint.0.reconnect_max),
+            reconnect_pause: ReconnectPause::new(endpoint.0.reconnect_max),
             endpoint,
             phase: Phase::Waiting(Instant::now()),
             filters,
@@ -179,7 +180,7 @@ impl Side {
             .session()
             .is_some_and(|session| session.age() >= OF_USE)
         {
-            self.backoff.reset();
+            self.reconnect_pause.reset();
         }
         self.pause(why);
     }
@@ -202,7 +203,7 @@ impl Side {
     }
 
     fn pause(&mut self, why: &str) {
-        let pause = self.backoff.next();
+        let pause = self.reconnect_pause.next();
         // Hours of the same are one line.
         let level = if self.last_error.as_deref() == Some(why) {
             log::Level::Debug

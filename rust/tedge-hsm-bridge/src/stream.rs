@@ -9,7 +9,7 @@ use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, Interest, ReadBuf, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::connect::Socket as BlockingSocket;
+use crate::connect::BlockingSocket;
 
 /// A connection to a broker. What is to be written is collected, and goes out in few pieces.
 pub(crate) struct Stream {

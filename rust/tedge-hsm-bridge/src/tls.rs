@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tedge_p11_client::{Client, ClientCertResolver, SocketKey, WatchedKey};
 
-use crate::connect::ConnectError;
+use crate::error::ConnectError;
 use crate::profile::Tls;
 
 /// What one handshake needs, made anew for each: the key may be another one, the certificate renewed.

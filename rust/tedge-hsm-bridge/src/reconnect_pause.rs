@@ -5,12 +5,12 @@ use std::time::Duration;
 /// Pauses that double up to a maximum, each by chance between half and all of it: devices that lost the
 /// same cloud do not come back all at once.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub(crate) struct ReconnectPause {
     next: Duration,
     max: Duration,
 }
 
-impl Backoff {
+impl ReconnectPause {
     pub(crate) fn new(max: Duration) -> Self {
         Self {
             next: FIRST.min(max),
@@ -47,14 +47,14 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_maximum_and_differ() {
-        let mut backoff = Backoff::new(Duration::from_secs(5));
+        let mut reconnect_pause = ReconnectPause::new(Duration::from_secs(5));
         for full in [1, 2, 4, 5, 5] {
-            let (pause, full) = (backoff.next(), Duration::from_secs(full));
+            let (pause, full) = (reconnect_pause.next(), Duration::from_secs(full));
             assert!(pause >= full / 2 && pause <= full, "{pause:?}");
         }
-        let pauses: Vec<_> = (0..8).map(|_| backoff.next()).collect();
+        let pauses: Vec<_> = (0..8).map(|_| reconnect_pause.next()).collect();
         assert!(pauses.windows(2).any(|two| two[0] != two[1]));
-        backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        reconnect_pause.reset();
+        assert!(reconnect_pause.next() <= FIRST);
     }
 }

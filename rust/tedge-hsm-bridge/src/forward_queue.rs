@@ -8,9 +8,9 @@ use rumqttc::mqttbytes::v4::Publish;
 
 /// The messages on their way from one broker, the source, to the other, the sink, in the order in which
 /// they came. The source keeps its copy of each until the sink has acknowledged it: nothing is lost with
-/// a lane. It does no I/O.
+/// a queue. It does no I/O.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct ForwardQueue {
     held: VecDeque<Held>,
     /// How many were held before the first of them.
     before: u64,
@@ -75,7 +75,7 @@ enum Origin {
     Forgotten,
 }
 
-impl Lane {
+impl ForwardQueue {
     /// Holds up to `max_bytes`, but always one message, with up to `window` in flight.
     pub(crate) fn new(window: u16, max_bytes: usize) -> Self {
         Self {
@@ -282,7 +282,7 @@ impl Lane {
         (self.refusals > 0).then_some((&first.publish, self.refusals))
     }
 
-    /// Gives up the message that [`Lane::refused`] names. The source is told that it was delivered.
+    /// Gives up the message that [`ForwardQueue::refused`] names. The source is told that it was delivered.
     pub(crate) fn drop_refused(&mut self) {
         let Some(id) = self.refused().map(|(publish, _)| publish.pkid) else {
             return;

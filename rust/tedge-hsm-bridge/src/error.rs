@@ -1,0 +1,74 @@
+//! Why there is no connection, and how one came to its end.
+
+use std::io::{self, ErrorKind};
+
+use rumqttc::mqttbytes;
+use tedge_p11_client::refuses_certificate;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The signer or the HSM.
+    #[error("{0}")]
+    Key(String),
+    /// The device's own certificate, or those of the CAs.
+    #[error("{0}")]
+    Certificate(String),
+    #[error("cannot connect to {0}: {1}")]
+    Socket(String, io::Error),
+    #[error("no TLS: {0}")]
+    Tls(String),
+    #[error("the broker refused the connection: {0}")]
+    Refused(&'static str),
+    #[error("the broker did not answer CONNECT: {0}")]
+    NoAnswer(String),
+    #[error("cannot read {0}: {1}")]
+    Password(String, io::Error),
+}
+
+/// How a connection came to its end.
+pub(crate) struct End {
+    pub(crate) why: String,
+    /// By the broker.
+    pub(crate) closed: bool,
+}
+
+impl End {
+    pub(crate) fn broken(why: String) -> Self {
+        Self { why, closed: false }
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self {
+            why: explain(&error),
+            closed: matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+        }
+    }
+}
+
+impl From<mqttbytes::Error> for End {
+    fn from(error: mqttbytes::Error) -> Self {
+        Self::broken(error.to_string())
+    }
+}
+
+/// What a broken connection means.
+pub(crate) fn explain(error: &io::Error) -> String {
+    let tls = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>());
+    match (tls, error.kind()) {
+        (Some(rustls::Error::AlertReceived(alert)), _) if refuses_certificate(*alert) => {
+            format!("the broker refused the client certificate: TLS alert {alert:?}")
+        }
+        (Some(error), _) => error.to_string(),
+        (None, ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
+        (None, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),
+        (None, _) => error.to_string(),
+    }
+}
