@@ -3,7 +3,6 @@
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::error::{Error, Result};
-use crate::token::Token;
 
 /// Asked before something is done with the key or token of that URI; what it says instead of yes is the
 /// error that the caller gets.
@@ -34,7 +33,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    pub(crate) fn check(&self, token: &Token) -> Result<()> {
-        (self.token)(&token.uri()).map_err(Error::Refused)
+    pub(crate) fn check(&self, token: &Uri) -> Result<()> {
+        (self.token)(token).map_err(Error::Refused)
     }
 }

@@ -9,8 +9,9 @@ use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
 
 use crate::access::{Access, Check};
 use crate::error::{Error, Result};
-use crate::find::{KeySelector, check_type, find_with, has_name, name};
 use crate::module::Module;
+use crate::object::{check_type, find_with, has_name, name};
+use crate::selector::KeySelector;
 use crate::token::Token;
 
 /// An X.509 certificate whose parts have been found.
@@ -161,7 +162,7 @@ impl Module {
             })
         });
         self.forget_keys();
-        if written.is_ok() && self.mixes_up_handles() {
+        if written.is_ok() && self.quirks().mixes_up_handles() {
             self.renew();
         }
         written

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cryptoki::error::{Error as CryptokiError, RvError};
+use cryptoki::error::Error as CryptokiError;
 use tedge_p11_protocol::{SignatureScheme, Uri};
+
+use crate::code::{code_name, hint, is_stale};
 
 /// The result of an operation on a module, token or key.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -262,9 +264,6 @@ pub enum Error {
          tedge-hsm unlock"
     )]
     PinLocked(Uri),
-    /// A PIN that the operation can't do without.
-    #[error("{0}")]
-    PinMissing(&'static str),
     /// The token's label is too long or empty.
     #[error("a token label has 1 to 32 bytes and no blank at its end; {0:?} has {len}", len = .0.len())]
     BadLabel(String),
@@ -404,62 +403,6 @@ impl Error {
     }
 }
 
-/// The `CKR_` name of a return value, made from cryptoki's name for it.
-pub(crate) fn code_name(rv: RvError) -> String {
-    if let RvError::VendorDefined(code) = rv {
-        return format!("CKR_VENDOR_DEFINED 0x{code:08x}");
-    }
-    let mut name = String::from("CKR");
-    for c in format!("{rv:?}").chars() {
-        if c.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_uppercase());
-    }
-    name
-}
-
-/// Codes that say that a handle or a device is not what it was when it was opened.
-fn is_stale(rv: RvError) -> bool {
-    matches!(
-        rv,
-        RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::ObjectHandleInvalid
-            | RvError::KeyHandleInvalid
-            | RvError::UserNotLoggedIn
-            | RvError::SlotIdInvalid
-            | RvError::TokenNotPresent
-            | RvError::TokenNotRecognized
-            | RvError::DeviceRemoved
-            | RvError::DeviceError
-            | RvError::GeneralError
-            | RvError::FunctionFailed
-            | RvError::DeviceMemory
-            | RvError::HostMemory
-            | RvError::SessionCount
-            | RvError::OperationActive
-            | RvError::CryptokiNotInitialized
-    )
-}
-
-fn hint(code: &str) -> &'static str {
-    match code {
-        "CKR_DEVICE_REMOVED" | "CKR_TOKEN_NOT_PRESENT" => "; is the token plugged in?",
-        "CKR_DEVICE_ERROR" => "; is the device there, and may this user open it?",
-        "CKR_TOKEN_WRITE_PROTECTED" => "; the token is write-protected",
-        "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
-        "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
-        "CKR_MECHANISM_INVALID" | "CKR_FUNCTION_NOT_SUPPORTED" => "; the token cannot do this",
-        "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set it: tedge-hsm unlock",
-        "CKR_OPERATION_NOT_INITIALIZED" => {
-            "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
-             C_SignUpdate, which the module may not do with this mechanism"
-        }
-        _ => "",
-    }
-}
-
 fn tries(tries: TriesLeft) -> &'static str {
     match tries {
         TriesLeft { locked: true, .. } => "; the PIN is locked now",
@@ -496,18 +439,4 @@ fn list(uris: &[Uri]) -> String {
 fn join(schemes: &[SignatureScheme]) -> String {
     let names: Vec<_> = schemes.iter().map(ToString::to_string).collect();
     names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_have_their_pkcs11_names() {
-        assert_eq!(code_name(RvError::PinIncorrect), "CKR_PIN_INCORRECT");
-        assert_eq!(
-            code_name(RvError::VendorDefined(0x8000_0001)),
-            "CKR_VENDOR_DEFINED 0x80000001"
-        );
-    }
 }

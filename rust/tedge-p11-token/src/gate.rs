@@ -5,8 +5,11 @@ use std::sync::{
 };
 use std::time::Duration;
 
-/// A lock that is shared or seized, as an `RwLock` is, and that a long operation can share without anybody who
-/// waits to seize it keeping others from sharing it: an `RwLock` lets no reader in while a writer waits.
+use crate::lock::lock;
+
+/// A lock that many threads share or one thread seizes, as with an `RwLock`. Beside them, one thread may run a
+/// long operation. A thread that waits to seize the gate until a long operation ends lets other threads share the
+/// gate meanwhile. With an `RwLock` alone it would not: no reader gets in while a writer waits.
 #[derive(Debug, Default)]
 pub(crate) struct Gate<T> {
     inside: RwLock<T>,
@@ -16,9 +19,9 @@ pub(crate) struct Gate<T> {
 
 #[derive(Debug, Default)]
 struct LongOnes {
-    /// Under way. Grows only while `inside` is seized.
+    /// How many are under way. This number grows only while `inside` is seized.
     running: usize,
-    /// Whether somebody waits for their end however long that takes.
+    /// Whether a thread in `seize_soon` waits for their end, however long that takes.
     is_awaited: bool,
 }
 
@@ -27,15 +30,16 @@ struct LongOnes {
 pub(crate) struct Long<'a, T>(&'a Gate<T>);
 
 impl<T> Gate<T> {
-    /// With all others who share it. Costs what an `RwLock` costs.
+    /// Shares the gate with all other threads that share it. This costs what an `RwLock` costs.
     pub(crate) fn share(&self) -> RwLockReadGuard<'_, T> {
         self.inside.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Alone, once no long operation is under way.
+    /// Seizes the gate: waits until no long operation is under way and no other thread shares the gate.
     pub(crate) fn seize(&self) -> RwLockWriteGuard<'_, T> {
         loop {
-            // Not in the queue of `inside`, where it would stop those who share.
+            // This thread does not wait in the queue of `inside` for the long operation: there, it would keep
+            // other threads from sharing the gate.
             let ended = self.ended.wait_while(self.long(), |long| long.running > 0);
             drop(ended.unwrap_or_else(PoisonError::into_inner));
             if let Some(inside) = self.seize_now() {
@@ -44,8 +48,9 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Alone, once no long operation is under way; none for who would have to wait for it together with
-    /// somebody else, and longer than a moment. Who waits takes up what those could use who share.
+    /// Seizes the gate as [`seize`](Self::seize) does, but only one thread waits for the end of a long
+    /// operation. The second thread that would have to wait for it gives up after a moment, and gets nothing: a
+    /// thread that waits takes a place that other requests could use, and a long operation can take a minute.
     pub(crate) fn seize_soon(&self) -> Option<RwLockWriteGuard<'_, T>> {
         loop {
             let mut long = self.long();
@@ -70,7 +75,8 @@ impl<T> Gate<T> {
         }
     }
 
-    /// Alone, if no long operation is under way; otherwise none, after `pause` or at its end.
+    /// Seizes the gate if no long operation is under way. Otherwise this waits until that operation ends, but not
+    /// longer than `pause`, and gets nothing.
     pub(crate) fn seize_or_pause(&self, pause: Duration) -> Option<RwLockWriteGuard<'_, T>> {
         let long = self.long();
         if long.running > 0 {
@@ -81,7 +87,7 @@ impl<T> Gate<T> {
         self.seize_now()
     }
 
-    /// Turns the use of who is alone into a long one beside others.
+    /// Begins a long operation in the thread that has seized the gate, and lets other threads in again.
     pub(crate) fn begin_long(&self, inside: RwLockWriteGuard<'_, T>) -> Long<'_, T> {
         self.long().running += 1;
         drop(inside);
@@ -90,13 +96,13 @@ impl<T> Gate<T> {
 
     fn seize_now(&self) -> Option<RwLockWriteGuard<'_, T>> {
         let inside = self.inside.write().unwrap_or_else(PoisonError::into_inner);
-        // None begins from here on.
+        // A long operation begins only in a thread that has seized `inside`, which is this one from here on.
         let free = self.long().running == 0;
         free.then_some(inside)
     }
 
     fn long(&self) -> MutexGuard<'_, LongOnes> {
-        self.long.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.long)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::c_ulong;
 
-use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
@@ -11,11 +10,13 @@ use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
 
 use crate::access::{Access, Check};
 use crate::error::{Error, Result};
-use crate::find::{KeySelector, find};
-use crate::key::{Curve, KeyInfo};
+use crate::key::KeyInfo;
+use crate::key_kind::Curve;
 use crate::module::Module;
+use crate::object::find;
 use crate::public_key::{ED25519_NAME, oid_der};
-use crate::token::unpadded;
+use crate::quirks::Quirks;
+use crate::selector::KeySelector;
 
 /// A key pair to make.
 #[derive(Clone, Debug)]
@@ -84,9 +85,7 @@ impl Module {
             ..token.uri()
         })
         .map_err(Error::Refused)?;
-        if is_tpm2_pkcs11(token.pkcs11()) {
-            // It has each key that was used or made stay loaded until it logs out. A TPM has room for three
-            // objects, the parent and the new key among them.
+        if self.quirks().keeps_keys_loaded() {
             token.reset();
         }
         let failed = |error| token.error(&error);
@@ -114,7 +113,7 @@ impl Module {
         ];
         token
             .with_rw_session(pin, |session| {
-                generate(session, token.pkcs11(), new.spec, &named).map_err(failed)
+                generate(session, self.quirks(), new.spec, &named).map_err(failed)
             })
             .map_err(Error::final_word)?;
         Ok(id)
@@ -125,15 +124,13 @@ impl Module {
 /// handles that come back are not used: a module may mix them up with those of other keys.
 fn generate(
     session: &Session,
-    pkcs11: &Pkcs11,
+    quirks: Quirks,
     spec: KeySpec,
     named: &[Attribute],
 ) -> cryptoki::error::Result<()> {
     let types = key_types(spec);
     let sign_only = [true, false];
-    // libtpm2_pkcs11 pads RSA signatures itself and has the TPM "decrypt" them, so it insists on
-    // CKA_DECRYPT. It would say so only after the TPM has made the key, which can take half a minute.
-    let sign_only = if is_tpm2_pkcs11(pkcs11) {
+    let sign_only = if quirks.signs_by_decrypting() {
         &sign_only[1..]
     } else {
         &sign_only
@@ -175,12 +172,6 @@ fn is_about_template(code: RvError) -> bool {
             | RvError::ArgumentsBad
             | RvError::GeneralError
     )
-}
-
-pub(crate) fn is_tpm2_pkcs11(pkcs11: &Pkcs11) -> bool {
-    pkcs11
-        .get_library_info()
-        .is_ok_and(|info| unpadded(info.manufacturer_id()) == "tpm2-software.github.io")
 }
 
 /// Mechanism and attributes that say what kind of key to make. Ed25519 has two spellings, of which

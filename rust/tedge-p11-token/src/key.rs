@@ -3,15 +3,16 @@
 use std::sync::{Arc, OnceLock};
 
 use cryptoki::error::Error as CryptokiError;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use der::asn1::ObjectIdentifier;
-use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri, curve};
+use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::access::SignatureCheck;
 use crate::error::{Error, Result};
-use crate::find;
+use crate::key_kind::KeyKind;
 use crate::mechanism::Recipe;
+use crate::object::find;
+use crate::public_key;
 use crate::signature::ecdsa_to_der;
 use crate::token::Token;
 
@@ -40,22 +41,6 @@ pub(crate) struct Key {
     pub(crate) always_authenticate: bool,
     pub(crate) recipes: Vec<(SignatureScheme, Recipe)>,
     pub(crate) public_key: OnceLock<PublicKey>,
-}
-
-/// What decides which schemes a key can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyKind {
-    Ec(Curve),
-    Rsa,
-    Ed25519,
-}
-
-/// The NIST curves that TLS 1.3 signs with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Curve {
-    P256,
-    P384,
-    P521,
 }
 
 impl Key {
@@ -153,29 +138,45 @@ impl Key {
         let read = self
             .token
             .search(pin, Some(self.generation), |session, _| {
-                find::public_key(session, self)
+                read_public_key(session, self)
             })?;
         Ok(self.public_key.get_or_init(|| read))
     }
 }
 
-impl Curve {
-    pub(crate) const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
-
-    /// Bytes of a field element.
-    pub(crate) const fn field_len(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
+/// The public key that belongs to a private one: of the private key object itself where the module
+/// allows, otherwise of the public key objects with the same id and label, or else the same id. They
+/// must agree.
+fn read_public_key(session: &Session, key: &Key) -> Result<PublicKey> {
+    let read = |object| {
+        public_key::read(session, object, key.kind).map_err(|error| key.token.error(&error))
+    };
+    if let Some(own) = read(key.handle)? {
+        return Ok(own);
+    }
+    let same_name = Uri {
+        id: key.uri.id.clone(),
+        object: key.uri.object.clone(),
+        ..Uri::default()
+    };
+    let same_id = Uri {
+        object: None,
+        ..same_name.clone()
+    };
+    for wanted in [same_name, same_id] {
+        if !wanted.names_object() {
+            continue;
+        }
+        let mut found = Vec::new();
+        for object in find(&key.token, session, ObjectClass::PUBLIC_KEY, &wanted)? {
+            found.extend(read(object)?);
+        }
+        found.dedup();
+        match found.len() {
+            0 => {}
+            1 => return Ok(found.remove(0)),
+            _ => return Err(Error::SeveralPublicKeys(key.uri.clone())),
         }
     }
-
-    pub(crate) const fn oid(self) -> ObjectIdentifier {
-        match self {
-            Self::P256 => curve::P256,
-            Self::P384 => curve::P384,
-            Self::P521 => curve::P521,
-        }
-    }
+    Err(Error::NoPublicKey(key.uri.clone()))
 }

@@ -6,10 +6,12 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
 use crate::access::{Access, Check};
 use crate::error::{Error, Result};
-use crate::find::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::module::Module;
-use crate::security_officer::as_security_officer;
-use crate::token::{Token, TokenInfo, auth_pin, unpadded};
+use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
+use crate::pins::auth_pin;
+use crate::pins::security_officer::as_security_officer;
+use crate::token::Token;
+use crate::token_info::{TokenInfo, unpadded};
 
 /// A token to initialise.
 #[derive(Clone, Debug)]
@@ -139,11 +141,11 @@ impl Module {
         )?;
         let deleted = self.attempt(|| {
             let token = self.token(uri)?;
-            access.check(&token)?;
+            access.check(&token.uri())?;
             token.with_exclusive_session(access.pin, |session| delete(&token, session, uri, check))
         });
         self.forget_keys();
-        if deleted.is_ok() && self.mixes_up_handles() {
+        if deleted.is_ok() && self.quirks().mixes_up_handles() {
             self.renew();
         }
         deleted

@@ -12,7 +12,7 @@ use cryptoki::slot::Slot;
 use tedge_p11_protocol::SignatureScheme;
 
 use crate::digest::Digest;
-use crate::key::{Curve, KeyKind};
+use crate::key_kind::{Curve, KeyKind};
 
 /// How a key signs with a scheme on one token.
 #[derive(Clone, Copy, Debug)]

@@ -3,27 +3,23 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
-use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
+use tedge_p11_protocol::{Pin, Uri};
 
-use crate::access::{Access, SignatureCheck};
-use crate::back_off::BackOff;
-use crate::configured_pin::ConfiguredPin;
-use crate::error::{Absent, Error, Result, code_name};
-use crate::find::{self, KeySelector};
-use crate::generate;
-use crate::key::{Key, KeyInfo};
-use crate::pin_tries::TokenPins;
-use crate::refused_pins::RefusedPins;
+use crate::code::code_name;
+use crate::error::{Absent, Error, Result};
+use crate::key::Key;
+use crate::lock::lock;
+use crate::pins::{ConfiguredPin, RefusedPins, TokenPins};
+use crate::quirks::Quirks;
+use crate::recovery::{Recovery, initialize};
 use crate::seldom::Seldom;
-use crate::token::{Token, TokenHealth, TokenInfo, unpadded};
-use crate::usage::{NotAlone, Usage};
+use crate::token::{Token, TokenHealth};
+use crate::token_info::{TokenInfo, unpadded};
 
 /// A loaded PKCS#11 module. Any number of threads may use it at once.
 ///
@@ -32,18 +28,8 @@ use crate::usage::{NotAlone, Usage};
 #[derive(Debug)]
 pub struct Module {
     pkcs11: Pkcs11,
-    usage: Usage,
-    /// Between initialising the module anew because it fails and doing so again.
-    after_failure: Mutex<BackOff>,
-    /// The same because it does not have what is asked for. Clients can ask for what there is not, and must
-    /// not delay the end of a failure by it.
-    after_search: Mutex<BackOff>,
-    /// See [`pin_changed`](Self::pin_changed); until the module was initialised anew.
-    pin_changed: AtomicBool,
-    /// How often the module was initialised anew.
-    renewals: AtomicUsize,
-    /// What `C_Initialize` returned, if the module could not be initialised anew.
-    broken: Mutex<Option<RvError>>,
+    quirks: Quirks,
+    recovery: Recovery,
     /// By slot.
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
     /// By the token's URI, its serial number among it; for as long as the process runs, wherever the token
@@ -74,14 +60,11 @@ impl Module {
             }
             other => failed(other.to_string()),
         })?;
+        let quirks = Quirks::of(&pkcs11);
         Ok(Self {
+            quirks,
+            recovery: Recovery::new(pkcs11.clone(), quirks),
             pkcs11,
-            usage: Usage::default(),
-            after_failure: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
-            after_search: Mutex::new(BackOff::new(1, REINIT_PAUSE, MAX_REINIT_PAUSE)),
-            pin_changed: AtomicBool::new(false),
-            renewals: AtomicUsize::new(0),
-            broken: Mutex::default(),
             tokens: Mutex::default(),
             pins: Mutex::default(),
             refused_pins: OnceLock::new(),
@@ -102,61 +85,11 @@ impl Module {
         Ok(tokens)
     }
 
-    /// Signs `message` with the selected key, with `scheme` or with the scheme that the key prefers,
-    /// if `check` has nothing against it. ECDSA signatures come as DER `ECDSA-Sig-Value`, others raw.
-    pub fn sign(
-        &self,
-        key: &KeySelector,
-        access: Access<'_>,
-        scheme: Option<SignatureScheme>,
-        message: &[u8],
-        check: SignatureCheck<'_>,
-    ) -> Result<Vec<u8>> {
-        self.with_key(key, access, |key| {
-            key.sign(access.pin, scheme, message, check)
-        })
-    }
-
-    /// The selected key's URI and its schemes, in the order that a TLS 1.3 client prefers.
-    pub fn schemes(
-        &self,
-        key: &KeySelector,
-        access: Access<'_>,
-    ) -> Result<(Uri, Vec<SignatureScheme>)> {
-        self.with_key(key, access, |key| {
-            // Nothing of a key is told to who could not use it.
-            key.with_session(access.pin, |_| Ok(()))?;
-            Ok((key.uri.clone(), key.schemes()))
-        })
-    }
-
-    /// The selected key's URI, public key and schemes. Looks the key up anew, and so sees whether the
-    /// selector still leaves one key only.
-    pub fn key_info(&self, key: &KeySelector, access: Access<'_>) -> Result<KeyInfo> {
-        self.attempt(|| self.find_key(key, access)?.info(access.pin))
-    }
-
-    /// URI and value of the public key that `key` names, of a public key object if there is one (that
-    /// takes no login on most tokens), otherwise of the private key.
-    pub fn public_key(&self, key: &KeySelector, access: Access<'_>) -> Result<(Uri, PublicKey)> {
-        if let KeySelector::Uri(uri) = key {
-            // A token's URI may leave a public key that belongs to no private one.
-            if uri.names_object() {
-                let found = self.attempt(|| find::public_object(self, uri))?;
-                if let Some(found) = found {
-                    return Ok(found);
-                }
-            }
-        }
-        self.key_info(key, access)
-            .map(|info| (info.uri, info.public_key))
-    }
-
     /// How the tokens do that were used so far. Makes no call on the module, and so waits for none.
     pub fn health(&self) -> Vec<TokenHealth> {
         let mut tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
         tokens.sort_by_key(|token| token.slot().id());
-        let broken = self.broken().map(|error| error.to_string());
+        let broken = self.recovery.broken().map(|error| error.to_string());
         let health = |token: &Arc<Token>| {
             let mut health = token.health();
             // What a token failed with before the module went is not what keeps it from working.
@@ -182,152 +115,43 @@ impl Module {
     /// initialised anew to find out which is right. A module may keep to a PIN that another program has
     /// changed (SoftHSM2 does, until C_Initialize).
     pub fn pin_changed(&self) {
-        self.pin_changed.store(true, SeqCst);
+        self.recovery.note_pin_change();
     }
 
     /// Ends the use of the module (`C_Finalize`) for good: what begins afterwards never ends. Does nothing
     /// while some call does not return.
     pub fn finalize(&self) {
-        let Ok(alone) = self.usage.alone(ALONE_LIMIT) else {
-            return;
-        };
-        std::mem::forget(alone);
-        for token in self.kept_tokens().values() {
-            token.reset();
-        }
-        if let Err(error) = self.pkcs11.clone().finalize() {
-            log::debug!("C_Finalize: {error}");
-        }
+        self.recovery.finish(|| {
+            for token in self.kept_tokens().values() {
+                token.reset();
+            }
+            if let Err(error) = self.pkcs11.clone().finalize() {
+                log::debug!("C_Finalize: {error}");
+            }
+        });
     }
 
-    /// Runs `operation`, and again where that helps: at once when a token was reset meanwhile; when
-    /// what was kept of a token proved stale (the token has been reset by then); and with the module
-    /// initialised anew when that did not help, when no token or key matches (some modules look for what
-    /// others made only then), when another PIN is configured or when the module mixed up its handles.
+    /// Runs `operation`, and again where [`Recovery::attempt`] knows that it helps.
     pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
-        let mut outdated = 0;
-        let mut stale = 0;
-        let mut renewed: Option<&Mutex<BackOff>> = None;
-        loop {
-            let pin_changed = self.pin_changed.load(SeqCst);
-            let renewals = self.renewals.load(SeqCst);
-            let result = {
-                let _in_use = self.usage.enter();
-                operation()
-            };
-            let Err(error) = result else {
-                if let Some(back_off) = renewed {
-                    lock(back_off).succeeded();
-                }
-                return result;
-            };
-            let back_off = match &error {
-                Error::NoToken { .. } | Error::NoKey { .. } => &self.after_search,
-                _ => &self.after_failure,
-            };
-            let anew = match &error {
-                Error::Outdated if outdated < MAX_OUTDATED => {
-                    outdated += 1;
-                    continue;
-                }
-                Error::WrongObject { .. } | Error::NoToken { .. } => true,
-                Error::NoKey { .. } if self.reads_its_store_once() => true,
-                Error::PinDiffers(_) if pin_changed => true,
-                error if error.needs_initialization() => true,
-                error if error.is_stale() => {
-                    stale += 1;
-                    stale > MAX_STALE
-                }
-                // It went on failing until it got a pause, in which new sessions are not tried.
-                Error::Failing { .. } if stale > 0 => true,
-                _ => return Err(error),
-            };
-            if !anew {
-                log::debug!("{error}; trying once more with new sessions");
-            } else if renewed.is_some() {
-                return Err(self.cause(error));
-            } else if renewals != self.renewals.load(SeqCst) || self.reinitialize(&error, back_off)
-            {
-                // By this operation, or by another that had the same trouble.
-                renewed = Some(back_off);
-            } else {
-                return Err(self.cause(error));
-            }
-        }
+        self.recovery.attempt(&|| self.start_over(), operation)
     }
 
-    /// That a module is not initialised says nothing; why it can't be does.
-    fn cause(&self, error: Error) -> Error {
-        match self.broken() {
-            Some(cause) if error.needs_initialization() => cause,
-            _ => error,
-        }
+    /// Initialises the module anew.
+    pub(crate) fn renew(&self) {
+        self.recovery.renew(&|| self.start_over());
     }
 
-    fn broken(&self) -> Option<Error> {
-        let code = *lock(&self.broken);
-        let error = CryptokiError::Pkcs11(code?, Function::Initialize);
-        Some(Error::pkcs11(&error, &Uri::default()))
-    }
-
-    /// `C_Finalize` and `C_Initialize` because of `error`, unless that was done a short time ago, or
-    /// some operation does not end. Tells whether it was done.
-    fn reinitialize(&self, error: &Error, back_off: &Mutex<BackOff>) -> bool {
-        if !lock(back_off).left().is_zero() {
-            return false;
-        }
-        lock(back_off).failed(); // until it turns out to have helped
-        log::info!("initialising the module anew: {error}");
-        self.renew()
-    }
-
-    pub(crate) fn renew(&self) -> bool {
-        let _alone = match self.usage.alone(ALONE_LIMIT) {
-            Ok(alone) => alone,
-            Err(NotAlone::AnotherIs) => {
-                // It has been done when one can enter.
-                drop(self.usage.enter());
-                return true;
-            }
-            Err(NotAlone::InUse) => {
-                log::warn!("the module is in use: not initialised anew");
-                return false;
-            }
-        };
+    /// Drops all that is kept of tokens and keys.
+    fn start_over(&self) {
         self.forget_keys();
         let tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
         for token in tokens {
             token.start_over();
         }
-        if let Err(error) = self.pkcs11.clone().finalize() {
-            log::debug!("C_Finalize: {error}");
-        }
-        self.pin_changed.store(false, SeqCst);
-        self.renewals.fetch_add(1, SeqCst);
-        let result = match initialize(&self.pkcs11) {
-            Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
-            result => result,
-        };
-        *lock(&self.broken) = match result {
-            Err(CryptokiError::Pkcs11(code, _)) => Some(code),
-            _ => None,
-        };
-        if let Err(error) = &result {
-            log::error!("cannot initialise the module anew: {error}");
-        }
-        result.is_ok()
     }
 
-    /// Whether a module gives the handle of an object that is there to a new one, once an object was
-    /// deleted, as libtpm2_pkcs11 1.9 does.
-    pub(crate) fn mixes_up_handles(&self) -> bool {
-        generate::is_tpm2_pkcs11(&self.pkcs11)
-    }
-
-    /// Whether a module sees what other programs make in its store only when it is initialised, as
-    /// libtpm2_pkcs11 does.
-    fn reads_its_store_once(&self) -> bool {
-        generate::is_tpm2_pkcs11(&self.pkcs11)
+    pub(crate) fn quirks(&self) -> Quirks {
+        self.quirks
     }
 
     /// What [`tokens`](Self::tokens) returns.
@@ -442,27 +266,9 @@ impl Module {
             && (!library_is_given || library_fits() == Some(true))
     }
 
-    /// Finds a key, or takes the one found before, and runs `operation` on it.
-    fn with_key<T>(
-        &self,
-        selector: &KeySelector,
-        access: Access<'_>,
-        operation: impl Fn(&Key) -> Result<T>,
-    ) -> Result<T> {
-        let cache_key = selector.cache_key();
-        self.attempt(|| {
-            let known = self.keys().get(&cache_key).cloned();
-            let key = match known.filter(|key| key.is_current()) {
-                Some(key) => key,
-                None => self.find_key(selector, access)?,
-            };
-            operation(&key)
-        })
-    }
-
     /// Drops every kept key: their handles may now be those of other objects.
     pub(crate) fn forget_keys(&self) {
-        self.keys().clear();
+        self.kept_keys().clear();
     }
 
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
@@ -502,7 +308,7 @@ impl Module {
 
     fn pins_of(&self, token: &TokenInfo) -> Arc<TokenPins> {
         let uri = token.uri.to_string();
-        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pins = lock(&self.pins);
         if let Some(pins) = pins.get(&uri) {
             return pins.clone();
         }
@@ -512,41 +318,11 @@ impl Module {
         new
     }
 
-    fn find_key(&self, selector: &KeySelector, access: Access<'_>) -> Result<Arc<Key>> {
-        let key = Arc::new(find::private_key(self, selector, access)?);
-        let mut keys = self.keys();
-        // Clients choose the selectors: what they can fill is bounded.
-        if keys.len() >= MAX_KEPT_KEYS {
-            keys.clear();
-        }
-        keys.insert(selector.cache_key(), key.clone());
-        Ok(key)
-    }
-
     fn kept_tokens(&self) -> MutexGuard<'_, HashMap<u64, Arc<Token>>> {
         lock(&self.tokens)
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
+    pub(crate) fn kept_keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
         lock(&self.keys)
     }
 }
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {
-    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-}
-
-const MAX_KEPT_KEYS: usize = 256;
-/// A token that is reset again and again must not hold a client for ever.
-const MAX_OUTDATED: usize = 16;
-/// Failures after which new sessions are tried, before the module is initialised anew.
-const MAX_STALE: usize = 2;
-/// After initialising the module anew in vain.
-const REINIT_PAUSE: Duration = Duration::from_secs(1);
-const MAX_REINIT_PAUSE: Duration = Duration::from_secs(60);
-/// For the operations under way to end before the module is initialised anew.
-const ALONE_LIMIT: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use tedge_p11_protocol::{PublicKey, curve};
 
-use crate::key::{Curve, KeyKind};
+use crate::key_kind::{Curve, KeyKind};
 
 /// Reads the public key's value from `object`, which may be a public key or, where the module
 /// allows, a private one. `Ok(None)` when the object does not have it.

@@ -7,7 +7,7 @@ use tedge_p11_protocol::Uri;
 
 use crate::error::{Error, Result, TriesLeft};
 use crate::module::Module;
-use crate::token::unpadded;
+use crate::token_info::unpadded;
 
 /// A slot (`CK_SLOT_INFO`).
 #[derive(Clone, Debug, PartialEq, Eq)]

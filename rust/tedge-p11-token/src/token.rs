@@ -1,10 +1,11 @@
 //! A token, its login and its sessions.
 
 mod login;
+mod open;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
@@ -13,39 +14,13 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{Pin, Uri};
 
-use self::login::is_logged_in;
+use self::open::{Open, is_logged_in, keep, reset};
 use crate::back_off::BackOff;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
-use crate::pin_tries::TokenPins;
-
-pub(crate) use self::login::auth_pin;
-
-/// What a token says of itself (`CK_TOKEN_INFO`), and the slot it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // they are the flags of CK_TOKEN_INFO
-pub struct TokenInfo {
-    /// `CK_SLOT_ID`.
-    pub slot: u64,
-    /// Label, without its padding.
-    pub label: String,
-    /// Model.
-    pub model: String,
-    /// Manufacturer.
-    pub manufacturer: String,
-    /// Serial number.
-    pub serial: String,
-    /// `CKF_TOKEN_INITIALIZED`.
-    pub initialized: bool,
-    /// `CKF_USER_PIN_INITIALIZED`.
-    pub user_pin_initialized: bool,
-    /// `CKF_LOGIN_REQUIRED`.
-    pub login_required: bool,
-    /// `CKF_PROTECTED_AUTHENTICATION_PATH`: the PIN is typed into the token's reader.
-    pub protected_authentication_path: bool,
-    /// URI of the token.
-    pub uri: Uri,
-}
+use crate::lock::lock;
+use crate::pins::TokenPins;
+use crate::token_info::TokenInfo;
 
 /// The token in a slot. There is one of these for a slot as long as the module is loaded; when the token
 /// is replaced, or what is kept of it went stale, it is reset in place, so that there is always one
@@ -82,67 +57,6 @@ pub struct TokenHealth {
 struct Trouble {
     back_off: BackOff,
     error: String,
-}
-
-/// What is open on a token.
-#[derive(Debug, Default)]
-struct Open {
-    /// Stays open, and with it the login and the handles: a token logs out when its last session
-    /// is closed (PKCS#11 3.0, section 5.6.8). Nobody locks it: a session is not for two threads.
-    anchor: Option<Mutex<Session>>,
-    /// The PIN that the token was opened with.
-    pin: Option<Pin>,
-    /// Whether the anchor says that it is logged in.
-    logged_in: bool,
-    /// Sessions that no operation is using.
-    idle: Mutex<Vec<Session>>,
-    /// Sessions to be closed when nobody else uses the token.
-    spent: Mutex<Vec<Session>>,
-    /// Counts resets: a handle is good for the generation that it was found in.
-    generation: u64,
-}
-
-impl TokenInfo {
-    pub(crate) fn read(pkcs11: &Pkcs11, slot: Slot) -> cryptoki::error::Result<Self> {
-        let info = pkcs11.get_token_info(slot)?;
-        // Blanks are padding by the standard. libtpm2_pkcs11 pads with NUL: other tools take that for
-        // content, so it stays in the URI.
-        let exact = |text: &str| Some(text.trim_end_matches(' ').to_owned());
-        let uri = Uri {
-            token: exact(info.label()),
-            model: exact(info.model()),
-            manufacturer: exact(info.manufacturer_id()),
-            serial: exact(info.serial_number()),
-            ..Uri::default()
-        };
-        let text = |text: &str| unpadded(text).to_owned();
-        Ok(Self {
-            slot: slot.id(),
-            label: text(info.label()),
-            model: text(info.model()),
-            manufacturer: text(info.manufacturer_id()),
-            serial: text(info.serial_number()),
-            initialized: info.token_initialized(),
-            user_pin_initialized: info.user_pin_initialized(),
-            login_required: info.login_required(),
-            protected_authentication_path: info.protected_authentication_path(),
-            uri,
-        })
-    }
-
-    /// Whether the token has every attribute of `uri` that speaks of tokens.
-    pub(crate) fn matches(&self, uri: &Uri) -> bool {
-        let same = |wanted: &Option<String>, own: &str| {
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| unpadded(wanted) == own)
-        };
-        same(&uri.token, &self.label)
-            && same(&uri.model, &self.model)
-            && same(&uri.manufacturer, &self.manufacturer)
-            && same(&uri.serial, &self.serial)
-            && uri.slot_id.is_none_or(|slot| slot == self.slot)
-    }
 }
 
 impl Token {
@@ -414,34 +328,9 @@ impl Token {
     }
 }
 
-/// Keeps a session for the next operation, unless a PKCS#11 call failed in it.
-fn keep<T>(open: &Open, session: Session, result: &Result<T>) {
-    if matches!(result, Err(Error::Pkcs11 { .. })) {
-        lock(&open.spent).push(session);
-    } else {
-        lock(&open.idle).push(session);
-    }
-}
-
-fn reset(open: &mut Open) {
-    *open = Open {
-        generation: open.generation + 1,
-        ..Open::default()
-    };
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// For a session to come back while a key is made.
 const SESSION_PAUSE: Duration = Duration::from_millis(5);
 /// Failures in a row that are followed by another try at once.
 const FREE_FAILURES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// A text of `CK_TOKEN_INFO` or the like without its padding.
-pub(crate) fn unpadded(text: &str) -> &str {
-    text.trim_end_matches(['\0', ' '])
-}

@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
+
 /// Counts the operations under way. Unlike a lock, it can be waited for with a limit: an operation that
 /// never ends must not stop all others because somebody waits for it.
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ impl Usage {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

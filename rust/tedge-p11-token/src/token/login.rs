@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::session::{Session, UserType};
 use cryptoki::slot::TokenInfo as TokenFlags;
-use cryptoki::types::AuthPin;
 use tedge_p11_protocol::Pin;
 
-use super::{Open, Token, keep, lock, reset};
+use super::Token;
+use super::open::{Open, is_logged_in, keep, reset};
 use crate::error::{Error, Result, TriesLeft};
-use crate::pin_tries::TokenPins;
-use crate::security_officer::{as_security_officer, tries_left};
+use crate::lock::lock;
+use crate::pins::security_officer::{as_security_officer, tries_left};
+use crate::pins::{TokenPins, auth_pin};
 
 impl Token {
     /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
@@ -172,9 +173,11 @@ impl Token {
         self.open_with(open, Some(pin))
     }
 
-    /// Like [`allow`](Self::allow). A PIN other than the last right one, or than the configured one before there
-    /// is such, is worth a try only once `log_in` finds that one wrong: who guesses gets no new tries by the
-    /// right ones of others, and is not the first after a start.
+    /// Says whether the token may be asked about `pin`, as [`allow`](Self::allow) does, but asks the token about
+    /// a better PIN first: the last PIN that was right, or the configured PIN as long as none was right yet.
+    /// `log_in` is called with that better PIN. If the token takes it, `pin` is wrong, and the token is not asked
+    /// about it. So a client that guesses wins no new tries by the right PINs of other clients, and its guess is
+    /// not the first PIN that the token gets after a start.
     fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
         let known = lock(&self.pins().user).known().cloned();
         let right = known.or_else(|| self.configured_pin());
@@ -196,7 +199,9 @@ impl Token {
         self.allow(&pin).is_ok().then_some(pin)
     }
 
-    /// Whether `pin` may be tried. The token is asked for its flags only if `pin` is not known to be right.
+    /// Says whether the token may be asked about `pin`: not if it refused this PIN before, nor if one try is left,
+    /// nor if two other PINs were wrong lately. The token's flags are read only if `pin` is not the last PIN that
+    /// was right.
     fn allow(&self, pin: &Pin) -> Result<()> {
         let known = lock(&self.pins().user).known() == Some(pin);
         let final_try = !known && self.token_flags(TokenFlags::user_pin_final_try);
@@ -285,13 +290,4 @@ impl Token {
         let info = self.info();
         info.login_required && !info.protected_authentication_path
     }
-}
-
-pub(super) fn is_logged_in(session: &Session) -> cryptoki::error::Result<bool> {
-    let state = session.get_session_info()?.session_state();
-    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
-}
-
-pub(crate) fn auth_pin(pin: &Pin) -> AuthPin {
-    pin.expose().into()
 }

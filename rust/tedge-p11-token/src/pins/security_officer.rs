@@ -6,8 +6,8 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use tedge_p11_protocol::{Pin, Uri};
 
+use super::auth_pin::auth_pin;
 use crate::error::{Error, Result, TriesLeft};
-use crate::token::auth_pin;
 
 /// Runs `operation`, which sets a PIN, in a session in which the security officer of the token in `slot` is
 /// logged in. The token must have no other session. What `operation` fails with is final: the PIN may have

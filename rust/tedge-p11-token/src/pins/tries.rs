@@ -1,24 +1,12 @@
 //! Sparing the tries of a PIN: three wrong ones lock many tokens, a TPM for all its users.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tedge_p11_protocol::{Pin, Uri};
 
-use crate::configured_pin::ConfiguredPin;
+use super::refused::{PAUSE, PinOf, Trace, Try};
 use crate::error::{Error, Result};
-use crate::refused_pins::{PAUSE, PinOf, RefusedPins, Role, Trace, Try, uptime};
-
-/// The PINs of one token, whatever slot it is in.
-#[derive(Debug)]
-pub(crate) struct TokenPins {
-    pub(crate) user: Mutex<PinTries>,
-    pub(crate) so: Mutex<PinTries>,
-    pub(crate) configured: Arc<ConfiguredPin>,
-    /// Whether there was no other token when last it was looked.
-    pub(crate) is_only: AtomicBool,
-}
+use crate::uptime::uptime;
 
 /// What is known of a PIN from the tries made so far. Outlives logins and sessions, and, but for the right
 /// PIN, the process.
@@ -48,29 +36,8 @@ enum Which {
     Of(Trace),
 }
 
-impl TokenPins {
-    /// Of the token with that URI.
-    pub(crate) fn new(
-        token: &str,
-        configured: Arc<ConfiguredPin>,
-        kept: Option<&Arc<RefusedPins>>,
-    ) -> Self {
-        let of = |role| {
-            Mutex::new(PinTries::new(
-                kept.map(|kept| PinOf::new(kept, role, token)),
-            ))
-        };
-        Self {
-            user: of(Role::User),
-            so: of(Role::SecurityOfficer),
-            configured,
-            is_only: AtomicBool::new(false),
-        }
-    }
-}
-
 impl PinTries {
-    fn new(kept: Option<PinOf>) -> Self {
+    pub(super) fn new(kept: Option<PinOf>) -> Self {
         let earlier = kept.as_ref().map(PinOf::refused).unwrap_or_default();
         let refused = |Try { trace, at, counts }| Refused {
             pin: Which::Of(trace),
@@ -174,6 +141,9 @@ const MAX_REMEMBERED: usize = 1500;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::refused::{RefusedPins, Role};
     use super::*;
 
     fn pin(text: &str) -> Pin {
@@ -213,8 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let start = || {
             let kept = RefusedPins::open(&dir.path().join("refused-pins"));
-            let pins = TokenPins::new("t", Arc::default(), Some(&Arc::new(kept)));
-            pins.user.into_inner().unwrap()
+            PinTries::new(Some(PinOf::new(&Arc::new(kept), Role::User, "t")))
         };
         for wrong in ["1", "2"] {
             let mut tries = start();

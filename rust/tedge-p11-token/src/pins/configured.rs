@@ -1,10 +1,11 @@
 //! The PIN that the operator configured.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tedge_p11_protocol::{Pin, Uri};
 
-use crate::token::TokenInfo;
+use crate::lock::lock;
+use crate::token_info::TokenInfo;
 
 /// Tried before those that clients bring: who guesses must not be the first after each start.
 #[derive(Debug, Default)]
@@ -13,12 +14,12 @@ pub(crate) struct ConfiguredPin(Mutex<Option<(Uri, Pin)>>);
 impl ConfiguredPin {
     /// For tokens with the attributes of `token`.
     pub(crate) fn set(&self, token: Uri, pin: Option<Pin>) {
-        *self.lock() = pin.map(|pin| (token, pin));
+        *lock(&self.0) = pin.map(|pin| (token, pin));
     }
 
     /// The one for this token, if it was configured for this or there is no other.
     pub(crate) fn of(&self, token: &TokenInfo, is_only: bool) -> Option<Pin> {
-        let configured = self.lock();
+        let configured = lock(&self.0);
         let (uri, pin) = configured.as_ref()?;
         let is_named = uri.token.is_some() || uri.serial.is_some();
         let is_meant = if is_named {
@@ -27,9 +28,5 @@ impl ConfiguredPin {
             is_only
         };
         is_meant.then(|| pin.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<(Uri, Pin)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,12 +10,14 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use rustix::time::{ClockId, clock_gettime};
 use tedge_p11_protocol::{Pin, hex};
+
+use crate::lock::lock;
+use crate::uptime::uptime;
 
 /// What is known of all tokens.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl RefusedPins {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Whole or not at all, and for good when this returns.
@@ -265,15 +267,6 @@ impl Role {
             Self::SecurityOfficer => "so",
         }
     }
-}
-
-/// Since the machine started, without the time that it slept: a TPM's own clock stands still then, too. The
-/// time of day is of no use for this: it may be set, and many devices start without.
-pub(crate) fn uptime() -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    // Neither is negative on this clock.
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// Whether it was so lately that the token may not have forgotten it.
