@@ -10,13 +10,15 @@ mod policy_file;
 mod policy_text;
 mod regular_file;
 mod tedge_toml;
+mod user_database;
 
-pub use peer::Peer;
+pub use peer::{Account, Peer};
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
 pub use policy_file::{PolicyError, load as load_policy};
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{Cloud, Connections, Cryptoki, TomlError, read_connections, read_cryptoki};
+pub use user_database::{UserEntry, look_up_user};
 
 /// Folder of tedge.toml and of the policy unless told otherwise.
 pub const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use tedge_p11_protocol::Uri;
 use tedge_p11_purpose::{Purpose, Unrecognized};
 
-use crate::peer::Peer;
+use crate::peer::{Account, Peer};
 
 /// The rules; what no rule allows is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +138,36 @@ impl Policy {
         Self::new(rules)
     }
 
+    /// Whether some rule is for a group, so that the groups of peers have to be known.
+    #[must_use]
+    pub fn goes_by_groups(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| matches!(rule.who, Who::Group(_)))
+    }
+
+    /// Whose the limits are that a client with this uid has; `is_known` tells whether the user database has it.
+    /// Root and those that a rule names have their own.
+    #[must_use]
+    pub fn account(&self, uid: u32, is_known: bool) -> Account {
+        let named = || self.rules.iter().any(|rule| rule.who == Who::User(uid));
+        if is_known || uid == 0 || named() {
+            Account::User(uid)
+        } else {
+            Account::Nameless
+        }
+    }
+
+    /// Whether the peer is root, or a rule is for its user or a group of its user: places are kept free for
+    /// those.
+    #[must_use]
+    pub fn names(&self, peer: &Peer) -> bool {
+        let named = |who: Who| who != Who::Everybody && who.is(peer);
+        match peer.account {
+            Account::Nameless => false,
+            Account::User(uid) => uid == 0 || self.rules.iter().any(|rule| named(rule.who)),
+        }
+    }
+
     /// Whether some rule lets the peer do this at all.
     pub fn check(&self, peer: &Peer, operation: Operation) -> Result<(), Refusal> {
         if self.rules_for(peer, operation).next().is_some() {
@@ -232,7 +262,6 @@ impl Policy {
 }
 
 impl Rule {
-    /// Who it is comes last: the user database is read only where a rule depends on a group.
     fn allows(&self, peer: &Peer, operation: Operation) -> bool {
         self.operations.contains(&operation) && self.who.is(peer)
     }
@@ -263,7 +292,7 @@ impl Who {
         match self {
             Self::Everybody => true,
             Self::User(uid) => peer.uid == uid,
-            Self::Group(gid) => peer.groups().contains(&gid),
+            Self::Group(gid) => peer.groups.contains(&gid),
         }
     }
 }
@@ -380,6 +409,45 @@ mod tests {
                 .unwrap_err();
             assert!(matches!(error, Refusal::Purpose { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn uids_without_a_user_share_an_account_unless_a_rule_names_them() {
+        let rule = |who| Rule {
+            who,
+            operations: vec![Operation::Sign],
+            keys: Vec::new(),
+            purposes: Purposes::default(),
+        };
+        let policy = Policy::new(vec![
+            rule(Who::Everybody),
+            rule(Who::User(100_001)),
+            rule(Who::Group(ADMINS)),
+        ]);
+        for (uid, is_known, account) in [
+            (0, false, Account::User(0)),
+            (MAPPER, true, Account::User(MAPPER)),
+            (100_000, false, Account::Nameless),
+            (100_001, false, Account::User(100_001)),
+        ] {
+            assert_eq!(policy.account(uid, is_known), account);
+        }
+        // Whoever picks a uid may pick a group, too.
+        let nameless = Peer {
+            account: Account::Nameless,
+            ..peer(100_000, &[ADMINS])
+        };
+        for (who, named) in [
+            (peer(0, &[]), true),
+            (peer(100_001, &[]), true),
+            (peer(MAPPER, &[]), false),
+            (peer(MAPPER, &[ADMINS]), true),
+            (nameless, false),
+        ] {
+            assert_eq!(policy.names(&who), named, "{who}");
+        }
+        assert!(policy.goes_by_groups());
+        assert!(!Policy::without_file(None).goes_by_groups());
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! Where the policy is read from, and the names of this machine.
+//! Where the policy is read from.
 
 use std::path::Path;
 
-use nix::unistd::{Group, User};
-
 use crate::policy::Policy;
-use crate::policy_text::{Names, TextError};
+use crate::policy_text::{Names as _, TextError};
 use crate::regular_file;
+use crate::user_database::UserDatabase;
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +60,6 @@ fn read(path: &Path, signer: u32) -> std::io::Result<String> {
         ));
     }
     regular_file::read(&file)
-}
-
-/// The names of this machine.
-struct UserDatabase;
-
-impl Names for UserDatabase {
-    fn uid(&self, name: &str) -> Option<u32> {
-        let user = User::from_name(name).ok()??;
-        Some(user.uid.as_raw())
-    }
-
-    fn gid(&self, name: &str) -> Option<u32> {
-        let group = Group::from_name(name).ok()??;
-        Some(group.gid.as_raw())
-    }
 }
 
 /// Members may change things on tokens when there is no file.

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use tedge_p11_config::{Operation, Peer};
+use tedge_p11_config::{Operation, Peer, Policy};
 use tedge_p11_protocol::{ExtensionRequest, ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
 
@@ -66,9 +66,8 @@ impl Service {
     }
 
     /// A place for one more connection of `peer`, if it may have one.
-    pub(crate) fn admit(&self, peer: &Peer) -> Option<Place> {
-        let rate = self.configuration().policy().requests_per_second;
-        let place = self.limits.admit(peer.uid, rate);
+    pub(crate) fn admit(&self, peer: &Peer, policy: &Policy) -> Option<Place> {
+        let place = self.limits.admit(peer.account, policy.requests_per_second);
         if place.is_none() {
             self.complain(peer, "too many connections");
         }
@@ -131,8 +130,8 @@ impl Service {
         self.counters.throttled.fetch_add(1, Relaxed);
         let rate = self.configuration().policy().requests_per_second;
         let message = format!(
-            "user {} may send {rate} requests a second, and has sent more; try again in a second",
-            peer.uid
+            "{} may send {rate} requests a second, and has sent more; try again in a second",
+            peer.account
         );
         self.complain(peer, &message);
         Response::Error(message)
@@ -140,7 +139,7 @@ impl Service {
 
     /// Logs what is wrong with a client's connection.
     pub(crate) fn complain(&self, peer: &Peer, what: &str) {
-        if self.log_limit.allows(peer.uid, "connection", "refused") {
+        if self.log_limit.allows(peer.account, "connection", "refused") {
             log::warn!(PEER_UID = peer.uid, PEER_PID = peer.pid; "{peer}: {what}");
         }
     }
@@ -240,7 +239,8 @@ impl Service {
         self.module.finalize();
     }
 
-    fn configuration(&self) -> Arc<Configuration> {
+    /// What the operator configured, for now.
+    pub(crate) fn configuration(&self) -> Arc<Configuration> {
         self.configuration
             .read()
             .unwrap_or_else(PoisonError::into_inner)

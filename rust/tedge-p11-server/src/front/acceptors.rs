@@ -33,7 +33,7 @@ pub(crate) struct Acceptors {
     listener: UnixListener,
     service: Arc<Service>,
     calls: Arc<Calls>,
-    peers: Mutex<Peers>,
+    peers: Peers,
     event_loop: UnboundedSender<Client>,
     /// Threads there are.
     threads: AtomicUsize,
@@ -59,7 +59,7 @@ impl Acceptors {
             listener,
             service,
             calls,
-            peers: Mutex::default(),
+            peers: Peers::default(),
             event_loop,
             threads: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
@@ -183,7 +183,7 @@ impl Acceptors {
             // Somebody must be left to accept, whatever becomes of this call.
             let others = others > 0 || self.add_thread().unwrap_or(false);
             let turn = others
-                .then(|| self.calls.turn(&lane, peer.uid, operation(&request)))
+                .then(|| self.calls.turn(&lane, peer.account, operation(&request)))
                 .flatten();
             let Some(turn) = turn else {
                 return Some(Next::Answer(request));
@@ -218,18 +218,15 @@ impl Acceptors {
 
     /// Who it is, and a place for the connection; none closes it.
     fn admit(&self, stream: &UnixStream) -> Option<(Peer, Place)> {
-        let identified = {
-            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-            peers.identify(stream)
-        };
-        let peer = match identified {
+        let configuration = self.service.configuration();
+        let peer = match self.peers.identify(stream, configuration.policy()) {
             Ok(peer) => peer,
             Err(error) => {
                 log::warn!("a client without credentials: {error}");
                 return None;
             }
         };
-        let place = self.service.admit(&peer)?;
+        let place = self.service.admit(&peer, configuration.policy())?;
         Some((peer, place))
     }
 

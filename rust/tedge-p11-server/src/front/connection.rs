@@ -132,7 +132,7 @@ async fn answer(
     let (lane, operation, since) = (service.lane(&request), operation(&request), Instant::now());
     let limit = time_limit(operation);
     let (signer, client) = (service.clone(), peer.clone());
-    let call = calls.run(&lane, peer.uid, operation, limit, move || {
+    let call = calls.run(&lane, peer.account, operation, limit, move || {
         signer.answer(&client, request)
     });
     match call.await {

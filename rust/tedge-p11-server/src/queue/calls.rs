@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use tedge_p11_config::{Operation, Peer};
+use tedge_p11_config::{Account, Operation, Peer};
 use tedge_p11_protocol::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout_at};
@@ -24,8 +24,8 @@ use tokio::time::{sleep_until, timeout_at};
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
-    /// By uid, with a permit for each call that it may have running.
-    users: Mutex<HashMap<u32, Arc<Semaphore>>>,
+    /// With a permit for each call that it may have running.
+    users: Mutex<HashMap<Account, Arc<Semaphore>>>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -76,18 +76,18 @@ struct Waiting {
 }
 
 impl Calls {
-    /// Runs `call` for user `uid` on a thread of its own when it is its turn in `lane`. A call that does
+    /// Runs `call` for `account` on a thread of its own when it is its turn in `lane`. A call that does
     /// not return within `limit` keeps its thread and its place in the lane, but not its client.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         lane: &str,
-        uid: u32,
+        account: Account,
         operation: Option<Operation>,
         limit: Duration,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
         let deadline = tokio::time::Instant::now() + limit;
-        let turn = self.lane(lane).turn(self.user(uid), operation);
+        let turn = self.lane(lane).turn(self.user(account), operation);
         let Ok(Some(turn)) = timeout_at(deadline, turn).await else {
             return Err(Late);
         };
@@ -109,9 +109,14 @@ impl Calls {
         }
     }
 
-    /// A turn in `lane` for a call of user `uid` that is made right here, if nobody waits there.
-    pub(crate) fn turn(&self, lane: &str, uid: u32, operation: Option<Operation>) -> Option<Turn> {
-        self.lane(lane).turn_at_once(&self.user(uid), operation)
+    /// A turn in `lane` for a call of `account` that is made right here, if nobody waits there.
+    pub(crate) fn turn(
+        &self,
+        lane: &str,
+        account: Account,
+        operation: Option<Operation>,
+    ) -> Option<Turn> {
+        self.lane(lane).turn_at_once(&self.user(account), operation)
     }
 
     /// Notes a call that is made right here for the client on `stream`, who is told when it takes longer than
@@ -173,8 +178,8 @@ impl Calls {
         kept(&self.lanes, name, Lane::new)
     }
 
-    fn user(&self, uid: u32) -> Arc<Semaphore> {
-        kept(&self.users, &uid, || Semaphore::new(MAX_A_USER))
+    fn user(&self, account: Account) -> Arc<Semaphore> {
+        kept(&self.users, &account, || Semaphore::new(MAX_A_USER))
     }
 }
 
@@ -349,6 +354,8 @@ mod tests {
     use super::*;
 
     const SIGN: Option<Operation> = Some(Operation::Sign);
+    const FIRST: Account = Account::User(1);
+    const SECOND: Account = Account::User(2);
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
@@ -387,11 +394,11 @@ mod tests {
         let (release, hold) = std::sync::mpsc::channel::<()>();
         block_on(async {
             hang(&calls, hold, |_| "hangs".to_owned(), 2 * LANE_WIDTH).await;
-            let other = calls.run("other", 1, SIGN, WHILE, || 7).await;
+            let other = calls.run("other", FIRST, SIGN, WHILE, || 7).await;
             assert_eq!(other, Ok(7));
             assert!(calls.longest() > Duration::ZERO);
             drop(release);
-            let again = calls.run("hangs", 1, SIGN, WHILE, || 8).await;
+            let again = calls.run("hangs", FIRST, SIGN, WHILE, || 8).await;
             assert_eq!(again, Ok(8));
         });
     }
@@ -406,12 +413,12 @@ mod tests {
             assert_eq!(calls.count(), MAX_A_USER);
             // Neither in a lane of its own nor in one where the first user waited.
             for lane in ["other", &lane(2 * MAX_THREADS - 1)] {
-                assert_eq!(calls.run(lane, 2, SIGN, WHILE, || 7).await, Ok(7));
-                assert!(calls.turn(lane, 2, SIGN).is_some());
-                assert!(calls.turn(lane, 1, SIGN).is_none());
+                assert_eq!(calls.run(lane, SECOND, SIGN, WHILE, || 7).await, Ok(7));
+                assert!(calls.turn(lane, SECOND, SIGN).is_some());
+                assert!(calls.turn(lane, FIRST, SIGN).is_none());
             }
             drop(release);
-            assert_eq!(calls.run("lane 0", 1, SIGN, WHILE, || 8).await, Ok(8));
+            assert_eq!(calls.run("lane 0", FIRST, SIGN, WHILE, || 8).await, Ok(8));
         });
     }
 
@@ -419,15 +426,17 @@ mod tests {
     fn who_waits_for_a_key_to_be_made_takes_no_place() {
         let calls = Calls::default();
         block_on(async {
-            let makes = calls.turn("token", 1, Some(Operation::CreateKey)).unwrap();
+            let makes = calls
+                .turn("token", FIRST, Some(Operation::CreateKey))
+                .unwrap();
             let describe = || {
                 let limit = Duration::from_millis(50);
-                calls.run("token", 2, Some(Operation::Describe), limit, || 6)
+                calls.run("token", SECOND, Some(Operation::Describe), limit, || 6)
             };
             let (a, b) = tokio::join!(describe(), describe());
             assert_eq!((a, b), (Err(Late), Err(Late)));
-            assert!(calls.turn("token", 2, Some(Operation::List)).is_none());
-            let turns = || calls.turn("token", 2, SIGN);
+            assert!(calls.turn("token", SECOND, Some(Operation::List)).is_none());
+            let turns = || calls.turn("token", SECOND, SIGN);
             let signing: Vec<_> = std::iter::from_fn(turns).collect();
             assert_eq!(signing.len(), LANE_WIDTH - 1);
             drop((makes, signing));
@@ -477,7 +486,7 @@ mod tests {
                 tokio::spawn(async move {
                     let call = move || hold.lock().unwrap().recv().ok();
                     let limit = Duration::from_millis(50);
-                    calls.run(&lane, 1, SIGN, limit, call).await
+                    calls.run(&lane, FIRST, SIGN, limit, call).await
                 })
             })
             .collect();

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tedge_p11_config::Account;
+
 /// Counts the connections of each user, and how fast they come. There is one request a connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
@@ -14,7 +16,7 @@ pub(crate) struct Limits {
 /// A connection that is counted as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Place {
-    uid: u32,
+    account: Account,
     /// Whether the user has sent more requests than it may.
     pub(crate) too_fast: bool,
     limits: Limits,
@@ -22,7 +24,7 @@ pub(crate) struct Place {
 
 #[derive(Debug, Default)]
 struct Table {
-    users: HashMap<u32, User>,
+    users: HashMap<Account, User>,
     connections: usize,
 }
 
@@ -35,9 +37,9 @@ struct User {
 }
 
 impl Limits {
-    /// A place for one more connection of `uid`, which may send `rate` requests a second; none if it
+    /// A place for one more connection of `account`, which may send `rate` requests a second; none if it
     /// has as many connections as it may, or if there are as many as there may be.
-    pub(crate) fn admit(&self, uid: u32, rate: NonZeroU32) -> Option<Place> {
+    pub(crate) fn admit(&self, account: Account, rate: NonZeroU32) -> Option<Place> {
         let now = Instant::now();
         let mut table = self.table();
         if table.connections >= MAX_IN_ALL {
@@ -52,7 +54,7 @@ impl Limits {
         }
         let user = table
             .users
-            .entry(uid)
+            .entry(account)
             .or_insert_with(|| User::new(now, rate));
         if user.connections >= MAX_A_USER {
             return None;
@@ -61,7 +63,7 @@ impl Limits {
         let too_fast = !user.take(now, rate);
         table.connections += 1;
         Some(Place {
-            uid,
+            account,
             too_fast,
             limits: self.clone(),
         })
@@ -104,7 +106,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.limits.table();
         table.connections -= 1;
-        if let Some(user) = table.users.get_mut(&self.uid) {
+        if let Some(user) = table.users.get_mut(&self.account) {
             user.connections -= 1;
         }
     }
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn one_user_leaves_room_for_others() {
         let limits = Limits::default();
-        let admit = |uid| limits.admit(uid, RATE);
+        let admit = |uid| limits.admit(Account::User(uid), RATE);
         let mut greedy: Vec<_> = (0..MAX_A_USER).map(|_| admit(1).unwrap()).collect();
         assert!(admit(1).is_none());
         let other = admit(2).unwrap();
@@ -159,10 +161,12 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(2));
         let mut table = limits.table();
         for uid in (0..).take(2 * MAX_USERS) {
-            table.users.insert(uid, User::new(long_ago.unwrap(), RATE));
+            table
+                .users
+                .insert(Account::User(uid), User::new(long_ago.unwrap(), RATE));
         }
         drop(table);
-        drop(limits.admit(1, RATE));
+        drop(limits.admit(Account::User(1), RATE));
         assert_eq!(limits.table().users.len(), 1);
     }
 }

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tedge_p11_config::Account;
+
 /// Lets through so many lines a user and second, and counts the rest.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit {
-    users: Mutex<HashMap<u32, Second>>,
+    users: Mutex<HashMap<Account, Second>>,
 }
 
 #[derive(Debug)]
@@ -21,11 +23,16 @@ struct Second {
 }
 
 impl LogLimit {
-    /// Whether a line on what `uid` did is to be written. One that is not is counted.
-    pub(crate) fn allows(&self, uid: u32, operation: &'static str, outcome: &'static str) -> bool {
-        let (allowed, over) = self.count(uid, operation, outcome);
+    /// Whether a line on what `account` did is to be written. One that is not is counted.
+    pub(crate) fn allows(
+        &self,
+        account: Account,
+        operation: &'static str,
+        outcome: &'static str,
+    ) -> bool {
+        let (allowed, over) = self.count(account, operation, outcome);
         if let Some(over) = over {
-            over.report(uid);
+            over.report(account);
         }
         allowed
     }
@@ -34,13 +41,13 @@ impl LogLimit {
     /// must not keep others waiting for the lock.
     fn count(
         &self,
-        uid: u32,
+        account: Account,
         operation: &'static str,
         outcome: &'static str,
     ) -> (bool, Option<Second>) {
         let now = Instant::now();
         let mut users = self.users();
-        let second = users.entry(uid).or_insert_with(|| Second::new(now));
+        let second = users.entry(account).or_insert_with(|| Second::new(now));
         let is_over = now.duration_since(second.start) >= SECOND;
         let over = is_over.then(|| std::mem::replace(second, Second::new(now)));
         let allowed = second.written < LINES;
@@ -54,25 +61,25 @@ impl LogLimit {
 
     /// Logs what was left out of seconds that are over, and forgets them.
     pub(crate) fn flush(&self) {
-        for (uid, second) in self.take_over() {
-            second.report(uid);
+        for (account, second) in self.take_over() {
+            second.report(account);
         }
     }
 
-    fn take_over(&self) -> Vec<(u32, Second)> {
+    fn take_over(&self) -> Vec<(Account, Second)> {
         let mut over = Vec::new();
-        self.users().retain(|uid, second| {
+        self.users().retain(|account, second| {
             let is_over = second.start.elapsed() >= SECOND;
             if is_over {
                 let empty = Second::new(second.start);
-                over.push((*uid, std::mem::replace(second, empty)));
+                over.push((*account, std::mem::replace(second, empty)));
             }
             !is_over
         });
         over
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<u32, Second>> {
+    fn users(&self) -> MutexGuard<'_, HashMap<Account, Second>> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,14 +93,19 @@ impl Second {
         }
     }
 
-    fn report(&self, uid: u32) {
+    fn report(&self, account: Account) {
+        let peer_uid = match account {
+            Account::User(uid) => uid.to_string(),
+            Account::Nameless => String::new(),
+        };
+        let peer_uid = peer_uid.as_str();
         for ((operation, outcome), count) in &self.left_out {
             log::warn!(
                 OPERATION = *operation,
                 OUTCOME = *outcome,
-                PEER_UID = uid,
+                PEER_UID = peer_uid,
                 COUNT = *count;
-                "{count} more requests of uid {uid} within a second: {operation} {outcome}"
+                "{count} more requests of {account} within a second: {operation} {outcome}"
             );
         }
     }
@@ -112,14 +124,15 @@ mod tests {
     fn a_flood_leaves_others_their_lines() {
         let limit = LogLimit::default();
         let allowed = |uid| {
+            let account = Account::User(uid);
             (0..1000)
-                .filter(|_| limit.allows(uid, "sign", "done"))
+                .filter(|_| limit.allows(account, "sign", "done"))
                 .count()
         };
         // The test may itself take longer than a second.
         assert!((100..1000).contains(&allowed(1)));
         assert!(allowed(2) >= 100);
         let users = limit.users();
-        assert!(users[&1].left_out[&("sign", "done")] > 0);
+        assert!(users[&Account::User(1)].left_out[&("sign", "done")] > 0);
     }
 }

@@ -59,7 +59,7 @@ impl Record {
         let failure = result.as_ref().err();
         let reached_token = failure.is_none_or(|failure| failure.code.is_some());
         let always = changes && reached_token;
-        if !always && !limit.allows(self.peer.uid, name, outcome) {
+        if !always && !limit.allows(self.peer.account, name, outcome) {
             return;
         }
         let text = |value: Option<String>| value.unwrap_or_default();
