@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
 use toml::Spanned;
 
@@ -23,7 +24,7 @@ use crate::rule::{Rule, matches};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigurationError {
     #[error("cannot read {path}: {error}")]
-    Unreadable { path: String, error: std::io::Error },
+    Unreadable { path: String, error: FileError },
     #[error("{path}, line {line}, {key}: {message}")]
     Malformed {
         path: String,
@@ -36,9 +37,11 @@ pub(crate) enum ConfigurationError {
 /// Reads the configuration in `path`.
 pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigurationError::Unreadable {
-        path: name.clone(),
-        error,
+    let text = tedge_file::read_text(path, MAX_SETTINGS).map_err(|error| {
+        ConfigurationError::Unreadable {
+            path: name.clone(),
+            error,
+        }
     })?;
     parse(&text).map_err(|mistake| {
         let (line, key) = position(&text, mistake.at);

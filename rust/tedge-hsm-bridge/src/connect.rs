@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
 use rustls::{ClientConnection, ProtocolVersion};
+use tedge_file::MAX_CERTIFICATES;
 
 use crate::error::{ConnectError, explain};
 use crate::profile::{Address, Broker, Tls};
@@ -43,7 +44,7 @@ pub(crate) fn connect(
     will: Option<LastWill>,
 ) -> Result<Connected, ConnectError> {
     let login = login(broker)?;
-    let certificate = tls.and_then(|tls| std::fs::read(&tls.cert).ok());
+    let certificate = tls.and_then(|tls| tedge_file::read(&tls.cert, MAX_CERTIFICATES).ok());
     // Before anything goes to the network: without the key there is no point.
     let identity = tls.map(Identity::load).transpose()?;
     let mut stream = Waiting {
@@ -96,7 +97,7 @@ fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
         None => String::new(),
         Some(path) => {
             let failed = |error| ConnectError::Password(path.display().to_string(), error);
-            let text = std::fs::read_to_string(path).map_err(failed)?;
+            let text = tedge_file::read_text(path, MAX_PASSWORD).map_err(failed)?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
     };
@@ -289,6 +290,8 @@ fn refusal(code: ConnectReturnCode) -> &'static str {
 const TCP_LIMIT: Duration = Duration::from_secs(10);
 /// For TLS, and again for MQTT.
 const LIMIT: Duration = Duration::from_secs(30);
+/// MQTT 3.1.1, section 3.1.3.5: a password has a length of two bytes.
+const MAX_PASSWORD: usize = 65535;
 /// A CONNACK has 4 bytes.
 const CONNACK_LIMIT: usize = 16;
 

@@ -101,7 +101,7 @@ impl Credentials {
         if self.complaint.is_some() {
             return false;
         }
-        let now = std::fs::read(&self.tls.cert).ok();
+        let now = tedge_file::read(&self.tls.cert, tedge_file::MAX_CERTIFICATES).ok();
         now.is_some() && now != self.certificate
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use rumqttc::mqttbytes;
+use tedge_file::FileError;
 use tedge_p11_client::refuses_certificate;
 
 /// Why there is no connection.
@@ -23,7 +24,7 @@ pub(crate) enum ConnectError {
     #[error("the broker did not answer CONNECT: {0}")]
     NoAnswer(String),
     #[error("cannot read {0}: {1}")]
-    Password(String, io::Error),
+    Password(String, FileError),
 }
 
 /// How a connection came to its end.

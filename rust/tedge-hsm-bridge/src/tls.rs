@@ -7,6 +7,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_client::{Client, ClientCertResolver, SocketKey, WatchedKey};
 
 use crate::error::ConnectError;
@@ -71,7 +72,8 @@ pub(crate) fn check(tls: &Tls) -> Result<(), ConnectError> {
 /// Those of a bundle that rustls can use: there are always some that it can't.
 fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
     let failed = |why: String| ConnectError::Certificate(format!("{}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let pem =
+        tedge_file::read(path, MAX_CERTIFICATES).map_err(|error| failed(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed(error.to_string()))?;

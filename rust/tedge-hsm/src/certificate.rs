@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
+use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_client::PrivateKey;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
@@ -40,7 +41,7 @@ pub(crate) enum Issued {
 /// Reads the certificates of a PEM file; there is one at least.
 pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
     let failed = || format!("cannot read certificates from {}", path.display());
-    let pem = std::fs::read(path).with_context(failed)?;
+    let pem = tedge_file::read(path, MAX_CERTIFICATES).with_context(failed)?;
     let chain = CertificateDer::pem_slice_iter(&pem)
         .map(|der| Certificate::from_der(der?.to_vec()))
         .collect::<anyhow::Result<Vec<_>>>()

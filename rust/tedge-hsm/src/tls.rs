@@ -11,6 +11,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_client::{
     ClientCertResolver, PrivateKey, SignatureScheme, WatchedKey, refuses_certificate,
 };
@@ -141,12 +142,11 @@ pub(crate) fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     if ca.is_dir() {
         // /etc/ssl/certs has most of them twice, and one in it that is not understood is no loss.
-        for file in std::fs::read_dir(ca).with_context(failed)?.flatten() {
-            let pem = std::fs::read(file.path()).unwrap_or_default();
+        for pem in tedge_file::read_folder(ca, MAX_CERTIFICATES).with_context(failed)? {
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
         }
     } else {
-        let pem = std::fs::read(ca).with_context(failed)?;
+        let pem = tedge_file::read(ca, MAX_CERTIFICATES).with_context(failed)?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             roots
                 .add(certificate.with_context(failed)?)

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{AlertDescription, InconsistentKeys, SignatureAlgorithm};
+use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_protocol::SignatureScheme;
 
 use crate::error::Error;
@@ -83,8 +84,8 @@ impl ClientCertResolver {
     }
 
     fn certified_key(&self) -> Result<Arc<CertifiedKey>, Error> {
-        let content =
-            std::fs::read(&self.chain).map_err(|error| self.unreadable(&error.to_string()))?;
+        let content = tedge_file::read(&self.chain, MAX_CERTIFICATES)
+            .map_err(|error| self.unreadable(&error.to_string()))?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, certified)) = last.as_ref().filter(|(before, _)| *before == content) {
             return Ok(certified.clone());

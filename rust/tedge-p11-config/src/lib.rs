@@ -8,7 +8,6 @@ mod peer;
 mod policy;
 mod policy_file;
 mod policy_text;
-mod regular_file;
 mod tedge_toml;
 mod user_database;
 

@@ -1,23 +1,32 @@
 //! Where the policy is read from.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use tedge_file::{FileError, MAX_SETTINGS};
 
 use crate::policy::Policy;
 use crate::policy_text::{Names as _, TextError};
-use crate::regular_file;
 use crate::user_database::UserDatabase;
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// It can't be read, or others could have written it.
+    /// It can't be read.
     #[error("cannot read {path}: {error}")]
     Unreadable {
         /// The file.
         path: String,
-        /// What the system said.
-        error: std::io::Error,
+        /// What is wrong with it.
+        error: FileError,
     },
+    /// Others could have written it.
+    #[error("cannot read {0}: others than root may write it: chown root and chmod 644 it")]
+    OfOthers(String),
+    /// It is not UTF-8.
+    #[error("cannot read {0}: it is not UTF-8")]
+    NotText(String),
     /// What it says is no policy.
     #[error("{path}, {error}")]
     Wrong {
@@ -31,35 +40,30 @@ pub enum PolicyError {
 /// Reads the policy in `path` for a signer that runs as the user `signer`; a file that is not there
 /// means [`Policy::without_file`].
 pub fn load(path: &Path, signer: u32) -> Result<Policy, PolicyError> {
-    match read(path, signer) {
-        Ok(text) => Policy::parse(&text, &UserDatabase).map_err(|error| PolicyError::Wrong {
-            path: path.display().to_string(),
-            error,
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Policy::without_file(UserDatabase.gid(ADMINISTRATORS)))
+    let shown = path.display().to_string();
+    let file = match tedge_file::open(path) {
+        Ok(file) => file,
+        Err(error) if error.is_not_found() => {
+            return Ok(Policy::without_file(UserDatabase.gid(ADMINISTRATORS)));
         }
-        Err(error) => Err(PolicyError::Unreadable {
-            path: path.display().to_string(),
-            error,
-        }),
+        Err(error) => return Err(PolicyError::Unreadable { path: shown, error }),
+    };
+    if !is_own(file.metadata(), signer) {
+        return Err(PolicyError::OfOthers(shown));
     }
+    let mut text = Vec::new();
+    if let Err(error) = file.read_into(&mut text, MAX_SETTINGS) {
+        return Err(PolicyError::Unreadable { path: shown, error });
+    }
+    let Ok(text) = std::str::from_utf8(&text) else {
+        return Err(PolicyError::NotText(shown));
+    };
+    Policy::parse(text, &UserDatabase).map_err(|error| PolicyError::Wrong { path: shown, error })
 }
 
 /// A policy that others than root, or than who runs the signer, can write would be theirs to make.
-fn read(path: &Path, signer: u32) -> std::io::Result<String> {
-    use std::io::{Error, ErrorKind};
-    use std::os::unix::fs::MetadataExt as _;
-    let file = regular_file::open(path)?;
-    let metadata = file.metadata()?;
-    let owners = [0, signer];
-    if !owners.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
-        return Err(Error::new(
-            ErrorKind::PermissionDenied,
-            "others than root may write it: chown root and chmod 644 it",
-        ));
-    }
-    regular_file::read(&file)
+fn is_own(file: &Metadata, signer: u32) -> bool {
+    [0, signer].contains(&file.uid()) && file.mode() & 0o022 == 0
 }
 
 /// Members may change things on tokens when there is no file.

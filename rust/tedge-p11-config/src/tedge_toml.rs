@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-use crate::regular_file;
+use tedge_file::{FileError, MAX_SETTINGS};
 
 /// The table `[device.cryptoki]`. Its `Debug` shows no PIN.
 #[derive(Default, Deserialize)]
@@ -66,8 +65,8 @@ pub enum TomlError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
+        /// What is wrong with it.
+        error: FileError,
     },
     /// It is not TOML, or not what it should be.
     #[error("{path}, line {line}: {message}")]
@@ -102,11 +101,9 @@ pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
 }
 
 fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
-    let text = match regular_file::open(path).and_then(|file| regular_file::read(&file)) {
+    let text = match tedge_file::read_text(path, MAX_SETTINGS) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(T::default());
-        }
+        Err(error) if error.is_not_found() => return Ok(T::default()),
         Err(error) => {
             return Err(TomlError::Unreadable {
                 path: path.to_owned(),

@@ -1,11 +1,11 @@
 //! A PIN: wiped from memory when dropped, never printed.
 
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::path::Path;
 
 use subtle::ConstantTimeEq;
+use tedge_file::{FileError, Problem};
 use zeroize::Zeroizing;
 
 /// A PIN of a token's user or security officer. It is never empty; it is wiped when dropped, and
@@ -24,14 +24,15 @@ pub enum PinError {
     Unreadable {
         /// The file.
         path: String,
-        /// What the system said.
-        error: std::io::Error,
+        /// What is wrong with it.
+        error: FileError,
     },
-    /// Others may read it, or it is no file.
-    #[error(
-        "{0} holds a PIN, and is no file or may be read or written by others than its owner: chmod 600 it"
-    )]
+    /// Others may read or write it.
+    #[error("{0} holds a PIN and may be read or written by others than its owner: chmod 600 it")]
     NotPrivate(String),
+    /// What is in the file is not UTF-8.
+    #[error("cannot read the PIN from {0}: it is not UTF-8")]
+    NotText(String),
     /// The file holds more than a PIN.
     #[error("{path} holds more than {max} bytes: not a PIN")]
     TooLong {
@@ -57,49 +58,39 @@ impl Pin {
         Self::read(path, |_| true)
     }
 
-    /// Of a file that `may_be`; asked once it is open, so that it is the one that is read.
-    fn read(path: &Path, may_be: impl Fn(&Metadata) -> bool) -> Result<Self, PinError> {
-        let unreadable = |error| PinError::Unreadable {
-            path: shown(path),
-            error,
-        };
-        // Reserved at once, so that no copy stays behind when the vector grows.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
-        let file = File::open(path).map_err(unreadable)?;
-        if !may_be(&file.metadata().map_err(unreadable)?) {
-            return Err(PinError::NotPrivate(shown(path)));
-        }
-        file.take(MAX_FILE_LEN as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if bytes.len() > MAX_FILE_LEN {
-            return Err(PinError::TooLong {
-                path: shown(path),
-                max: MAX_FILE_LEN,
-            });
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|_| {
-            unreadable(std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                "not UTF-8",
-            ))
-        })?;
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        Self::new(text.strip_suffix('\r').unwrap_or(text).to_owned())
-    }
-
     /// Like [`read_file`](Self::read_file), but refuses a file that anybody else than its owner may
     /// read or write.
     pub fn read_private_file(path: &Path) -> Result<Self, PinError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        // One that nobody writes to would be waited for.
-        if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+        Self::read(path, |file| {
+            use std::os::unix::fs::PermissionsExt as _;
+            // A pipe or a terminal that was passed to this process has no content that others could read.
+            let of_others = file.permissions().mode() & 0o077;
+            !file.is_file() || of_others == 0
+        })
+    }
+
+    /// Of a file that `may_be`; asked once it is open, so that it is the one that is read.
+    fn read(path: &Path, may_be: impl Fn(&Metadata) -> bool) -> Result<Self, PinError> {
+        let unreadable = |error: FileError| match error.problem() {
+            Problem::TooLarge { limit } => PinError::TooLong {
+                path: shown(path),
+                max: *limit,
+            },
+            _ => PinError::Unreadable {
+                path: shown(path),
+                error,
+            },
+        };
+        let file = tedge_file::open(path).map_err(unreadable)?;
+        if !may_be(file.metadata()) {
             return Err(PinError::NotPrivate(shown(path)));
         }
-        Self::read(path, |file| {
-            let of_others = file.permissions().mode() & 0o077;
-            of_others == 0
-        })
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.read_into(&mut bytes, MAX_FILE_LEN)
+            .map_err(unreadable)?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| PinError::NotText(shown(path)))?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        Self::new(text.strip_suffix('\r').unwrap_or(text).to_owned())
     }
 
     /// The PIN itself, for the one call that hands it to a token or writes it into a frame.

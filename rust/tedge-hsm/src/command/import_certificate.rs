@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_client::Uri;
 
 use crate::output::say;
@@ -42,7 +43,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let content = std::fs::read(path)
+    let content = tedge_file::read(path, MAX_CERTIFICATES)
         .with_context(|| format!("cannot read a certificate from {}", path.display()))?;
     // Every certificate in DER begins with a SEQUENCE of two bytes' length, no text does.
     if content.starts_with(&[0x30, 0x82]) {

@@ -69,7 +69,8 @@ const NONE_NAMED: &str =
 
 fn read(path: &Path) -> Result<Certificate, String> {
     let none = || "there is no certificate in it".to_owned();
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let pem =
+        tedge_file::read(path, tedge_file::MAX_CERTIFICATES).map_err(|error| error.to_string())?;
     if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
         return Err(none());
     }

@@ -37,7 +37,7 @@ pub(super) fn check(
         return None;
     };
     let shown = path.display();
-    if let Err(error) = std::fs::File::open(path) {
+    if let Err(error) = tedge_file::open(path) {
         let packages = context.profile.map_or_else(
             || "install the package that brings it, or correct the path".to_owned(),
             |profile| {

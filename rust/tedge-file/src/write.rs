@@ -1,0 +1,206 @@
+//! Files that are written whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::descriptor::{self, DESCRIPTOR_TIME};
+use crate::error::{FileError, Problem, irregular};
+use crate::walk::Place;
+
+/// Whose a file is, and who else may read or write it.
+#[derive(Clone, Copy, Debug)]
+pub enum Attributes {
+    /// A file that is there keeps its owner, group and mode. A new one belongs to the user of this process.
+    Keep {
+        /// Mode of a new file, such as 0o644, whatever the umask is.
+        mode: u32,
+    },
+    /// These, whether a file was there or not.
+    Set {
+        /// Mode, such as 0o600, whatever the umask is.
+        mode: u32,
+        /// User id and group id; those of this process without.
+        owner: Option<(u32, u32)>,
+    },
+}
+
+/// Writes a file. Who looks meanwhile sees the old one or the new one, whole, and the new one is on the disk
+/// when this returns. A symbolic link that leads to the file stays one.
+pub fn write(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), FileError> {
+    if let Some(number) = descriptor::number(path) {
+        let deadline = Instant::now() + DESCRIPTOR_TIME;
+        return descriptor::for_writing(number)
+            .and_then(|file| descriptor::write(&file, content, deadline))
+            .map_err(|problem| FileError::at_file(path, problem));
+    }
+    let target = Target::find(path)?;
+    target.fill(content, attributes)?.replace()
+}
+
+/// Writes a file that is not there yet. It belongs to the user of this process and has `mode`. A file that
+/// is there is left as it is, and is an error of the kind [`AlreadyExists`](std::io::ErrorKind::AlreadyExists).
+pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let target = Target::find(path)?;
+    if target.place.found.is_some() {
+        return Err(target.failed(Errno::EXIST));
+    }
+    let attributes = Attributes::Set { mode, owner: None };
+    target.fill(content, attributes)?.create()
+}
+
+/// Fails if [`write`] could not write there: for what is dear to make and would be lost.
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    match descriptor::number(path) {
+        Some(number) => descriptor::for_writing(number)
+            .map(drop)
+            .map_err(|problem| FileError::at_file(path, problem)),
+        None => Target::find(path)?
+            .temporary(Attributes::Keep { mode: 0o600 })
+            .map(drop),
+    }
+}
+
+/// A place for a regular file, in a folder that is open so that it can be synced.
+struct Target {
+    place: Place,
+    folder: File,
+}
+
+impl Target {
+    fn find(path: &Path) -> Result<Self, FileError> {
+        let place = Place::find(path)?;
+        let kind = place
+            .found
+            .map(|found| FileType::from_raw_mode(found.st_mode));
+        if let Some(kind) = kind.and_then(irregular) {
+            return Err(FileError::at_file(&place.shown, Problem::Kind(kind)));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(&place.folder, ".", flags, Mode::empty()).map_err(|error| {
+            FileError::at_folder(place.shown.parent().unwrap_or(Path::new(".")), error)
+        })?;
+        Ok(Self {
+            place,
+            folder: folder.into(),
+        })
+    }
+
+    fn fill(&self, content: &[u8], attributes: Attributes) -> Result<Temporary<'_>, FileError> {
+        let temporary = self.temporary(attributes)?;
+        let mut file = &temporary.file;
+        file.write_all(content)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| self.failed(error))?;
+        Ok(temporary)
+    }
+
+    /// A file that is to take the place. It gets its owner and mode while it is empty: who may not read the
+    /// one can't read the other.
+    fn temporary(&self, attributes: Attributes) -> Result<Temporary<'_>, FileError> {
+        let temporary = Temporary::new(self)?;
+        let file = &temporary.file;
+        let (mode, owner) = match (attributes, &self.place.found) {
+            (Attributes::Keep { .. }, Some(old)) => {
+                (old.st_mode & 0o777, Some((old.st_uid, old.st_gid)))
+            }
+            (Attributes::Keep { mode }, None) => (mode, None),
+            (Attributes::Set { mode, owner }, _) => (mode, owner),
+        };
+        let own = file.metadata().map_err(|error| self.failed(error))?;
+        if let Some((uid, gid)) = owner.filter(|owner| *owner != (own.uid(), own.gid())) {
+            fchown(file, Some(uid), Some(gid)).map_err(|error| self.failed(error))?;
+        }
+        file.set_permissions(Permissions::from_mode(mode))
+            .map_err(|error| self.failed(error))?;
+        Ok(temporary)
+    }
+
+    fn failed(&self, problem: impl Into<Problem>) -> FileError {
+        FileError::at_file(&self.place.shown, problem)
+    }
+}
+
+/// A file beside the one that it is to become; it is removed when dropped before that.
+struct Temporary<'a> {
+    target: &'a Target,
+    name: Option<OsString>,
+    file: File,
+}
+
+impl<'a> Temporary<'a> {
+    fn new(target: &'a Target) -> Result<Self, FileError> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let name = random_name().map_err(|error| target.failed(error))?;
+            match openat(&target.folder, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    return Ok(Self {
+                        target,
+                        name: Some(name),
+                        file: file.into(),
+                    });
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(target.failed(error)),
+            }
+        }
+    }
+
+    /// Takes the place of what is there.
+    fn replace(self) -> Result<(), FileError> {
+        self.put(|folder, new, name| renameat(folder, new, folder, name))
+    }
+
+    /// Takes the place if nothing is there.
+    fn create(self) -> Result<(), FileError> {
+        self.put(|folder, new, name| {
+            match renameat_with(folder, new, folder, name, RenameFlags::NOREPLACE) {
+                // File systems that do not know this flag know hard links.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    linkat(folder, new, folder, name, AtFlags::empty())?;
+                    unlinkat(folder, new, AtFlags::empty())
+                }
+                other => other,
+            }
+        })
+    }
+
+    fn put(
+        mut self,
+        rename: impl Fn(&File, &OsString, &OsString) -> Result<(), Errno>,
+    ) -> Result<(), FileError> {
+        let folder = &self.target.folder;
+        if let Some(new) = &self.name {
+            rename(folder, new, &self.target.place.name)
+                .map_err(|error| self.target.failed(error))?;
+        }
+        self.name = None;
+        // The new name is on the disk only when the folder is.
+        folder.sync_all().map_err(|error| self.target.failed(error))
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = unlinkat(&self.target.folder, name, AtFlags::empty());
+        }
+    }
+}
+
+fn random_name() -> Result<OsString, Errno> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(format!(".tedge-hsm-{:016x}.tmp", u64::from_ne_bytes(bytes)).into())
+}
