@@ -48,7 +48,7 @@ impl PrivateKey for ModuleKey {
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, Error> {
         let (key, access) = (&self.key, Access::to_all(Some(&self.pin)));
         self.module
-            .sign(key, access, Some(scheme), message, &|_, _, _| Ok(()))
+            .sign(key, access, Some(scheme), message, &mut |_, _, _| Ok(()))
             .map_err(|error| Error::Refused(error.to_string()))
     }
 }

@@ -388,7 +388,7 @@ impl PrivateKey for ModuleKey {
                 Access::to_all(self.pin.as_ref()),
                 Some(scheme),
                 message,
-                &|_, _, _| Ok(()),
+                &mut |_, _, _| Ok(()),
             )
             .map_err(|error| tedge_p11_client::Error::Refused(error.to_string()))
     }

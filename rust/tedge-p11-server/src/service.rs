@@ -1,15 +1,17 @@
-//! From a request to a call on the module, and back to a response, within policy and configuration.
+//! From a request to calls on the module, and back to a response, within policy and configuration.
 
 mod certificates;
 mod counters;
 mod failure;
 mod handler;
+mod keys;
 mod log_limit;
 mod record;
 mod request;
 mod rights;
 mod status;
 mod time_limit;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,22 +19,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use tedge_p11_config::{Operation, Peer, Policy};
-use tedge_p11_protocol::{ExtensionRequest, ExtensionResponse, Pin, Request, Response};
+use tedge_p11_protocol::{ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
 
 use self::counters::Counters;
 use self::failure::Failure;
-use self::handler::Handler;
+use self::handler::handle;
 use self::log_limit::LogLimit;
 use self::record::Record;
-use self::request::uri;
+use self::request::{Immediate, Sorted};
 use self::rights::Rights;
 use self::status::Facts;
 use crate::configuration::Configuration;
 use crate::queue::calls::Calls;
 use crate::queue::limits::{Limits, Place};
 
-pub(crate) use self::request::operation;
+pub(crate) use self::request::Call;
 pub(crate) use self::time_limit::time_limit;
 
 /// Answers requests with the keys of one module, within what the operator configured.
@@ -74,25 +76,33 @@ impl Service {
         place
     }
 
-    /// The answer to a request that needs no call on the module: when all calls hang, this still works.
-    pub(crate) fn answer_at_once(
+    /// The call that a request takes; or its answer, if it takes none: when all calls hang, that still works.
+    pub(crate) fn sort(
         &self,
         peer: &Peer,
         place: &Place,
-        request: &Request,
+        request: Request,
         calls: &Calls,
-    ) -> Option<Response> {
-        match request {
+    ) -> Result<Call, Response> {
+        match request::sort(request) {
             // Never throttled: they cost less than an error, and a client that got one would take this
             // signer for one without the extension.
-            Request::Ping => Some(Response::Pong),
-            Request::Extension(ExtensionRequest::Hello) => {
-                Some(Response::Extension(ExtensionResponse::Hello))
+            Ok(Sorted::Immediate(Immediate::Ping)) => Err(Response::Pong),
+            Ok(Sorted::Immediate(Immediate::Hello)) => {
+                Err(Response::Extension(ExtensionResponse::Hello))
             }
-            _ if place.too_fast => Some(self.throttle(peer)),
-            Request::Extension(ExtensionRequest::Status) => Some(self.answer_status(peer, calls)),
-            _ => None,
+            _ if place.too_fast => Err(self.throttle(peer)),
+            Ok(Sorted::Immediate(Immediate::Status)) => Err(self.answer_status(peer, calls)),
+            Ok(Sorted::Call(call)) => Ok(call),
+            Err(error) => Err(self.refuse(peer, &error)),
         }
+    }
+
+    /// The answer to what is no request.
+    pub(crate) fn refuse(&self, peer: &Peer, error: &str) -> Response {
+        let message = format!("bad request: {error}");
+        self.complain(peer, &message);
+        Response::Error(message)
     }
 
     /// One line on how it goes. Every user of the machine may read it, so it has no text of a failure.
@@ -156,20 +166,17 @@ impl Service {
             .clone()
     }
 
-    /// Answers one request of `peer`, and logs it. Blocks for as long as the token takes.
-    pub(crate) fn answer(&self, peer: &Peer, request: Request) -> Response {
-        let operation = operation(&request);
+    /// Makes a call of `peer`, and logs it. Blocks for as long as the token takes.
+    pub(crate) fn answer(&self, peer: &Peer, call: Call) -> Response {
+        let operation = call.operation();
         let mut record = Record::new(peer.clone(), operation);
         let configuration = self.configuration();
-        let handler = Handler {
-            module: &self.module,
-            rights: Rights {
-                configuration: &configuration,
-                peer,
-                operation,
-            },
+        let rights = Rights {
+            configuration: &configuration,
+            peer,
+            operation,
         };
-        let result = handler.handle(request, &mut record);
+        let result = handle(&self.module, &rights, call, &mut record);
         self.counters
             .count(operation, record.elapsed(), result.as_ref().err());
         record.log(&result, &self.log_limit);
@@ -180,7 +187,7 @@ impl Service {
                 }
                 response
             }
-            Err(failure) => Response::Error(failure.told(|uri| handler.rights.may_list(uri))),
+            Err(failure) => Response::Error(failure.told(|uri| rights.may_list(uri))),
         }
     }
 
@@ -200,25 +207,20 @@ impl Service {
         }
     }
 
-    /// Which lane a request waits in: requests that name the same token share one.
-    pub(crate) fn lane(&self, request: &Request) -> String {
-        if matches!(request, Request::TokensUris | Request::ListTokens) {
+    /// Which lane a call waits in: calls that name the same token share one.
+    pub(crate) fn lane(&self, call: &Call) -> String {
+        if call.is_about_all_tokens() {
             return String::new();
         }
         // A URI that is wrong gets its error behind the others.
-        let target = self.configuration().target(uri(request), None);
+        let target = self.configuration().target(call.uri.as_deref(), None);
         target
             .map(|target| target.named.lane.clone())
             .unwrap_or_default()
     }
 
     /// What a client of `peer` is told whose request takes longer than that, which is logged.
-    pub(crate) fn late(
-        &self,
-        peer: &Peer,
-        operation: Option<Operation>,
-        since: Instant,
-    ) -> Response {
+    pub(crate) fn late(&self, peer: &Peer, operation: Operation, since: Instant) -> Response {
         let limit = time_limit(operation).as_secs();
         let message = format!("the token did not answer within {limit} s; it may hang");
         let late = Err::<(), _>(Failure::new(message.clone()));

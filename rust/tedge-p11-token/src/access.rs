@@ -11,7 +11,7 @@ pub type Check<'a> = &'a dyn Fn(&Uri) -> std::result::Result<(), String>;
 /// Asked before something is signed: the key's URI, the scheme, and the public key, which some tokens do
 /// not tell.
 pub type SignatureCheck<'a> =
-    &'a dyn Fn(&Uri, SignatureScheme, Option<&PublicKey>) -> std::result::Result<(), String>;
+    &'a mut dyn FnMut(&Uri, SignatureScheme, Option<&PublicKey>) -> std::result::Result<(), String>;
 
 /// A PIN, and on which tokens it may be tried.
 #[derive(Clone, Copy)]

@@ -24,7 +24,7 @@ impl Module {
         check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
         self.with_key(key, access, |key| {
-            key.sign(access.pin, scheme, message, check)
+            key.sign(access.pin, scheme, message, &mut *check)
         })
     }
 
@@ -92,7 +92,7 @@ impl Module {
         &self,
         selector: &KeySelector,
         access: Access<'_>,
-        operation: impl Fn(&Key) -> Result<T>,
+        mut operation: impl FnMut(&Key) -> Result<T>,
     ) -> Result<T> {
         let cache_key = selector.cache_key();
         self.attempt(|| {

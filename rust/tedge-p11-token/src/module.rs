@@ -132,7 +132,7 @@ impl Module {
     }
 
     /// Runs `operation`, and again where [`Recovery::attempt`] knows that it helps.
-    pub(crate) fn attempt<T>(&self, operation: impl Fn() -> Result<T>) -> Result<T> {
+    pub(crate) fn attempt<T>(&self, operation: impl FnMut() -> Result<T>) -> Result<T> {
         self.recovery.attempt(&|| self.start_over(), operation)
     }
 

@@ -59,7 +59,7 @@ impl Recovery {
     pub(crate) fn attempt<T>(
         &self,
         forget: Forget<'_>,
-        operation: impl Fn() -> Result<T>,
+        mut operation: impl FnMut() -> Result<T>,
     ) -> Result<T> {
         let mut outdated = 0;
         let mut stale = 0;

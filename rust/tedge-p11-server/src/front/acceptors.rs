@@ -25,7 +25,7 @@ use crate::front::connection::{Client, Next};
 use crate::front::peer::Peers;
 use crate::queue::calls::{Calls, LANE_WIDTH};
 use crate::queue::limits::Place;
-use crate::service::{Service, operation, time_limit};
+use crate::service::{Service, time_limit};
 
 /// What the accepting threads share.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ impl Acceptors {
         let _ = self.event_loop.send(client);
     }
 
-    /// Calls the module, if there is a turn. None if the client has been told already.
+    /// Calls the module, if that is needed and there is a turn. None if the client has been told already.
     fn answer(
         self: &Arc<Self>,
         stream: &Arc<UnixStream>,
@@ -173,33 +173,29 @@ impl Acceptors {
         request: Request,
         others: usize,
     ) -> Option<Next> {
-        let at_once = self
-            .service
-            .answer_at_once(peer, place, &request, &self.calls);
-        let response = if let Some(response) = at_once {
-            response
-        } else {
-            let lane = self.service.lane(&request);
-            // Somebody must be left to accept, whatever becomes of this call.
-            let others = others > 0 || self.add_thread().unwrap_or(false);
-            let turn = others
-                .then(|| self.calls.turn(&lane, peer.account, operation(&request)))
-                .flatten();
-            let Some(turn) = turn else {
-                return Some(Next::Answer(request));
-            };
-            let operation = operation(&request);
-            let running = self
-                .calls
-                .begin(stream, peer, operation, time_limit(operation));
-            let response = self.service.answer(peer, request);
-            drop(turn);
-            *self.last_end() = Instant::now();
-            if !running.end() {
-                // Too late: the client has been told.
-                return None;
+        let response = match self.service.sort(peer, place, request, &self.calls) {
+            Err(response) => response,
+            Ok(call) => {
+                // Somebody must be left to accept, whatever becomes of this call.
+                let others = others > 0 || self.add_thread().unwrap_or(false);
+                let (lane, operation) = (self.service.lane(&call), call.operation());
+                let turn = others
+                    .then(|| self.calls.turn(&lane, peer.account, operation))
+                    .flatten();
+                let Some(turn) = turn else {
+                    return Some(Next::Answer(call));
+                };
+                let limit = time_limit(operation);
+                let running = self.calls.begin(stream, peer, operation, limit);
+                let response = self.service.answer(peer, call);
+                drop(turn);
+                *self.last_end() = Instant::now();
+                if !running.end() {
+                    // Too late: the client has been told.
+                    return None;
+                }
+                response
             }
-            response
         };
         Some(Next::Send(response.encode()))
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::queue::calls::{Calls, Late};
 use crate::queue::limits::Place;
-use crate::service::{Service, operation, time_limit};
+use crate::service::{Call, Service, time_limit};
 
 /// A client on its way.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Client {
 pub(crate) enum Next {
     /// Its request goes on.
     Read(Decoder<Request>),
-    /// Its request is there.
-    Answer(Request),
+    /// Its request is there, and takes a call.
+    Answer(Call),
     /// What it sent is no request.
     Refuse(String),
     /// The rest of its answer.
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
         Ok(stream) => stream,
         Err(error) => return log::warn!("{peer}: {error}"),
     };
-    let request = match next {
+    let response = match next {
         Next::Read(decoder) => {
             let read = tokio::select! {
                 biased;
@@ -72,21 +72,16 @@ pub(crate) async fn serve(
                     return service.complain(&peer, &what);
                 }
                 Ok(Err(ReadError::Gone)) => return,
-                Ok(Err(ReadError::Frame(error))) => Err(error.to_string()),
-                Ok(Ok(request)) => Ok(request),
+                Ok(Err(ReadError::Frame(error))) => service.refuse(&peer, &error.to_string()),
+                Ok(Ok(request)) => match service.sort(&peer, &place, request, &calls) {
+                    Ok(call) => answer(call, &peer, service, &calls).await,
+                    Err(response) => response,
+                },
             }
         }
-        Next::Answer(request) => Ok(request),
-        Next::Refuse(error) => Err(error),
+        Next::Answer(call) => answer(call, &peer, service, &calls).await,
+        Next::Refuse(error) => service.refuse(&peer, &error),
         Next::Send(rest) => return finish(&mut stream, &peer, &rest).await,
-    };
-    let response = match request {
-        Ok(request) => answer(request, &peer, &place, service, &calls).await,
-        Err(error) => {
-            let message = format!("bad request: {error}");
-            service.complain(&peer, &message);
-            Response::Error(message)
-        }
     };
     finish(&mut stream, &peer, &response.encode()).await;
 }
@@ -118,24 +113,14 @@ async fn read_request(
     }
 }
 
-async fn answer(
-    request: Request,
-    peer: &Peer,
-    place: &Place,
-    service: Arc<Service>,
-    calls: &Calls,
-) -> Response {
-    // How the signer is must show even when every thread waits for a token.
-    if let Some(response) = service.answer_at_once(peer, place, &request, calls) {
-        return response;
-    }
-    let (lane, operation, since) = (service.lane(&request), operation(&request), Instant::now());
-    let limit = time_limit(operation);
+async fn answer(call: Call, peer: &Peer, service: Arc<Service>, calls: &Calls) -> Response {
+    let (lane, operation) = (service.lane(&call), call.operation());
+    let (since, limit) = (Instant::now(), time_limit(operation));
     let (signer, client) = (service.clone(), peer.clone());
-    let call = calls.run(&lane, peer.account, operation, limit, move || {
-        signer.answer(&client, request)
+    let response = calls.run(&lane, peer.account, operation, limit, move || {
+        signer.answer(&client, call)
     });
-    match call.await {
+    match response.await {
         Ok(response) => response,
         Err(Late) => service.late(peer, operation, since),
     }

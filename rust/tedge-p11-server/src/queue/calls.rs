@@ -71,7 +71,7 @@ struct Call {
 struct Waiting {
     stream: Arc<UnixStream>,
     peer: Peer,
-    operation: Option<Operation>,
+    operation: Operation,
     limit: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Calls {
         &self,
         lane: &str,
         account: Account,
-        operation: Option<Operation>,
+        operation: Operation,
         limit: Duration,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
@@ -110,12 +110,7 @@ impl Calls {
     }
 
     /// A turn in `lane` for a call of `account` that is made right here, if nobody waits there.
-    pub(crate) fn turn(
-        &self,
-        lane: &str,
-        account: Account,
-        operation: Option<Operation>,
-    ) -> Option<Turn> {
+    pub(crate) fn turn(&self, lane: &str, account: Account, operation: Operation) -> Option<Turn> {
         self.lane(lane).turn_at_once(&self.user(account), operation)
     }
 
@@ -125,7 +120,7 @@ impl Calls {
         &self,
         stream: &Arc<UnixStream>,
         peer: &Peer,
-        operation: Option<Operation>,
+        operation: Operation,
         limit: Duration,
     ) -> Mark {
         let client = Waiting {
@@ -139,7 +134,7 @@ impl Calls {
 
     /// Tells the clients of calls made right here that are late. `answer` is asked what, with the call's
     /// beginning.
-    pub(crate) fn tell_late(&self, answer: impl Fn(&Peer, Option<Operation>, Instant) -> Response) {
+    pub(crate) fn tell_late(&self, answer: impl Fn(&Peer, Operation, Instant) -> Response) {
         for (client, since) in self.take_late() {
             let answer = answer(&client.peer, client.operation, since);
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -193,11 +188,7 @@ impl Lane {
     }
 
     /// Waits for a turn of `user`. None can't be: lanes and users are never closed.
-    async fn turn(
-        self: Arc<Self>,
-        user: Arc<Semaphore>,
-        operation: Option<Operation>,
-    ) -> Option<Turn> {
+    async fn turn(self: Arc<Self>, user: Arc<Semaphore>, operation: Operation) -> Option<Turn> {
         loop {
             let other = self.others.clone().acquire_many_owned(others(operation));
             let other = other.await.ok()?;
@@ -212,11 +203,7 @@ impl Lane {
         }
     }
 
-    fn turn_at_once(
-        self: Arc<Self>,
-        user: &Arc<Semaphore>,
-        operation: Option<Operation>,
-    ) -> Option<Turn> {
+    fn turn_at_once(self: Arc<Self>, user: &Arc<Semaphore>, operation: Operation) -> Option<Turn> {
         let other = self.others.clone();
         let other = other.try_acquire_many_owned(others(operation)).ok()?;
         let place = self.width.clone().try_acquire_many_owned(self.share());
@@ -301,10 +288,10 @@ impl Drop for Mark {
 }
 
 /// How many permits of [`Lane::others`] a call takes.
-fn others(operation: Option<Operation>) -> u32 {
+fn others(operation: Operation) -> u32 {
     match operation {
-        Some(Operation::Sign) => 0,
-        Some(Operation::CreateKey) => ALL,
+        Operation::Sign => 0,
+        Operation::CreateKey => ALL,
         _ => 1,
     }
 }
@@ -353,7 +340,7 @@ pub(crate) const MAX_THREADS: usize = 64;
 mod tests {
     use super::*;
 
-    const SIGN: Option<Operation> = Some(Operation::Sign);
+    const SIGN: Operation = Operation::Sign;
     const FIRST: Account = Account::User(1);
     const SECOND: Account = Account::User(2);
 
@@ -426,16 +413,14 @@ mod tests {
     fn who_waits_for_a_key_to_be_made_takes_no_place() {
         let calls = Calls::default();
         block_on(async {
-            let makes = calls
-                .turn("token", FIRST, Some(Operation::CreateKey))
-                .unwrap();
+            let makes = calls.turn("token", FIRST, Operation::CreateKey).unwrap();
             let describe = || {
                 let limit = Duration::from_millis(50);
-                calls.run("token", SECOND, Some(Operation::Describe), limit, || 6)
+                calls.run("token", SECOND, Operation::Describe, limit, || 6)
             };
             let (a, b) = tokio::join!(describe(), describe());
             assert_eq!((a, b), (Err(Late), Err(Late)));
-            assert!(calls.turn("token", SECOND, Some(Operation::List)).is_none());
+            assert!(calls.turn("token", SECOND, Operation::List).is_none());
             let turns = || calls.turn("token", SECOND, SIGN);
             let signing: Vec<_> = std::iter::from_fn(turns).collect();
             assert_eq!(signing.len(), LANE_WIDTH - 1);

@@ -1,26 +1,25 @@
 //! Requests for certificates beside keys.
 
-use tedge_p11_config::Operation;
 use tedge_p11_protocol::{
-    CertificateEntry, ExtensionResponse, KeyEntry, ObjectType, Response, Uri, WriteCertificate, hex,
+    CertificateEntry, ExtensionResponse, KeyEntry, ObjectType, Response, Uri, hex,
 };
-use tedge_p11_token::{Certificate, Module};
+use tedge_p11_token::{Certificate, CertificateObject, Module};
 
 use super::failure::Failure;
 use super::record::Record;
 use super::rights::Rights;
+use crate::configuration::Target;
 
-/// Reads the certificate that `uri` leaves.
+/// Reads a certificate.
 pub(super) fn read(
     module: &Module,
     rights: &Rights<'_>,
-    uri: Option<&str>,
+    target: &Target,
     record: &mut Record,
 ) -> Result<Response, Failure> {
-    let target = rights.target(uri, None)?;
     let certificate = module.certificate(&target.uri())?;
-    record.key = Some(certificate.uri.clone());
-    rights.check_private(Operation::Describe, certificate.uri.clone())?;
+    record.found(&certificate.uri);
+    rights.check_private(certificate.uri.clone())?;
     Ok(Response::Extension(ExtensionResponse::Certificate(
         CertificateEntry {
             uri: certificate.uri.to_string(),
@@ -33,17 +32,17 @@ pub(super) fn read(
 pub(super) fn write(
     module: &Module,
     rights: &Rights<'_>,
-    r: WriteCertificate,
+    target: &Target,
+    der: &[u8],
     record: &mut Record,
 ) -> Result<Response, Failure> {
-    let target = rights.target(r.uri.as_deref(), r.pin)?;
-    record.key = Some(target.uri());
-    let certificate = Certificate::from_der(&r.certificate.0)?;
-    let check = rights.check(Operation::ImportCertificate);
-    let may_use = rights.token_check(&target);
+    record.asks_for(target.uri());
+    let certificate = Certificate::from_der(der)?;
+    let check = rights.check();
+    let may_use = rights.token_check(target);
     let uri =
         module.import_certificate(target.key(), target.access(&may_use), &certificate, &check)?;
-    record.key = Some(uri.clone());
+    record.found(&uri);
     Ok(Response::Extension(ExtensionResponse::Done(
         uri.to_string(),
     )))
@@ -56,19 +55,25 @@ pub(super) fn are_asked_for(uri: Option<&str>) -> bool {
         .is_some_and(|uri| uri.object_type == Some(ObjectType::Certificate))
 }
 
-/// The certificates that `uri` leaves, as entries of a list of keys.
-pub(super) fn list(module: &Module, uri: &Uri) -> Result<Vec<(Uri, KeyEntry)>, Failure> {
-    let certificates = module.certificates_on_token(uri)?.into_iter();
-    Ok(certificates
-        .map(|certificate| {
-            let entry = KeyEntry {
-                class: "cert".to_owned(),
-                key_type: "X_509".to_owned(),
-                label: certificate.label,
-                id: hex(&certificate.id),
-                uri: certificate.uri.to_string(),
-            };
-            (certificate.uri, entry)
-        })
-        .collect())
+/// The certificates whose keys the peer may list, as entries of a list of keys.
+pub(super) fn list(
+    module: &Module,
+    rights: &Rights<'_>,
+    target: &Target,
+) -> Result<Response, Failure> {
+    let certificates = module.certificates_on_token(&target.uri())?;
+    let listed = certificates
+        .into_iter()
+        .filter(|certificate| rights.check_private(certificate.uri.clone()).is_ok());
+    Ok(Response::Keys(listed.map(entry).collect()))
+}
+
+fn entry(certificate: CertificateObject) -> KeyEntry {
+    KeyEntry {
+        class: "cert".to_owned(),
+        key_type: "X_509".to_owned(),
+        label: certificate.label,
+        id: hex(&certificate.id),
+        uri: certificate.uri.to_string(),
+    }
 }

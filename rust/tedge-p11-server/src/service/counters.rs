@@ -39,15 +39,10 @@ struct Histogram {
 }
 
 impl Counters {
-    pub(crate) fn count(
-        &self,
-        operation: Option<Operation>,
-        took: Duration,
-        failure: Option<&Failure>,
-    ) {
+    pub(crate) fn count(&self, operation: Operation, took: Duration, failure: Option<&Failure>) {
         self.requests.fetch_add(1, Relaxed);
         match failure {
-            None if operation == Some(Operation::Sign) => {
+            None if operation == Operation::Sign => {
                 self.signatures.fetch_add(1, Relaxed);
                 self.latency.add(took);
             }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use log::Level;
+use tedge_daemon::{OWN_TEXT, cut};
 use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
@@ -12,20 +13,28 @@ use super::log_limit::LogLimit;
 /// What is known of a request by the time it is answered.
 pub(crate) struct Record {
     peer: Peer,
-    operation: Option<Operation>,
+    operation: Operation,
     started: Instant,
-    pub(crate) key: Option<Uri>,
+    key: Option<Named>,
     pub(crate) scheme: Option<SignatureScheme>,
     pub(crate) purpose: Option<Recognized>,
 }
 
+/// What a request is about.
+enum Named {
+    /// As the client names it.
+    Asked(Uri),
+    /// As it is.
+    Found(Uri),
+}
+
 impl Record {
-    pub(crate) fn new(peer: Peer, operation: Option<Operation>) -> Self {
+    pub(crate) fn new(peer: Peer, operation: Operation) -> Self {
         Self::since(Instant::now(), peer, operation)
     }
 
     /// Of a request that was begun then.
-    pub(crate) fn since(started: Instant, peer: Peer, operation: Option<Operation>) -> Self {
+    pub(crate) fn since(started: Instant, peer: Peer, operation: Operation) -> Self {
         Self {
             peer,
             operation,
@@ -34,6 +43,16 @@ impl Record {
             scheme: None,
             purpose: None,
         }
+    }
+
+    /// The request is about what the client calls so.
+    pub(crate) fn asks_for(&mut self, uri: Uri) {
+        self.key = Some(Named::Asked(uri));
+    }
+
+    /// The request is about the key, certificate or token of that URI.
+    pub(crate) fn found(&mut self, uri: &Uri) {
+        self.key = Some(Named::Found(uri.clone()));
     }
 
     /// How long the request has taken so far.
@@ -45,7 +64,7 @@ impl Record {
     /// is noticed, the rest at `info`. `limit` may leave it out, but not if it changed something on a
     /// token, or if the token itself failed to.
     pub(crate) fn log<T>(&self, result: &Result<T, Failure>, limit: &LogLimit) {
-        let changes = self.operation.is_some_and(Operation::changes);
+        let changes = self.operation.changes();
         let (outcome, level) = match result {
             Err(failure) if failure.refused => ("refused", Level::Warn),
             Err(_) => ("failed", Level::Warn),
@@ -55,7 +74,7 @@ impl Record {
         if level > log::max_level() {
             return;
         }
-        let name = self.operation.map_or("ping", Operation::name);
+        let name = self.operation.name();
         let failure = result.as_ref().err();
         let reached_token = failure.is_none_or(|failure| failure.code.is_some());
         let always = changes && reached_token;
@@ -63,7 +82,10 @@ impl Record {
             return;
         }
         let text = |value: Option<String>| value.unwrap_or_default();
-        let key = text(self.key.as_ref().map(ToString::to_string));
+        let key = text(self.key.as_ref().map(|named| match named {
+            Named::Asked(uri) => cut(&uri.to_string(), ASKED_URI).into_owned(),
+            Named::Found(uri) => cut(&uri.to_string(), OWN_TEXT).into_owned(),
+        }));
         let scheme = text(self.scheme.map(|scheme| scheme.to_string()));
         let purpose = text(self.purpose.as_ref().map(|recognized| match recognized {
             Ok(purpose) => purpose.to_string(),
@@ -91,6 +113,9 @@ impl Record {
         );
     }
 }
+
+/// Characters of a URI that a client sent: it has been parsed, and that of a real key fits in.
+const ASKED_URI: usize = 256;
 
 fn prefixed(prefix: &str, value: &str) -> String {
     if value.is_empty() {

@@ -1,57 +1,226 @@
-//! What a request says of itself, whatever its frame.
+//! What a request asks for, whatever its frame: sorted once, when it has been read.
 
 use tedge_p11_config::Operation;
-use tedge_p11_protocol::{ExtensionRequest, Request};
+use tedge_p11_protocol::{
+    Bytes, ExtensionRequest, KeyParams, KeySpec, Pin, Request, SignatureScheme, V1Scheme,
+};
 
-/// What a request does, as the policy sees it; none for what is open to all.
-pub(crate) fn operation(request: &Request) -> Option<Operation> {
-    Some(match request {
-        Request::Ping | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => {
-            return None;
+/// A request, by what answering it takes.
+#[derive(Debug)]
+pub(super) enum Sorted {
+    /// No call on the module: when all calls hang, this still works.
+    Immediate(Immediate),
+    /// A turn in the lane of its token, and calls on the module.
+    Call(Call),
+}
+
+/// What is open to all who may connect, or nearly so.
+#[derive(Debug)]
+pub(super) enum Immediate {
+    Ping,
+    Hello,
+    Status,
+}
+
+/// A request that calls the module.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// As it was sent.
+    pub(super) uri: Option<String>,
+    /// A user PIN; not that which an operation changes.
+    pub(super) pin: Option<Pin>,
+    pub(super) act: Act,
+}
+
+#[derive(Debug)]
+pub(super) enum Act {
+    Sign(Sign),
+    Manage(Manage),
+}
+
+/// A message to be signed. Its bytes are in no `Debug` output, as in the frame's.
+#[derive(Debug)]
+pub(super) struct Sign {
+    /// The key's default without.
+    pub(super) scheme: Option<SignatureScheme>,
+    pub(super) message: Bytes,
+}
+
+/// All calls but signatures.
+#[derive(Debug)]
+pub(super) enum Manage {
+    ChooseScheme { offered: Vec<SignatureScheme> },
+    PublicKeyPem,
+    KeyInfo,
+    TokensUris,
+    ListTokens,
+    ListKeys,
+    ReadCertificate,
+    CreateKey(NewKey),
+    DeleteKey,
+    InitToken { label: String, so_pin: Option<Pin> },
+    ChangePin(ChangePin),
+    ChangeSoPin { old: Pin, new: Pin },
+    WriteCertificate { der: Vec<u8> },
+}
+
+#[derive(Debug)]
+pub(super) struct NewKey {
+    pub(super) spec: KeySpec,
+    pub(super) label: String,
+    pub(super) id: Option<Vec<u8>>,
+    /// Whether the answer is one of version 1's.
+    pub(super) v1: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct ChangePin {
+    pub(super) new: Pin,
+    /// The security officer's, who sets the user's PIN anew.
+    pub(super) by: PinChanger,
+}
+
+/// Who changes a user PIN.
+#[derive(Debug)]
+pub(super) enum PinChanger {
+    User,
+    /// With this PIN, which a request may lack.
+    SecurityOfficer(Option<Pin>),
+}
+
+/// Sorts a request, or tells what is wrong with it.
+pub(super) fn sort(request: Request) -> Result<Sorted, String> {
+    Ok(match request {
+        Request::Ping => Sorted::Immediate(Immediate::Ping),
+        Request::Sign(r) => sign(r.uri, r.pin, None, r.to_sign),
+        Request::SignWithScheme(r) => sign(r.uri, r.pin, r.scheme.map(V1Scheme::get), r.to_sign),
+        Request::ChooseScheme(r) => {
+            let offered = r.offered;
+            manage(r.uri, r.pin, Manage::ChooseScheme { offered })
         }
-        Request::Sign(_)
-        | Request::SignWithScheme(_)
-        | Request::Extension(ExtensionRequest::Sign(_)) => Operation::Sign,
-        Request::ChooseScheme(_)
-        | Request::PublicKeyPem(_)
-        | Request::Extension(ExtensionRequest::KeyInfo(_) | ExtensionRequest::ReadCertificate(_)) => {
-            Operation::Describe
+        Request::PublicKeyPem(uri) => manage(uri, None, Manage::PublicKeyPem),
+        Request::CreateKey(r) => {
+            let new = NewKey {
+                spec: key_spec(r.params.key)?,
+                label: r.params.label,
+                id: r.params.id.map(|id| id.0),
+                v1: true,
+            };
+            manage(Some(r.uri), r.pin, Manage::CreateKey(new))
         }
-        Request::TokensUris | Request::ListTokens | Request::ListKeys(_) => Operation::List,
-        Request::CreateKey(_) | Request::Extension(ExtensionRequest::CreateKey(_)) => {
-            Operation::CreateKey
+        Request::TokensUris => manage(None, None, Manage::TokensUris),
+        Request::ListTokens => manage(None, None, Manage::ListTokens),
+        Request::InitToken(r) => {
+            let (label, so_pin) = (r.label, r.so_pin);
+            manage(r.uri, r.pin, Manage::InitToken { label, so_pin })
         }
-        Request::DeleteKey(_) => Operation::DeleteKey,
-        Request::InitToken(_) => Operation::InitToken,
-        Request::ChangePin(_) | Request::Extension(ExtensionRequest::ChangeSoPin(_)) => {
-            Operation::ChangePin
+        Request::ChangePin(r) => {
+            let by = if r.reset {
+                PinChanger::SecurityOfficer(r.so_pin)
+            } else {
+                PinChanger::User
+            };
+            let change = ChangePin { new: r.new_pin, by };
+            manage(r.uri, r.old_pin, Manage::ChangePin(change))
         }
-        Request::Extension(ExtensionRequest::WriteCertificate(_)) => Operation::ImportCertificate,
+        Request::DeleteKey(r) => manage(Some(r.uri), r.pin, Manage::DeleteKey),
+        Request::ListKeys(r) => manage(r.uri, r.pin, Manage::ListKeys),
+        Request::Extension(request) => sort_extension(request),
     })
 }
 
-/// The URI that a request came with.
-pub(super) fn uri(request: &Request) -> Option<&str> {
+fn sort_extension(request: ExtensionRequest) -> Sorted {
     match request {
-        Request::ChooseScheme(r) => r.uri.as_deref(),
-        Request::Sign(r) => r.uri.as_deref(),
-        Request::SignWithScheme(r) => r.uri.as_deref(),
-        Request::PublicKeyPem(uri) | Request::Extension(ExtensionRequest::ReadCertificate(uri)) => {
-            uri.as_deref()
+        ExtensionRequest::Hello => Sorted::Immediate(Immediate::Hello),
+        ExtensionRequest::Status => Sorted::Immediate(Immediate::Status),
+        ExtensionRequest::Sign(r) => sign(r.uri, r.pin, Some(r.scheme), r.to_sign),
+        ExtensionRequest::KeyInfo(r) => manage(r.uri, r.pin, Manage::KeyInfo),
+        ExtensionRequest::CreateKey(r) => {
+            let new = NewKey {
+                spec: r.key,
+                label: r.label,
+                id: r.id.map(|id| id.0),
+                v1: false,
+            };
+            manage(r.uri, r.pin, Manage::CreateKey(new))
         }
-        Request::CreateKey(r) => Some(r.uri.as_str()),
-        Request::InitToken(r) => r.uri.as_deref(),
-        Request::ChangePin(r) => r.uri.as_deref(),
-        Request::DeleteKey(r) => Some(r.uri.as_str()),
-        Request::ListKeys(r) => r.uri.as_deref(),
-        Request::Extension(ExtensionRequest::KeyInfo(r)) => r.uri.as_deref(),
-        Request::Extension(ExtensionRequest::Sign(r)) => r.uri.as_deref(),
-        Request::Extension(ExtensionRequest::CreateKey(r)) => r.uri.as_deref(),
-        Request::Extension(ExtensionRequest::WriteCertificate(r)) => r.uri.as_deref(),
-        Request::Extension(ExtensionRequest::ChangeSoPin(r)) => r.uri.as_deref(),
-        Request::Ping
-        | Request::TokensUris
-        | Request::ListTokens
-        | Request::Extension(ExtensionRequest::Hello | ExtensionRequest::Status) => None,
+        ExtensionRequest::ReadCertificate(uri) => manage(uri, None, Manage::ReadCertificate),
+        ExtensionRequest::WriteCertificate(r) => {
+            let der = r.certificate.0;
+            manage(r.uri, r.pin, Manage::WriteCertificate { der })
+        }
+        ExtensionRequest::ChangeSoPin(r) => {
+            let (old, new) = (r.old_pin, r.new_pin);
+            manage(r.uri, None, Manage::ChangeSoPin { old, new })
+        }
     }
+}
+
+fn sign(
+    uri: Option<String>,
+    pin: Option<Pin>,
+    scheme: Option<SignatureScheme>,
+    message: Bytes,
+) -> Sorted {
+    let act = Act::Sign(Sign { scheme, message });
+    Sorted::Call(Call { uri, pin, act })
+}
+
+fn manage(uri: Option<String>, pin: Option<Pin>, manage: Manage) -> Sorted {
+    let act = Act::Manage(manage);
+    Sorted::Call(Call { uri, pin, act })
+}
+
+impl Call {
+    /// What the call does, as the policy sees it.
+    pub(crate) fn operation(&self) -> Operation {
+        match &self.act {
+            Act::Sign(_) => Operation::Sign,
+            Act::Manage(manage) => manage.operation(),
+        }
+    }
+
+    /// Whether it is about all tokens.
+    pub(super) fn is_about_all_tokens(&self) -> bool {
+        matches!(
+            self.act,
+            Act::Manage(Manage::TokensUris | Manage::ListTokens)
+        )
+    }
+}
+
+impl Manage {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::ChooseScheme { .. }
+            | Self::PublicKeyPem
+            | Self::KeyInfo
+            | Self::ReadCertificate => Operation::Describe,
+            Self::TokensUris | Self::ListTokens | Self::ListKeys => Operation::List,
+            Self::CreateKey(_) => Operation::CreateKey,
+            Self::DeleteKey => Operation::DeleteKey,
+            Self::InitToken { .. } => Operation::InitToken,
+            Self::ChangePin(_) | Self::ChangeSoPin { .. } => Operation::ChangePin,
+            Self::WriteCertificate { .. } => Operation::ImportCertificate,
+        }
+    }
+}
+
+fn key_spec(params: KeyParams) -> Result<KeySpec, String> {
+    Ok(match params {
+        KeyParams::Ec { curve: 256 } => KeySpec::EcP256,
+        KeyParams::Ec { curve: 384 } => KeySpec::EcP384,
+        KeyParams::Ec { curve: 521 } => KeySpec::EcP521,
+        KeyParams::Rsa { bits: 2048 } => KeySpec::Rsa2048,
+        KeyParams::Rsa { bits: 3072 } => KeySpec::Rsa3072,
+        KeyParams::Rsa { bits: 4096 } => KeySpec::Rsa4096,
+        KeyParams::Ec { curve } => {
+            return Err(format!("an EC key has 256, 384 or 521 bits, not {curve}"));
+        }
+        KeyParams::Rsa { bits } => {
+            return Err(format!(
+                "an RSA key has 2048, 3072 or 4096 bits, not {bits}"
+            ));
+        }
+    })
 }

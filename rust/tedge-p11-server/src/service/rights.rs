@@ -1,6 +1,6 @@
 //! What the peer of a request may do with what the request speaks of.
 
-use tedge_p11_config::{Operation, Peer, Policy, Refusal};
+use tedge_p11_config::{Operation, Peer, Recognized, Refusal};
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
 use super::failure::Failure;
@@ -11,19 +11,31 @@ pub(super) struct Rights<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) peer: &'a Peer,
     /// What the request does.
-    pub(super) operation: Option<Operation>,
+    pub(super) operation: Operation,
 }
 
 impl Rights<'_> {
+    /// Whether the peer may do this at all.
+    pub(super) fn check_operation(&self) -> Result<(), Refusal> {
+        let policy = self.configuration.policy();
+        policy.check(self.peer, self.operation)
+    }
+
     /// What the request speaks of, unless no rule can cover it: a PIN that came with it must not be tried
     /// on a token where the peer has no key.
     pub(super) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, Failure> {
-        let target = self.configuration.target(uri, pin).map_err(Failure::new)?;
-        if let Some(operation) = self.operation {
-            self.policy()
-                .check_token(self.peer, operation, target.token())?;
-        }
+        let target = self.any_target(uri, pin)?;
+        self.check_token(target.token())?;
         Ok(target)
+    }
+
+    /// What the request speaks of, whatever rules say of it.
+    pub(super) fn any_target(
+        &self,
+        uri: Option<&str>,
+        pin: Option<Pin>,
+    ) -> Result<Target, Failure> {
+        self.configuration.target(uri, pin).map_err(Failure::new)
     }
 
     /// The same once the token is found, which a request can name by less than a rule does. The refusal names
@@ -33,14 +45,10 @@ impl Rights<'_> {
         target: &'t Target,
     ) -> impl Fn(&Uri) -> Result<(), String> + 't {
         move |token| {
-            let Some(operation) = self.operation else {
-                return Ok(());
-            };
-            let decision = self.policy().check_token(self.peer, operation, token);
-            decision.map_err(|_| {
+            self.check_token(token).map_err(|_| {
                 let refusal = Refusal::Key {
                     peer: self.peer.clone(),
-                    operation,
+                    operation: self.operation,
                     key: target.token().clone(),
                 };
                 refusal.to_string()
@@ -48,33 +56,51 @@ impl Rights<'_> {
         }
     }
 
+    /// Whether the peer may do this with the key or token that is found, for who finds it.
+    pub(super) fn check(&self) -> impl Fn(&Uri) -> Result<(), String> {
+        move |uri| self.check_key(uri).map_err(|refusal| refusal.to_string())
+    }
+
+    /// Whether the peer may do this with the key or token of that URI.
+    pub(super) fn check_key(&self, uri: &Uri) -> Result<(), Refusal> {
+        let policy = self.configuration.policy();
+        policy.check_key(self.peer, self.operation, uri)
+    }
+
+    /// Whether the peer may do this with the private key that the object of that URI belongs to.
+    pub(super) fn check_private(&self, uri: Uri) -> Result<(), Refusal> {
+        self.check_key(&private(uri))
+    }
+
+    /// Whether the peer may have this signed; `recognize` tells what it is, where a rule goes by that.
+    pub(super) fn check_signature(
+        &self,
+        key: &Uri,
+        recognize: impl FnOnce() -> Recognized,
+    ) -> Result<(), Refusal> {
+        let policy = self.configuration.policy();
+        policy.check_signature(self.peer, key, recognize)
+    }
+
     /// Whether the peer may know of the token or object of that URI.
     pub(super) fn may_list(&self, uri: &Uri) -> bool {
+        let policy = self.configuration.policy();
         let decision = match uri.object_type {
-            Some(_) => self.check_private(Operation::List, uri.clone()),
-            None => self.policy().check(self.peer, Operation::List),
+            Some(_) => policy.check_key(self.peer, Operation::List, &private(uri.clone())),
+            None => policy.check(self.peer, Operation::List),
         };
         decision.is_ok()
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        self.configuration.policy()
+    fn check_token(&self, token: &Uri) -> Result<(), Refusal> {
+        let policy = self.configuration.policy();
+        policy.check_token(self.peer, self.operation, token)
     }
+}
 
-    /// Whether the peer may do this with the private key that the object of that URI belongs to.
-    pub(super) fn check_private(&self, operation: Operation, uri: Uri) -> Result<(), Refusal> {
-        let private = Uri {
-            object_type: Some(ObjectType::Private),
-            ..uri
-        };
-        self.policy().check_key(self.peer, operation, &private)
-    }
-
-    /// Whether the peer may do this with the key or token that the caller has found.
-    pub(super) fn check(&self, operation: Operation) -> impl Fn(&Uri) -> Result<(), String> {
-        move |uri| {
-            let decision = self.policy().check_key(self.peer, operation, uri);
-            decision.map_err(|refusal| refusal.to_string())
-        }
+fn private(uri: Uri) -> Uri {
+    Uri {
+        object_type: Some(ObjectType::Private),
+        ..uri
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tedge_p11_config::Operation;
 
 /// Less than clients wait, but for what makes a token work long.
-pub(crate) fn time_limit(operation: Option<Operation>) -> Duration {
+pub(crate) fn time_limit(operation: Operation) -> Duration {
     match operation {
-        Some(Operation::CreateKey | Operation::InitToken) => Duration::from_secs(140),
+        Operation::CreateKey | Operation::InitToken => Duration::from_secs(140),
         _ => Duration::from_secs(25),
     }
 }
