@@ -19,23 +19,23 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal status }
+cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 10, "add it to cases! above");
+    assert_eq!(sessions.count(), 11, "add it to cases! above");
 }
 
 fn run(name: &str) {
     let hsm = Hsm::start(Kind::SoftHsm);
-    let signer = if matches!(name, "certificates" | "renewal") {
+    let signer = if matches!(name, "certificate-forms" | "certificates" | "renewal") {
         Signer::start_with_default_policy(&hsm)
     } else {
         Signer::start(&hsm)
     };
     let ca = Ca::new();
-    let broker = ["connecting", "doctor"]
+    let broker = ["certificate-forms", "connecting", "doctor"]
         .contains(&name)
         .then(|| support::Broker::start(&ca));
     let est = (name == "renewal").then(|| EstServer::start(&ca));

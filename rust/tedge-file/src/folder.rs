@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -11,9 +11,9 @@ use crate::error::{FileError, Problem};
 use crate::read::read;
 use crate::walk::Place;
 
-/// Reads the files in a folder that have at most `limit` bytes all together, by their names. What can't be
-/// read, or is no regular file, is left out.
-pub fn read_folder(path: &Path, limit: usize) -> Result<Vec<Vec<u8>>, FileError> {
+/// Reads the files in a folder that have at most `limit` bytes all together, with their paths, by their
+/// names. What can't be read, or is no regular file, is left out.
+pub fn read_folder(path: &Path, limit: usize) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
     let place = Place::find(path)?;
     let failed = |problem: Problem| FileError::at_file(&place.shown, problem);
     let found = place.found.ok_or_else(|| failed(Errno::NOENT.into()))?;
@@ -38,10 +38,11 @@ pub fn read_folder(path: &Path, limit: usize) -> Result<Vec<Vec<u8>>, FileError>
     let mut left = limit;
     for name in names {
         // By its path: the names of /etc/ssl/certs are links to elsewhere.
-        match read(&place.shown.join(OsStr::from_bytes(&name)), left) {
+        let path = place.shown.join(OsStr::from_bytes(&name));
+        match read(&path, left) {
             Ok(content) => {
                 left -= content.len();
-                files.push(content);
+                files.push((path, content));
             }
             Err(error) if matches!(error.problem(), Problem::TooLarge { .. }) => {
                 return Err(failed(Problem::TooLarge { limit }));

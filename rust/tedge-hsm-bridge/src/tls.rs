@@ -1,14 +1,12 @@
 //! TLS with the key in the HSM.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use tedge_file::MAX_CERTIFICATES;
-use tedge_p11_client::{Client, ClientCertResolver, SocketKey, WatchedKey};
+use tedge_p11_client::{
+    Client, ClientCertResolver, SocketKey, WatchedKey, read_ca_certificates, trust_anchors,
+};
 
 use crate::error::ConnectError;
 use crate::profile::Tls;
@@ -23,12 +21,15 @@ pub(crate) struct Identity {
 impl Identity {
     /// Asks the signer for the key, and reads the certificates.
     pub(crate) fn load(tls: &Tls) -> Result<Self, ConnectError> {
-        let roots = roots(&tls.ca)?;
+        let certificate =
+            |error: tedge_p11_client::Error| ConnectError::Certificate(error.to_string());
+        let roots = read_ca_certificates(&tls.ca)
+            .and_then(|certificates| trust_anchors(&certificates, &tls.ca))
+            .map_err(certificate)?;
         let key = SocketKey::open(Client::new(&tls.signer), tls.key.clone(), None)
             .map_err(|error| ConnectError::Key(error.to_string()))?;
         let key = Arc::new(WatchedKey::new(Arc::new(key)));
-        let resolver = ClientCertResolver::new(key.clone(), &tls.cert)
-            .map_err(|error| ConnectError::Certificate(error.to_string()))?;
+        let resolver = ClientCertResolver::new(key.clone(), &tls.cert).map_err(certificate)?;
         let resolver = Arc::new(resolver);
         let versions: &[_] = if tls.tls12 {
             &[&rustls::version::TLS13, &rustls::version::TLS12]
@@ -67,20 +68,4 @@ impl Identity {
 /// Whether the key and the certificate could be used now.
 pub(crate) fn check(tls: &Tls) -> Result<(), ConnectError> {
     Identity::load(tls).map(drop)
-}
-
-/// Those of a bundle that rustls can use: there are always some that it can't.
-fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
-    let failed = |why: String| ConnectError::Certificate(format!("{}: {why}", path.display()));
-    let pem =
-        tedge_file::read(path, MAX_CERTIFICATES).map_err(|error| failed(error.to_string()))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| failed(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        return Err(failed("there is no CA certificate in it".to_owned()));
-    }
-    Ok(roots)
 }

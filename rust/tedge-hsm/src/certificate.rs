@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
-use tedge_file::MAX_CERTIFICATES;
-use tedge_p11_client::PrivateKey;
+use tedge_p11_client::{PrivateKey, read_certificates};
+use x509_cert::certificate::{CertificateInner, Raw, Version};
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH};
 use x509_cert::der::oid::db::{DB, rfc5912};
-use x509_cert::der::{Decode, Encode as _, EncodePem as _, Reader as _, SliceReader};
+use x509_cert::der::{Decode, Encode as _, Reader as _, SliceReader};
 use x509_cert::der::{Tag, Tagged as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
@@ -20,57 +20,51 @@ use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::names::{self, Names};
+use crate::output::pem;
 use crate::trial;
 
 /// An X.509 certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     der: CertificateDer<'static>,
-    parsed: x509_cert::Certificate,
+    parsed: CertificateInner<Raw>,
 }
 
 /// Whether one certificate is signed by the key of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Issued {
-    Yes,
     No,
     /// The names fit, but nothing here can verify the signature.
     Unverified,
+    Yes,
 }
 
-/// Reads the certificates of a PEM file; there is one at least.
+/// Reads the certificates of a file; there is one at least.
 pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let failed = || format!("cannot read certificates from {}", path.display());
-    let pem = tedge_file::read(path, MAX_CERTIFICATES).with_context(failed)?;
-    let chain = CertificateDer::pem_slice_iter(&pem)
-        .map(|der| Certificate::from_der(der?.to_vec()))
-        .collect::<anyhow::Result<Vec<_>>>()
-        .with_context(failed)?;
-    if chain.is_empty() {
-        bail!("there is no certificate in {}", path.display());
-    }
-    Ok(chain)
+    let chain = read_certificates(path)?.into_iter().zip(1..);
+    chain
+        .map(|(der, number)| {
+            Certificate::from_der(der.to_vec())
+                .with_context(|| format!("certificate {number} in {}", path.display()))
+        })
+        .collect()
 }
 
 /// The content of a PEM file with these certificates.
 pub(crate) fn to_pem<'a>(
     chain: impl IntoIterator<Item = &'a Certificate>,
 ) -> anyhow::Result<String> {
-    let mut pem = String::new();
-    for certificate in chain {
-        pem.push_str(
-            &certificate
-                .parsed
-                .to_pem(x509_cert::der::pem::LineEnding::LF)?,
-        );
-    }
-    Ok(pem)
+    // Not as parsed and written again, which need not be the same bytes.
+    let texts = chain
+        .into_iter()
+        .map(|certificate| pem("CERTIFICATE", &certificate.der));
+    texts.collect()
 }
 
 impl Certificate {
     pub(crate) fn from_der(der: Vec<u8>) -> anyhow::Result<Self> {
-        let parsed =
-            x509_cert::Certificate::from_der(&der).context("a certificate is malformed")?;
+        let parsed = CertificateInner::from_der(&der)
+            .map_err(|error| anyhow!("it cannot be understood: {error}"))?;
         Ok(Self {
             der: CertificateDer::from(der),
             parsed,
@@ -79,6 +73,15 @@ impl Certificate {
 
     pub(crate) fn der(&self) -> &CertificateDer<'static> {
         &self.der
+    }
+
+    /// 1, 2 or 3. What has no extensions may be of version 1, which some servers refuse.
+    pub(crate) fn version(&self) -> u8 {
+        match self.parsed.tbs_certificate.version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
     }
 
     pub(crate) fn subject(&self) -> &Name {
@@ -91,7 +94,7 @@ impl Certificate {
 
     /// Hexadecimal, with colons.
     pub(crate) fn serial(&self) -> String {
-        self.parsed.tbs_certificate.serial_number.to_string()
+        with_colons(self.parsed.tbs_certificate.serial_number.as_bytes())
     }
 
     /// Since the Unix epoch.
@@ -158,6 +161,35 @@ impl Certificate {
         Ok(usages)
     }
 
+    /// Whether a TLS client may use it (RFC 5280, section 4.2.1.12): without the extension, it is for
+    /// everything.
+    pub(crate) fn is_for_clients(&self) -> bool {
+        match self.extension() {
+            Ok(Some(ExtendedKeyUsage(purposes))) => purposes
+                .iter()
+                .any(|oid| [ID_KP_CLIENT_AUTH, ANY_EXTENDED_KEY_USAGE].contains(oid)),
+            _ => true,
+        }
+    }
+
+    /// Whether it is a CA's that may issue a certificate with so many CAs below it (RFC 5280, sections
+    /// 4.2.1.9 and 4.2.1.3).
+    pub(crate) fn may_issue(&self, below: usize) -> bool {
+        let is_ca = match self.extension() {
+            Ok(Some(BasicConstraints {
+                ca: true,
+                path_len_constraint,
+            })) => path_len_constraint.is_none_or(|len| below <= usize::from(len)),
+            _ => false,
+        };
+        let may_sign = match self.extension() {
+            Ok(Some(usage)) => KeyUsage::key_cert_sign(&usage),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        is_ca && may_sign
+    }
+
     /// DER SubjectPublicKeyInfo.
     pub(crate) fn spki(&self) -> anyhow::Result<Vec<u8>> {
         Ok(self.public_key().to_der()?)
@@ -200,9 +232,7 @@ impl Certificate {
 
     /// SHA-256 of the certificate.
     pub(crate) fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(&self.der);
-        let bytes: Vec<_> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-        bytes.join(":")
+        with_colons(&Sha256::digest(&self.der))
     }
 
     /// Whether the name and the key of `issuer` made it.
@@ -267,6 +297,11 @@ fn oid_name(oid: ObjectIdentifier, prefix: &str) -> String {
         Some(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
         None => oid.to_string(),
     }
+}
+
+fn with_colons(bytes: &[u8]) -> String {
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    digits.join(":")
 }
 
 /// `KeyCertSign` as `keyCertSign`; `CRLSign` as RFC 5280 has it, `cRLSign`.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tedge_file::MAX_CERTIFICATES;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tedge_p11_client::{
     ClientCertResolver, PrivateKey, SignatureScheme, WatchedKey, refuses_certificate,
 };
+
+use crate::trust::Trust;
 
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -39,7 +39,7 @@ pub(crate) fn connect(
 ) -> anyhow::Result<Handshake> {
     let watched = Arc::new(WatchedKey::new(key));
     let resolver = Arc::new(ClientCertResolver::new(watched.clone(), cert)?);
-    let config = Arc::new(config(ca, Some(resolver.clone()))?);
+    let config = Arc::new(config(&Trust::read(ca)?, Some(resolver.clone()))?);
     let tcp = connect_tcp((host, port), limit)
         .with_context(|| format!("cannot connect to {host} port {port}"))?;
     let started = Instant::now();
@@ -55,15 +55,15 @@ pub(crate) fn connect(
     })
 }
 
-/// How to connect to servers with certificates from one of those in the file `ca`.
+/// How to connect to servers with certificates from one of those that are trusted.
 pub(crate) fn config(
-    ca: &Path,
+    trust: &Trust,
     client: Option<Arc<dyn ResolvesClientCert>>,
 ) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots(ca)?);
+        .with_root_certificates(trust.roots().clone());
     Ok(match client {
         Some(client) => config.with_client_cert_resolver(client),
         None => config.with_no_client_auth(),
@@ -134,29 +134,6 @@ impl std::fmt::Display for FatalAlert {
         };
         write!(f, "{what}: TLS alert {:?}", self.alert)
     }
-}
-
-/// The CA certificates in a PEM file.
-pub(crate) fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
-    let failed = || format!("cannot read certificates from {}", ca.display());
-    let mut roots = RootCertStore::empty();
-    if ca.is_dir() {
-        // /etc/ssl/certs has most of them twice, and one in it that is not understood is no loss.
-        for pem in tedge_file::read_folder(ca, MAX_CERTIFICATES).with_context(failed)? {
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        }
-    } else {
-        let pem = tedge_file::read(ca, MAX_CERTIFICATES).with_context(failed)?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            roots
-                .add(certificate.with_context(failed)?)
-                .with_context(|| format!("a certificate in {} is no CA", ca.display()))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(anyhow!("there is none in it").context(failed()));
-    }
-    Ok(roots)
 }
 
 /// Tries every address of the host; the last failure is reported.

@@ -1,28 +1,104 @@
-//! Would a TLS server take this certificate from a client?
+//! Who is trusted, and whether a TLS server that trusts the same would take a certificate from a client.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
+use tedge_p11_client::{read_ca_certificates, trust_anchors};
 
 use crate::certificate::{Certificate, Issued};
+use crate::names;
 
-/// Verifies the first certificate of `chain` as a TLS server does at this moment: issued by one of
-/// `roots`, by way of the others in the chain if need be, valid, and for a TLS client.
-pub(crate) fn verify(chain: &[Certificate], roots: &RootCertStore) -> anyhow::Result<()> {
-    let Some((certificate, intermediates)) = chain.split_first() else {
-        return Err(anyhow!("there is no certificate"));
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider).build()?;
-    let intermediates: Vec<_> = intermediates.iter().map(|c| c.der().clone()).collect();
-    verifier
-        .verify_client_cert(certificate.der(), &intermediates, UnixTime::now())
-        .map(|_| ())
-        .map_err(explain)
+/// The CAs in a file or folder: who is trusted.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    cas: Vec<CertificateDer<'static>>,
+    roots: RootCertStore,
+}
+
+impl Trust {
+    /// Fails if there is none, or one in a file is damaged.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let cas = read_ca_certificates(path)?;
+        let roots = trust_anchors(&cas, path)?;
+        Ok(Self { cas, roots })
+    }
+
+    pub(crate) fn add(&mut self, ca: &Certificate) -> anyhow::Result<()> {
+        let added = self.roots.add(ca.der().clone());
+        added.map_err(|_| {
+            let name = names::subject(ca.subject());
+            anyhow!("the certificate of {name} can be no CA here")
+        })?;
+        self.cas.push(ca.der().clone());
+        Ok(())
+    }
+
+    pub(crate) fn roots(&self) -> &RootCertStore {
+        &self.roots
+    }
+
+    /// Verifies the first certificate of `chain` as a TLS server does at this moment: issued by one of
+    /// these, by way of the others in the chain if need be, valid, and for a TLS client.
+    pub(crate) fn verify(&self, chain: &[Certificate]) -> anyhow::Result<()> {
+        let Some((certificate, intermediates)) = chain.split_first() else {
+            return Err(anyhow!("there is no certificate"));
+        };
+        if certificate.version() < 3 {
+            return self.verify_old(certificate, intermediates);
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(self.roots.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
+        let intermediates: Vec<_> = intermediates.iter().map(|c| c.der().clone()).collect();
+        verifier
+            .verify_client_cert(certificate.der(), &intermediates, UnixTime::now())
+            .map(|_| ())
+            .map_err(explain)
+    }
+
+    /// The same for a certificate of version 1 or 2, as servers on OpenSSL take it and rustls does not. It
+    /// has no extensions to be looked at.
+    fn verify_old(
+        &self,
+        certificate: &Certificate,
+        intermediates: &[Certificate],
+    ) -> anyhow::Result<()> {
+        let now = Duration::from_secs(UnixTime::now().as_secs());
+        let cas = self.cas.iter().map(|ca| Certificate::from_der(ca.to_vec()));
+        let cas: Vec<_> = cas.flatten().collect();
+        let mut last = certificate;
+        for below in 0..=intermediates.len() {
+            if now < last.not_before() {
+                return Err(explain(CertificateError::NotValidYet.into()));
+            }
+            if last.not_after() < now {
+                return Err(explain(CertificateError::Expired.into()));
+            }
+            match cas.iter().map(|ca| last.issued_by(ca)).max() {
+                Some(Issued::Yes) => return Ok(()),
+                Some(Issued::Unverified) => {
+                    return Err(anyhow!(
+                        "nothing here can verify its signature, or one in its chain"
+                    ));
+                }
+                _ => {}
+            }
+            // Of those between, webpki has the first one's number as 0, too.
+            let issuer = intermediates.iter().find(|candidate| {
+                last.issued_by(candidate) == Issued::Yes && candidate.may_issue(below)
+            });
+            match issuer {
+                Some(issuer) => last = issuer,
+                None => break,
+            }
+        }
+        Err(explain(CertificateError::UnknownIssuer.into()))
+    }
 }
 
 /// Puts the issuers of `certificate` behind it, as TLS sends them, found among `candidates`. What

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tedge_p11_protocol::DecodeError;
 
+use crate::certificates::CertificatesError;
+
 /// Why a request to the signer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +63,14 @@ pub enum Error {
     /// The signer is thin-edge.io's, whose protocol has no way to say this.
     #[error("the signer cannot {0}; use tedge-p11-server of this project, or --module-path")]
     NotInVersion1(&'static str),
+    /// A file has not the certificates that were expected in it.
+    #[error("cannot read certificates from {}: {error}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: CertificatesError,
+    },
     /// The certificate can't be used with the key.
     #[error("{0}")]
     Certificate(String),

@@ -15,6 +15,8 @@
 //! # Ok(()) }
 //! ```
 
+mod certificate_files;
+mod certificates;
 mod client;
 mod csr;
 mod error;
@@ -23,6 +25,8 @@ mod socket_key;
 mod tls;
 mod watched_key;
 
+pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
+pub use certificates::{CertificatesError, Found, certificate_public_key, parse_certificates};
 pub use client::{Client, TimeLimits};
 pub use csr::CsrKey;
 pub use error::Error;

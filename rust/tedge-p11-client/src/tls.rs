@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
-use rustls::{AlertDescription, InconsistentKeys, SignatureAlgorithm};
+use rustls::{AlertDescription, SignatureAlgorithm};
 use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_protocol::SignatureScheme;
 
+use crate::certificates::{CertificatesError, certificate_public_key, parse_certificates};
 use crate::error::Error;
 use crate::key::PrivateKey;
 
@@ -61,7 +61,7 @@ impl SigningKey for TlsKey {
 }
 
 impl ClientCertResolver {
-    /// Takes the certificate chain in the PEM file `chain`. That it is there, and that its first
+    /// Takes the certificate chain in the file `chain` ([`parse_certificates`]). That it is there, and that its first
     /// certificate belongs to `key`, is checked now, and again for every connection.
     pub fn new(key: Arc<dyn PrivateKey>, chain: impl Into<PathBuf>) -> Result<Self, Error> {
         let resolver = Self {
@@ -85,7 +85,7 @@ impl ClientCertResolver {
 
     fn certified_key(&self) -> Result<Arc<CertifiedKey>, Error> {
         let content = tedge_file::read(&self.chain, MAX_CERTIFICATES)
-            .map_err(|error| self.unreadable(&error.to_string()))?;
+            .map_err(|error| self.unreadable(error.into()))?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, certified)) = last.as_ref().filter(|(before, _)| *before == content) {
             return Ok(certified.clone());
@@ -96,35 +96,24 @@ impl ClientCertResolver {
     }
 
     fn parse(&self, content: &[u8]) -> Result<CertifiedKey, Error> {
-        let chain = CertificateDer::pem_slice_iter(content)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.unreadable(&error.to_string()))?;
-        if chain.is_empty() {
-            return Err(self.unreadable("there is none in it"));
+        let chain = parse_certificates(content).map_err(|error| self.unreadable(error))?;
+        // Not by rustls's own comparison: it reads the certificate as a verifier does, to whom version 1 of
+        // X.509 is none. The server decides what it takes.
+        if certificate_public_key(&chain[0]) != Some(self.key.public_key().spki()) {
+            return Err(Error::Certificate(format!(
+                "the certificate in {} does not belong to the key {}: their public keys differ",
+                self.chain.display(),
+                self.key.uri()
+            )));
         }
-        let certified = CertifiedKey::new(chain, Arc::new(TlsKey(self.key.clone())));
-        certified.keys_match().map_err(|error| {
-            Error::Certificate(match error {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
-                    "the certificate in {} does not belong to the key {}: \
-                     their public keys differ",
-                    self.chain.display(),
-                    self.key.uri()
-                ),
-                other => format!(
-                    "cannot use the certificate in {}: {other}",
-                    self.chain.display()
-                ),
-            })
-        })?;
-        Ok(certified)
+        Ok(CertifiedKey::new(chain, Arc::new(TlsKey(self.key.clone()))))
     }
 
-    fn unreadable(&self, why: &str) -> Error {
-        Error::Certificate(format!(
-            "cannot read certificates from {}: {why}",
-            self.chain.display()
-        ))
+    fn unreadable(&self, error: CertificatesError) -> Error {
+        Error::Certificates {
+            path: self.chain.clone(),
+            error,
+        }
     }
 }
 

@@ -1,12 +1,8 @@
 //! `import-certificate`: puts a certificate beside its key on the token.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use tedge_file::MAX_CERTIFICATES;
-use tedge_p11_client::Uri;
+use tedge_p11_client::{Uri, read_certificates};
 
 use crate::output::say;
 use crate::pins;
@@ -34,24 +30,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
-    let certificate = read(&args.cert)?;
+    let chain = read_certificates(&args.cert)?;
     Ok(say(store.import_certificate(
         args.uri.as_ref(),
         pin.as_ref(),
-        &certificate,
+        &chain[0],
     )?)?)
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let content = tedge_file::read(path, MAX_CERTIFICATES)
-        .with_context(|| format!("cannot read a certificate from {}", path.display()))?;
-    // Every certificate in DER begins with a SEQUENCE of two bytes' length, no text does.
-    if content.starts_with(&[0x30, 0x82]) {
-        return Ok(content);
-    }
-    let first = CertificateDer::pem_slice_iter(&content).next();
-    let certificate = first.and_then(Result::ok);
-    let certificate =
-        certificate.with_context(|| format!("there is no certificate in {}", path.display()))?;
-    Ok(certificate.to_vec())
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use rustls::RootCertStore;
 use rustls::client::ResolvesClientCert;
 use tedge_p11_client::{ClientCertResolver, Pin, PrivateKey, Uri};
 use x509_cert::ext::pkix::name::GeneralName;
@@ -17,8 +16,9 @@ use crate::names::{self, Names};
 use crate::output::say;
 use crate::place::Place;
 use crate::store::Store;
+use crate::trust::{self, Trust};
 use crate::uri_parser::UriParser;
-use crate::{document, file, pins, tls, trust};
+use crate::{document, file, pins, tls};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -145,18 +145,20 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
         _ => None,
     };
 
-    let tls = tls::config(&args.ca, client)?;
+    let mut trust = Trust::read(&args.ca)?;
+    let tls = tls::config(&trust, client)?;
     let server = EstServer::new(&args.est, tls, login, Duration::from_secs(args.timeout))?;
-    let mut roots = tls::roots(&args.ca)?;
     let cas = match &args.cacerts_out {
         Some(_) => server.ca_certificates()?,
         None => Vec::new(),
     };
-    trust_also(&mut roots, &cas)?;
+    for ca in &cas {
+        trust.add(ca).context("of what the server distributes")?;
+    }
     file::check_writable(&args.cert)?;
     let request = document::request(key.as_ref(), names)?;
     let answer = server.enroll(operation, &request)?;
-    let chain = accept(answer, &old, key.as_ref(), &roots)
+    let chain = accept(answer, &old, key.as_ref(), &trust)
         .with_context(|| format!("{} sent a certificate that is refused", args.est))?;
     file::write(&args.cert, certificate::to_pem(&chain)?.as_bytes())?;
     if let Some(path) = &args.cacerts_out {
@@ -172,12 +174,12 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
 }
 
 /// The new certificate out of an answer, with the chain that belongs to it, if it is good: for this
-/// key, and such that a server which trusts `roots` takes it.
+/// key, and such that a server which trusts the same takes it.
 fn accept(
     answer: Vec<Certificate>,
     old: &[Certificate],
     key: &dyn PrivateKey,
-    roots: &RootCertStore,
+    trust: &Trust,
 ) -> anyhow::Result<Vec<Certificate>> {
     let certificate = answer
         .iter()
@@ -194,7 +196,7 @@ fn accept(
     let mut candidates = answer;
     candidates.extend_from_slice(old);
     let chain = trust::chain(certificate, &candidates);
-    trust::verify(&chain, roots)?;
+    trust.verify(&chain)?;
     Ok(chain)
 }
 
@@ -216,15 +218,6 @@ fn bootstrap(
 
 fn resolver(key: &Arc<dyn PrivateKey>, cert: &Path) -> anyhow::Result<Arc<dyn ResolvesClientCert>> {
     Ok(Arc::new(ClientCertResolver::new(key.clone(), cert)?))
-}
-
-fn trust_also(roots: &mut RootCertStore, cas: &[Certificate]) -> anyhow::Result<()> {
-    for ca in cas {
-        roots
-            .add(ca.der().clone())
-            .context("the server distributes a certificate that is no CA")?;
-    }
-    Ok(())
 }
 
 /// Where the keys are, and the PIN.

@@ -53,6 +53,7 @@ struct Facts {
     subject: String,
     issuer: String,
     serial: String,
+    version: u8,
     not_before: String,
     not_after: String,
     not_yet: bool,
@@ -94,6 +95,7 @@ impl Facts {
             subject: names::subject(certificate.subject()),
             issuer: names::subject(certificate.issuer()),
             serial: certificate.serial(),
+            version: certificate.version(),
             not_before,
             not_after,
             not_yet: now < certificate.not_before(),
@@ -130,6 +132,13 @@ impl Facts {
             ("signature", self.signature_algorithm.clone()),
             ("SHA-256", self.fingerprint.clone()),
         ];
+        if self.version < 3 {
+            let version = self.version;
+            lines.push((
+                "X.509 version",
+                format!("{version}: servers on OpenSSL take it, some others do not"),
+            ));
+        }
         lines.push(match &self.key {
             Key::Matches(uri) => ("key on the token", format!("matches: {uri}")),
             Key::Differs(uri) => ("key on the token", format!("does not match: {uri}")),
@@ -161,6 +170,7 @@ impl Facts {
             "subject": self.subject,
             "issuer": self.issuer,
             "serial_number": self.serial,
+            "version": self.version,
             "not_before": self.not_before,
             "not_after": self.not_after,
             "days_left": self.days_left,

@@ -9,8 +9,9 @@ use crate::output::milliseconds;
 use crate::output::say;
 use crate::place::Place;
 use crate::store::Store;
+use crate::trust::Trust;
 use crate::uri_parser::UriParser;
-use crate::{certificate, names, pins, tls, trial, trust};
+use crate::{certificate, names, pins, trial};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,13 +34,21 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         let path = args.cert.display();
         format!("a server would refuse the certificate in {path}")
     };
-    trust::verify(&chain, &tls::roots(&args.ca)?).with_context(refused)?;
+    Trust::read(&args.ca)?
+        .verify(&chain)
+        .with_context(refused)?;
     let certificate = &chain[0];
     say(format_args!(
         "certificate       {} until {}",
         names::subject(certificate.subject()),
         certificate.validity().1
     ))?;
+    if certificate.version() < 3 {
+        say(format_args!(
+            "X.509 version     {}: servers on OpenSSL take it, some others do not",
+            certificate.version()
+        ))?;
+    }
 
     let key = store.private_key(args.uri.as_ref(), pin)?;
     certificate.check_key(key.as_ref())?;

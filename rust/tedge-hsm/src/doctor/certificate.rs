@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tedge_p11_config::read_connections;
-use x509_cert::Certificate;
-use x509_cert::der::Encode as _;
-use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH};
-use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use super::context::{Context, Key};
 use super::report::{Area, Report};
+use crate::certificate::{Certificate, read_chain};
 
 /// A key and the file with its certificate.
 pub(super) struct Certified {
@@ -30,13 +27,12 @@ pub(super) fn check(context: &Context<'_>, keys: &[Key], report: &mut Report) ->
             }
         },
     };
-    let shown = path.display();
-    let certificate = match read(&path) {
-        Ok(certificate) => certificate,
+    let certificate = match read_chain(&path) {
+        Ok(mut chain) => chain.swap_remove(0),
         Err(error) => {
             report.failure(
                 Area::Certificate,
-                format!("{shown}: {error}"),
+                format!("{error:#}"),
                 "have one issued: tedge-hsm csr makes the request; it is a PEM file, the device's first",
             );
             return None;
@@ -67,38 +63,24 @@ fn configured(context: &Context<'_>) -> Option<PathBuf> {
 const NONE_NAMED: &str =
     "no certificate is named: give --cert, or set device.cert_path in tedge.toml";
 
-fn read(path: &Path) -> Result<Certificate, String> {
-    let none = || "there is no certificate in it".to_owned();
-    let pem =
-        tedge_file::read(path, tedge_file::MAX_CERTIFICATES).map_err(|error| error.to_string())?;
-    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
-        return Err(none());
-    }
-    let chain = Certificate::load_pem_chain(&pem).map_err(|error| error.to_string())?;
-    chain.into_iter().next().ok_or_else(none)
-}
-
 fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
     let shown = path.display();
-    let validity = &certificate.tbs_certificate.validity;
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let (begin, end) = (
-        validity.not_before.to_unix_duration(),
-        validity.not_after.to_unix_duration(),
-    );
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    let (not_before, not_after) = certificate.validity();
     if now < begin {
         return report.failure(
             Area::Certificate,
-            format!("{shown} is not valid before {}", validity.not_before),
+            format!("{shown} is not valid before {not_before}"),
             "set the clock (timedatectl); if it is right, have the certificate issued anew",
         );
     }
     let Some(left) = end.checked_sub(now) else {
         return report.failure(
             Area::Certificate,
-            format!("{shown} expired on {}, {} ago", validity.not_after, in_days(now.saturating_sub(end))),
+            format!("{shown} expired on {}, {} ago", not_after, in_days(now.saturating_sub(end))),
             "have a new one issued: tedge-hsm csr; if it should still be valid, set the clock (timedatectl)",
         );
     };
@@ -106,11 +88,7 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
     if left < end.saturating_sub(begin) / 12 {
         report.warning(
             Area::Certificate,
-            format!(
-                "{shown} expires on {}, in {}",
-                validity.not_after,
-                in_days(left)
-            ),
+            format!("{shown} expires on {}, in {}", not_after, in_days(left)),
             "have a new one issued: tedge-hsm csr",
         );
     } else {
@@ -118,7 +96,7 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
             Area::Certificate,
             format!(
                 "{shown} is valid until {}, for {}",
-                validity.not_after,
+                not_after,
                 in_days(left)
             ),
         );
@@ -132,12 +110,19 @@ fn in_days(span: Duration) -> String {
     }
 }
 
-/// RFC 5280, section 4.2.1.12: without the extension, it is for everything.
 fn check_usage(path: &Path, certificate: &Certificate, report: &mut Report) {
-    let usage = certificate.tbs_certificate.get::<ExtendedKeyUsage>();
-    let for_others = matches!(usage, Ok(Some((_, ExtendedKeyUsage(purposes))))
-        if !purposes.contains(&ID_KP_CLIENT_AUTH) && !purposes.contains(&ANY_EXTENDED_KEY_USAGE));
-    if for_others {
+    if certificate.version() < 3 {
+        report.warning(
+            Area::Certificate,
+            format!(
+                "{} is X.509 version {}, which some brokers refuse; those on OpenSSL, as mosquitto, take it",
+                path.display(),
+                certificate.version()
+            ),
+            "have one of version 3 issued: openssl x509 -req with -copy_extensions copy or -extfile",
+        );
+    }
+    if !certificate.is_for_clients() {
         report.failure(
             Area::Certificate,
             format!(
@@ -156,11 +141,6 @@ fn check_key(
     report: &mut Report,
 ) -> Option<Key> {
     let shown = path.display();
-    let spki = certificate
-        .tbs_certificate
-        .subject_public_key_info
-        .to_der()
-        .unwrap_or_default();
     if keys.is_empty() {
         report.skipped(
             Area::Certificate,
@@ -168,7 +148,10 @@ fn check_key(
         );
         return None;
     }
-    if let Some(key) = keys.iter().find(|key| key.public_key().spki() == spki) {
+    if let Some(key) = keys
+        .iter()
+        .find(|key| certificate.check_key(key.as_ref()).is_ok())
+    {
         report.ok(
             Area::Certificate,
             format!("{shown} is for key {}", key.uri()),
