@@ -66,7 +66,7 @@ has_provisioning() { systemctl cat "$provisioning" >/dev/null 2>&1; }
 # provisioned: by that service, now or at the boot; what it sealed is unsealed for those who look for PINs
 provisioned() {
     local store=/etc/credstore.encrypted
-    sed -i 's/^COMMON_NAME=%m$/COMMON_NAME=device-1/' /etc/tedge/tedge-hsm-provision.conf
+    sed -i 's/^COMMON_NAME=%m$/COMMON_NAME=device-1/' /etc/tedge-hsm/provision.conf
     systemctl start "$provisioning" || { journalctl --no-pager --unit "$provisioning" --unit "$unit"; return 1; }
     install -d -m 0700 /root/pins
     systemd-creds decrypt --name=pin "$store/tedge-p11-server.pin" /root/pins/user &&

@@ -13,5 +13,5 @@ install_provisioning() {
     sed "s,@MODULE@,$module,; s,@URI@,pkcs11:token=device," \
         recipes/tedge-p11-server/tedge-p11-server-conf/module.conf.in >"$dropins/module.conf"
     sed "s/@TOKEN@/device/; s/@KEY@/tls/; s/@KEY_TYPE@/p256/; s/@COMMON_NAME@/$name/; s/@CERTIFICATE@/csr/" \
-        "$files/tedge-hsm-provision.conf.in" >"$root/etc/tedge/tedge-hsm-provision.conf"
+        "$files/tedge-hsm-provision.conf.in" | install -D -m 0644 /dev/stdin "$root/etc/tedge-hsm/provision.conf"
 }

@@ -30,7 +30,7 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    install -d ${D}${systemd_system_unitdir}/tedge-p11-server.service.d ${D}${libexecdir} ${D}${sysconfdir}/tedge
+    install -d ${D}${systemd_system_unitdir}/tedge-p11-server.service.d ${D}${libexecdir} ${D}${sysconfdir}/tedge-hsm
     install -m 0755 ${UNPACKDIR}/tedge-hsm-provision ${D}${libexecdir}
     sed 's,/usr/libexec,${libexecdir},' ${UNPACKDIR}/tedge-hsm-provision.service \
         > ${D}${systemd_system_unitdir}/tedge-hsm-provision.service
@@ -38,13 +38,21 @@ do_install() {
     sed -e 's/@TOKEN@/${TEDGE_HSM_TOKEN}/' -e 's/@KEY@/${TEDGE_HSM_KEY}/' -e 's/@KEY_TYPE@/${TEDGE_HSM_KEY_TYPE}/' \
         -e 's/@COMMON_NAME@/${TEDGE_HSM_COMMON_NAME}/' \
         -e 's/@CERTIFICATE@/${@d.getVar('TEDGE_HSM_PROVISION') or 'csr'}/' \
-        ${UNPACKDIR}/tedge-hsm-provision.conf.in > ${D}${sysconfdir}/tedge/tedge-hsm-provision.conf
+        ${UNPACKDIR}/tedge-hsm-provision.conf.in > ${D}${sysconfdir}/tedge-hsm/provision.conf
+}
+
+# Where older versions had the settings, user tedge may have put something in their place: only root's own is taken.
+pkg_postinst:${PN}() {
+    old=$D${sysconfdir}/tedge/tedge-hsm-provision.conf
+    if [ -f "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %u "$old")" = 0 ]; then
+        mv "$old" $D${sysconfdir}/tedge-hsm/provision.conf
+    fi
 }
 
 SYSTEMD_SERVICE:${PN} = "tedge-hsm-provision.service"
 SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'disable'}"
 
 FILES:${PN} += "${systemd_system_unitdir}/tedge-p11-server.service.d"
-CONFFILES:${PN} = "${sysconfdir}/tedge/tedge-hsm-provision.conf"
+CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf"
 # The script's; systemd-extra-utils has systemd-creds.
 RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server"

@@ -1,5 +1,8 @@
 //! Which command was asked for, and where.
 
+use anyhow::anyhow;
+use clap::Parser as _;
+
 use crate::args::{AnyCommand, Args, Command};
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
@@ -10,7 +13,8 @@ use crate::place::Place;
 use crate::store::Store;
 
 /// Runs the command that was asked for.
-pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let mut args = with_settings(args)?;
     match args.command {
         AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
         AnyCommand::Hsms(hsms) => hsms::run(&hsms),
@@ -20,6 +24,29 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<()> {
             run_on_tokens(command, &args.place)
         }
     }
+}
+
+/// `renew --settings FILE` with what the file says in its place.
+fn with_settings(args: Args) -> anyhow::Result<Args> {
+    let AnyCommand::OnTokens(Command::Renew(renew)) = &args.command else {
+        return Ok(args);
+    };
+    let Some(path) = renew.settings() else {
+        return Ok(args);
+    };
+    let mut given: Vec<_> = std::env::args_os().collect();
+    if let Some(at) = given.iter().position(|word| word == "--settings") {
+        given.drain(at..=at + 1);
+    } else {
+        given.retain(|word| !word.as_encoded_bytes().starts_with(b"--settings="));
+    }
+    given.extend(renew::options(path)?.into_iter().map(Into::into));
+    Args::try_parse_from(given).map_err(|error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let first = first.strip_prefix("error: ").unwrap_or(first);
+        anyhow!("{}: {first}", path.display())
+    })
 }
 
 fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {

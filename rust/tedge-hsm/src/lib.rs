@@ -23,6 +23,7 @@ mod profile;
 mod progress;
 mod prompt;
 mod root;
+mod settings_file;
 mod store;
 mod tls;
 mod trial;

@@ -181,6 +181,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -s h -l help
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l est -d 'EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM file with the certificate and its chain; replaced when the new one is good' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM file with the CA certificates that the server and the new certificate are verified with' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as tedge-hsm-renew.service has it, in place of the options' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing if the certificate is valid for so many more days' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'URI of another key, which the new certificate shall be for' -r

@@ -15,6 +15,7 @@ use crate::est::{EstServer, Login, Operation};
 use crate::names::{self, Names};
 use crate::output::say;
 use crate::place::Place;
+use crate::settings_file::SettingsFile;
 use crate::store::Store;
 use crate::trust::{self, Trust};
 use crate::uri_parser::UriParser;
@@ -23,16 +24,23 @@ use crate::{document, file, pins, tls};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be
-    #[arg(long, value_name = "URL")]
-    est: String,
+    #[arg(long, value_name = "URL", required_unless_present = "settings")]
+    est: Option<String>,
 
     /// PEM file with the certificate and its chain; replaced when the new one is good
-    #[arg(long, value_name = "FILE")]
-    cert: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "settings")]
+    cert: Option<PathBuf>,
 
     /// PEM file with the CA certificates that the server and the new certificate are verified with
-    #[arg(long, value_name = "FILE")]
-    ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "settings")]
+    ca: Option<PathBuf>,
+
+    /// File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as
+    /// tedge-hsm-renew.service has it, in place of the options
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll",
+    ])]
+    settings: Option<PathBuf>,
 
     /// URI of the key; the one configured at the signer without
     #[arg(long, value_parser = UriParser)]
@@ -96,22 +104,51 @@ struct Enroll {
     bootstrap_uri: Option<Uri>,
 }
 
+impl Args {
+    /// The file that has the options.
+    pub(crate) fn settings(&self) -> Option<&Path> {
+        self.settings.as_deref()
+    }
+}
+
+/// The options that the settings in `path` stand for.
+pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
+    let settings = SettingsFile::read(path, &["EST_URL", "CERT", "CA", "DAYS", "OPTIONS"])?;
+    let est = settings
+        .get("EST_URL")
+        .with_context(|| format!("{} does not set EST_URL", path.display()))?;
+    let or = |key, default| settings.get(key).unwrap_or(default);
+    let mut options = vec![
+        format!("--est={est}"),
+        format!("--cert={}", or("CERT", DEFAULT_CERT)),
+        format!("--ca={}", or("CA", DEFAULT_CA)),
+        format!("--days={}", or("DAYS", "30")),
+    ];
+    let more = settings.get("OPTIONS").unwrap_or_default();
+    options.extend(more.split_ascii_whitespace().map(str::to_owned));
+    Ok(options)
+}
+
 pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()> {
+    // The command line has been refused without them.
+    let (Some(est), Some(cert), Some(ca)) = (args.est, args.cert, args.ca) else {
+        bail!("--est, --cert and --ca are needed");
+    };
     let keys = Keys { store, place };
     let old = match args.enroll.enroll {
-        true if args.cert.exists() => {
-            let path = args.cert.display();
+        true if cert.exists() => {
+            let path = cert.display();
             bail!("{path} is there already: renew it without --enroll, or remove it");
         }
         true => Vec::new(),
-        false => certificate::read_chain(&args.cert)?,
+        false => certificate::read_chain(&cert)?,
     };
     if let (Some(days), Some(old)) = (args.days, old.first()) {
         let left = old.days_left(now()?);
         if left >= i64::from(days) {
             say(format_args!(
                 "{} is valid for {left} more days; nothing to do",
-                args.cert.display()
+                cert.display()
             ))?;
             return Ok(());
         }
@@ -120,7 +157,7 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     let key = keys.find(args.uri.as_ref())?;
     let (client, names, operation) = match old.first() {
         Some(old) => {
-            let client = resolver(&key, &args.cert)?;
+            let client = resolver(&key, &cert)?;
             (Some(client), old.names()?, Operation::SimpleReenroll)
         }
         None => {
@@ -145,9 +182,9 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
         _ => None,
     };
 
-    let mut trust = Trust::read(&args.ca)?;
+    let mut trust = Trust::read(&ca)?;
     let tls = tls::config(&trust, client)?;
-    let server = EstServer::new(&args.est, tls, login, Duration::from_secs(args.timeout))?;
+    let server = EstServer::new(&est, tls, login, Duration::from_secs(args.timeout))?;
     let cas = match &args.cacerts_out {
         Some(_) => server.ca_certificates()?,
         None => Vec::new(),
@@ -155,18 +192,18 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     for ca in &cas {
         trust.add(ca).context("of what the server distributes")?;
     }
-    file::check_writable(&args.cert)?;
+    file::check_writable(&cert)?;
     let request = document::request(key.as_ref(), names)?;
     let answer = server.enroll(operation, &request)?;
     let chain = accept(answer, &old, key.as_ref(), &trust)
-        .with_context(|| format!("{} sent a certificate that is refused", args.est))?;
-    file::write(&args.cert, certificate::to_pem(&chain)?.as_bytes())?;
+        .with_context(|| format!("{est} sent a certificate that is refused"))?;
+    file::write(&cert, certificate::to_pem(&chain)?.as_bytes())?;
     if let Some(path) = &args.cacerts_out {
         file::write(path, certificate::to_pem(&cas)?.as_bytes())?;
     }
     say(format_args!(
         "{}: {} until {}",
-        args.cert.display(),
+        cert.display(),
         names::subject(chain[0].subject()),
         chain[0].validity().1
     ))?;
@@ -237,3 +274,7 @@ impl Keys<'_> {
 fn now() -> anyhow::Result<Duration> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?)
 }
+
+/// As thin-edge.io has it.
+const DEFAULT_CERT: &str = "/etc/tedge/device-certs/tedge-certificate.pem";
+const DEFAULT_CA: &str = "/etc/tedge/est-ca.pem";

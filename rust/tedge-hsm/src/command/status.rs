@@ -7,6 +7,8 @@ use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
 
 use crate::output::say;
 use crate::place::Place;
+use crate::root::Root;
+use crate::settings_file::Moved;
 
 /// Tell how the signer is: tokens, counters, how long signatures take.
 ///
@@ -33,7 +35,8 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
         let initialised = tokens.into_iter().filter(|token| token.initialized);
         initialised.map(|token| token.uri).collect::<Vec<_>>()
     });
-    let problems = problems(&status);
+    let mut problems = problems(&status);
+    problems.extend(Moved::left_behind(&Root::default()).map(Moved::to_string));
     if args.json {
         say(format_args!("{:#}", to_json(&status, &problems)))?;
     } else {

@@ -10,10 +10,33 @@ use tedge_p11_config::POLICY_FILE;
 
 use super::context::Context;
 use super::report::{Area, Report};
+use crate::settings_file::{Moved, SETTINGS_FOLDER};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     check_tedge_toml(context, report);
     check_pin_files(context, report);
+    check_settings(context, report);
+}
+
+/// Those of our units, in root's own folder.
+fn check_settings(context: &Context<'_>, report: &mut Report) {
+    for moved in Moved::left_behind(&context.root) {
+        report.failure(Area::Config, moved.what(), moved.cure());
+    }
+    let folder = context.root.path(SETTINGS_FOLDER);
+    let Ok(found) = folder.symlink_metadata() else {
+        return;
+    };
+    if found.uid() != 0 || found.mode() & 0o022 != 0 {
+        report.failure(
+            Area::Config,
+            format!(
+                "{SETTINGS_FOLDER} ({}) may be written by others than root, who reads settings there",
+                context.root.permissions(&found)
+            ),
+            format!("chown root:root and chmod 755 {SETTINGS_FOLDER}, and look at what is in it"),
+        );
+    }
 }
 
 fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
