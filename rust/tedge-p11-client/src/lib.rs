@@ -18,16 +18,19 @@
 mod certificate_files;
 mod certificates;
 mod client;
+#[cfg(feature = "rcgen")]
 mod csr;
 mod error;
 mod key;
 mod socket_key;
+#[cfg(feature = "rustls")]
 mod tls;
 mod watched_key;
 
 pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
 pub use certificates::{CertificatesError, Found, certificate_public_key, parse_certificates};
 pub use client::{Client, TimeLimits};
+#[cfg(feature = "rcgen")]
 pub use csr::CsrKey;
 pub use error::Error;
 pub use key::PrivateKey;
@@ -37,5 +40,6 @@ pub use tedge_p11_protocol::{
     PinSource, PublicKey, SignatureAlgorithm, SignatureScheme, Status, TokenEntry, TokenStatus,
     Uri, UriError, hex,
 };
+#[cfg(feature = "rustls")]
 pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};
 pub use watched_key::{Signing, WatchedKey};
