@@ -6,8 +6,8 @@ use std::process::Command;
 use support::broker::SServer;
 use support::signer::POLICY;
 use support::wire::ask;
-use support::{Ca, Faulty, Hsm, Kind, Signer, fail, install, openssl, succeed};
-use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme};
+use support::{Ca, Faulty, Hsm, Kind, Signer, fail, install, openssl, parse_uri, succeed};
+use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme, Uri};
 use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response, Sign};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
@@ -149,7 +149,13 @@ fn by_default_only_root_changes_a_token() {
     succeed(&mut nobody.tedge_hsm(&["export-certificate", "--uri", &uri]));
     signer
         .client()
-        .create_key("pkcs11:token=device", None, KeySpec::EcP256, "more", None)
+        .create_key(
+            &parse_uri("pkcs11:token=device"),
+            None,
+            KeySpec::EcP256,
+            "more",
+            None,
+        )
         .unwrap();
 }
 
@@ -204,7 +210,11 @@ fn rules_confine_a_user_to_a_key_and_a_purpose() {
     let error = fail(&mut export(&theirs));
     assert!(error.contains("may not describe"), "{error}");
     // Root has no rule, so it may nothing.
-    let error = signer.client().keys(None, None).unwrap_err().to_string();
+    let error = signer
+        .client()
+        .keys(&Uri::default(), None)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("uid 0") && error.contains("may not list"),
         "{error}"
@@ -337,7 +347,10 @@ fn a_pin_is_not_tried_on_a_token_that_no_rule_covers() {
         assert!(theirs.contains(&said), "{theirs}");
         let pin = tedge_p11_client::Pin::new("654321".into()).unwrap();
         let uri = format!("pkcs11:{named}");
-        let listed = signer.client().keys(Some(&uri), Some(&pin)).unwrap_err();
+        let listed = signer
+            .client()
+            .keys(&parse_uri(&uri), Some(&pin))
+            .unwrap_err();
         assert!(listed.to_string().contains(&said), "{listed}");
     }
     let key = format!("pkcs11:serial={};object=x", serial("device"));
@@ -355,9 +368,9 @@ fn a_pin_is_not_tried_on_the_only_token_if_no_rule_covers_it() {
     faulty.rules("token two absent");
     faulty.restart(&[], false);
     let pin = || tedge_p11_client::Pin::new("654321".into()).ok();
-    for uri in [None, Some("pkcs11:object=key".to_owned())] {
+    for uri in [Uri::default(), parse_uri("pkcs11:object=key")] {
         let error =
-            tedge_p11_client::SocketKey::open(faulty.signer.client(), uri, pin()).unwrap_err();
+            tedge_p11_client::SocketKey::open(faulty.signer.client(), &uri, pin()).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("no rule that allows it covers"), "{error}");
     }

@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
 use support::broker::SServer;
 use support::hsm::PIN;
-use support::{Broker, Ca, Hsm, Kind, Signer, fail, succeed};
-use tedge_p11_client::{Client, ClientCertResolver, PrivateKey, SignatureScheme, SocketKey};
+use support::{Broker, Ca, Hsm, Kind, Signer, fail, parse_uri, succeed};
+use tedge_p11_client::{Client, ClientCertResolver, PrivateKey, SignatureScheme, SocketKey, Uri};
 
 #[test]
 fn tls13_ecdsa_with_softhsm() {
@@ -216,7 +216,7 @@ fn a_handshake_is_one_request_and_one_signature() {
     );
     let chain = ca.issue("x", &csr);
     let server = SServer::start(&ca, &["-tls1_3"]);
-    let key = SocketKey::open(Client::new(&proxy.socket), Some(uri), None).unwrap();
+    let key = SocketKey::open(Client::new(&proxy.socket), &parse_uri(uri), None).unwrap();
     let config = config(&ca, Arc::new(key), &chain);
 
     let calls = |name: &str| {
@@ -487,7 +487,7 @@ impl RecordingKey {
 }
 
 impl PrivateKey for RecordingKey {
-    fn uri(&self) -> &str {
+    fn uri(&self) -> &Uri {
         self.key.uri()
     }
 
@@ -517,7 +517,7 @@ struct Impostor {
 }
 
 impl PrivateKey for Impostor {
-    fn uri(&self) -> &str {
+    fn uri(&self) -> &Uri {
         self.public_key.uri()
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::faulty::{CODES, LOST_INITIALISATION, NOT_INITIALIZED, key_uri};
 use support::healing::{heals, sign};
-use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, succeed};
+use support::{Ca, Faulty, Hsm, Kind, Signer, openssl, parse_uri, succeed};
 use tedge_p11_client::{Client, Error, PrivateKey as _, SocketKey, TimeLimits};
 use tedge_p11_protocol::{ExtensionRequest, KeyInfoRequest, Request};
 
@@ -35,7 +35,7 @@ fn a_lost_login_does_not_hide_the_keys() {
     let key = faulty.key("device");
     // The session that was kept is given up, with an error that says nothing of the login.
     faulty.rules("C_FindObjectsInit slot=device return CKR_ARGUMENTS_BAD 1");
-    let find = || SocketKey::open(faulty.signer.client(), Some(key_uri("device")), None);
+    let find = || SocketKey::open(faulty.signer.client(), &parse_uri(key_uri("device")), None);
     assert!(
         find()
             .unwrap_err()
@@ -170,7 +170,7 @@ fn a_call_that_hangs_disturbs_no_other_token() {
         read: patience,
         write: patience,
     });
-    let hasty = SocketKey::open(impatient, Some(key_uri("device")), None).unwrap();
+    let hasty = SocketKey::open(impatient, &parse_uri(key_uri("device")), None).unwrap();
     faulty.rules("C_Sign slot=device hang");
     std::thread::scope(|scope| {
         for _ in 0..40 {
@@ -225,8 +225,9 @@ fn signatures_go_on_while_a_key_is_made_and_others_wait_for_it() {
     std::thread::scope(|scope| {
         let client = faulty.signer.client();
         let rsa = tedge_p11_client::KeySpec::Rsa2048;
-        let make =
-            scope.spawn(move || client.create_key("pkcs11:token=device", None, rsa, "slow", None));
+        let make = scope.spawn(move || {
+            client.create_key(&parse_uri("pkcs11:token=device"), None, rsa, "slow", None)
+        });
         // The session that the key is made in.
         while faulty.calls("C_OpenSession") == sessions {
             std::thread::yield_now();
@@ -267,8 +268,9 @@ fn those_who_wait_for_a_key_to_be_made_do_not_stop_signatures() {
     std::thread::scope(|scope| {
         let client = faulty.signer.client();
         let rsa = tedge_p11_client::KeySpec::Rsa2048;
-        let make =
-            scope.spawn(move || client.create_key("pkcs11:token=device", None, rsa, "slow", None));
+        let make = scope.spawn(move || {
+            client.create_key(&parse_uri("pkcs11:token=device"), None, rsa, "slow", None)
+        });
         while faulty.calls("C_OpenSession") == sessions {
             std::thread::yield_now();
         }
@@ -489,14 +491,14 @@ fn a_key_that_is_made_again_elsewhere_is_found() {
 fn a_new_token_is_seen() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let signer = Signer::start(&hsm);
-    let absent = signer.client().keys(Some("pkcs11:token=late"), None);
+    let absent = signer.client().keys(&parse_uri("pkcs11:token=late"), None);
     assert!(absent.unwrap_err().to_string().contains("no token matches"));
     hsm.add_token("late");
     let uri = hsm.create_key_on("late", "device", "p256");
     // Not at once: initialising the module anew, which it takes with SoftHSM2, has a back-off.
     let deadline = Instant::now() + Duration::from_secs(60);
     let key = loop {
-        match SocketKey::open(signer.client(), Some(uri.clone()), None) {
+        match SocketKey::open(signer.client(), &parse_uri(&uri), None) {
             Ok(key) => break key,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
@@ -528,7 +530,7 @@ fn a_softhsm_folder_that_is_moved_away_and_back() {
 fn a_key_that_another_program_makes_in_a_tpm_is_found() {
     let hsm = Hsm::start(Kind::Tpm2);
     let signer = Signer::start(&hsm);
-    let find = |uri: &str| SocketKey::open(signer.client(), Some(uri.to_owned()), None);
+    let find = |uri: &str| SocketKey::open(signer.client(), &parse_uri(uri), None);
     find("pkcs11:object=device").unwrap_err();
     let uri = hsm.create_key("device", "p256");
     heals(&find(&uri).unwrap());
@@ -543,7 +545,7 @@ fn a_tpm_that_is_killed_and_comes_back() {
     let uri = signer
         .client()
         .create_key(
-            "pkcs11:token=device",
+            &parse_uri("pkcs11:token=device"),
             None,
             tedge_p11_client::KeySpec::EcP256,
             "key",
@@ -650,9 +652,10 @@ fn a_certificate_is_never_lost() {
         let pem = ca.issue(name, &csr);
         std::fs::read(openssl::der(&pem)).unwrap()
     });
-    let import = |der: &[u8]| client.import_certificate(Some(&key), None, der);
-    let all = || client.certificates(&key.parse().unwrap()).unwrap().len();
-    let the_one = || client.certificate(Some(&key)).unwrap().der.0;
+    let key = parse_uri(key);
+    let import = |der: &[u8]| client.import_certificate(&key, None, der);
+    let all = || client.certificates(&key).unwrap().len();
+    let the_one = || client.certificate(&key).unwrap().der.0;
     import(&old).unwrap();
 
     faulty.rules("C_CreateObject return CKR_FUNCTION_NOT_SUPPORTED");

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use support::hsm::PIN;
-use support::{Ca, Hsm, Kind, Signer, openssl, succeed};
-use tedge_p11_client::Error;
+use support::{Ca, Hsm, Kind, Signer, openssl, parse_uri, succeed};
+use tedge_p11_client::{Error, Uri};
 
 const P256: &str = "EC:prime256v1";
 const LABEL_ONLY: &str = "pkcs11:token=device;object=shared;type=private";
@@ -93,10 +93,10 @@ impl Import {
         openssl::der(&self.ca.issue(name, &csr))
     }
 
-    fn import(&self, key: &str, der: &Path) -> Result<String, Error> {
+    fn import(&self, key: &str, der: &Path) -> Result<Uri, Error> {
         let der = std::fs::read(der).unwrap();
         let client = self.signer.client();
-        client.import_certificate(Some(key), None, &der)
+        client.import_certificate(&parse_uri(key), None, &der)
     }
 
     /// As pkcs11-tool counts them.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::hsm::PIN;
 use support::wire::{ask, connect};
-use support::{Hsm, Kind, Signer, fail, openssl, program};
-use tedge_p11_client::{KeySpec, PrivateKey as _};
+use support::{Hsm, Kind, Signer, fail, openssl, parse_uri, program};
+use tedge_p11_client::{KeySpec, PrivateKey as _, Uri};
 use tedge_p11_protocol::{Request, Response};
 
 /// As thin-edge.io's is started: configuration in tedge.toml, the rest by environment.
@@ -32,8 +32,8 @@ fn tedge_toml_and_environment_configure_it() {
         .env("TEDGE_DEVICE_CRYPTOKI_URI", "");
     let signer = Signer::spawn(&hsm, &mut command);
     // The configured URI names the key, so a request need not.
-    let key = tedge_p11_client::SocketKey::open(signer.client(), None, None).unwrap();
-    assert_eq!(key.uri(), uri);
+    let key = tedge_p11_client::SocketKey::open(signer.client(), &Uri::default(), None).unwrap();
+    assert_eq!(key.uri().to_string(), uri);
     openssl::verify_all_schemes(&key);
 }
 
@@ -184,9 +184,15 @@ fn systemd_passes_the_socket() {
         assert!(child.try_wait().unwrap().is_none(), "it ended");
     }
     let uri = client
-        .create_key("pkcs11:token=device", None, KeySpec::EcP256, "device", None)
+        .create_key(
+            &parse_uri("pkcs11:token=device"),
+            None,
+            KeySpec::EcP256,
+            "device",
+            None,
+        )
         .unwrap();
-    let key = tedge_p11_client::SocketKey::open(client, Some(uri), None).unwrap();
+    let key = tedge_p11_client::SocketKey::open(client, &uri, None).unwrap();
     openssl::verify_all_schemes(&key);
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();

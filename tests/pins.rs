@@ -4,10 +4,10 @@
 use support::faulty::{CODES, key_uri};
 use support::healing::{heals, sign};
 use support::hsm::{PIN, SO_PIN};
-use support::{Faulty, Hsm, Kind, Signer, succeed};
+use support::{Faulty, Hsm, Kind, Signer, parse_uri, succeed};
 use tedge_p11_client::{Client, Error, Pin, SocketKey};
 
-const TOKEN: Option<&str> = Some("pkcs11:token=device");
+const TOKEN: &str = "pkcs11:token=device";
 
 /// The old PIN is wrong then: tried again, it would spend a try.
 #[test]
@@ -268,7 +268,7 @@ const ALWAYS: &str = "pkcs11:token=device;object=always";
 
 fn open(faulty: &Faulty, token: &str, pin: Option<&str>) -> Result<SocketKey, String> {
     let client = faulty.signer.client();
-    SocketKey::open(client, Some(key_uri(token)), pin.map(self::pin))
+    SocketKey::open(client, &parse_uri(key_uri(token)), pin.map(self::pin))
         .map_err(|error| error.to_string())
 }
 
@@ -287,13 +287,13 @@ fn pin(text: &str) -> Pin {
 }
 
 fn change_pin(client: &Client, old: &str, new: &str) -> Result<(), Error> {
-    client.change_pin(TOKEN, Some(&pin(old)), &pin(new))
+    client.change_pin(&parse_uri(TOKEN), Some(&pin(old)), &pin(new))
 }
 
 fn change_so_pin(client: &Client, old: &str, new: &str) -> Result<(), Error> {
-    client.change_so_pin(TOKEN, &pin(old), &pin(new))
+    client.change_so_pin(&parse_uri(TOKEN), &pin(old), &pin(new))
 }
 
 fn reset_pin(client: &Client, new: &str) -> Result<(), Error> {
-    client.reset_pin(TOKEN, &pin(SO_PIN), &pin(new))
+    client.reset_pin(&parse_uri(TOKEN), &pin(SO_PIN), &pin(new))
 }

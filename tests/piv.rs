@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use support::healing::{PATIENCE, fails_at_once, heals, sign};
 use support::hsm::PIN;
-use support::{Broker, Ca, Hsm, Kind, Signer, openssl, succeed};
+use support::{Broker, Ca, Hsm, Kind, Signer, openssl, parse_uri, succeed};
 use tedge_p11_client::SocketKey;
 
 /// Slot 9A, PIV authentication: P-256.
@@ -69,7 +69,7 @@ fn a_wrong_pin_costs_one_try() {
     assert_eq!(card.tries_left(), 3);
     for _ in 0..5 {
         for uri in [AUTHENTICATION, SIGNATURE] {
-            let error = SocketKey::open(card.signer.client(), Some(uri.to_owned()), None)
+            let error = SocketKey::open(card.signer.client(), &parse_uri(uri), None)
                 .unwrap_err()
                 .to_string();
             assert!(error.contains("PIN"), "{error}");
@@ -188,7 +188,7 @@ fn a_card_that_comes_late() {
     };
     hsm.order("unplug");
     let signer = Signer::start(&hsm);
-    let open = || SocketKey::open(signer.client(), Some(AUTHENTICATION.to_owned()), None);
+    let open = || SocketKey::open(signer.client(), &parse_uri(AUTHENTICATION), None);
     let error = open().unwrap_err().to_string();
     assert!(error.contains("is the device plugged in?"), "{error}");
     // A list of nothing is no failure, but it is explained.

@@ -4,9 +4,11 @@ use std::process::Command;
 
 use support::hsm::PIN;
 use support::wire::ask;
-use support::{Hsm, Kind, Signer, fail, openssl, program, succeed};
-use tedge_p11_client::{KeySpec, Pin, PrivateKey as _, SocketKey};
-use tedge_p11_protocol::{ChangePin, InitToken, ListKeys, Request, Response};
+use support::{Hsm, Kind, Signer, fail, openssl, parse_uri, program, succeed};
+use tedge_p11_client::{KeySpec, Pin, PrivateKey as _, SocketKey, Uri};
+use tedge_p11_protocol::{
+    ChangePin, ExtensionRequest, InitToken, KeyInfoRequest, ListKeys, Request, Response,
+};
 
 #[test]
 fn a_module_that_is_missing_or_none() {
@@ -70,11 +72,7 @@ fn tokens_and_keys_that_are_not_there_or_not_clear() {
     hsm.create_key("twin", "p256");
     hsm.create_key("rsa", "rsa2048");
     let signer = Signer::start(&hsm);
-    let open = |uri: &str| {
-        SocketKey::open(signer.client(), Some(uri.to_owned()), None)
-            .unwrap_err()
-            .to_string()
-    };
+    let open = |uri: &str| refused_key(&signer, uri);
     let error = open("pkcs11:token=absent;object=twin");
     assert!(
         error.contains("no token matches pkcs11:token=absent"),
@@ -122,7 +120,7 @@ fn tokens_and_keys_that_are_not_there_or_not_clear() {
     hsm.add_token("second");
     let signer = Signer::start(&hsm);
     let open = |uri: &str| {
-        SocketKey::open(signer.client(), Some(uri.to_owned()), None)
+        SocketKey::open(signer.client(), &parse_uri(uri), None)
             .unwrap_err()
             .to_string()
     };
@@ -138,17 +136,14 @@ fn without_any_uri_the_first_key_is_taken_with_a_warning() {
     hsm.create_key("one", "p256");
     hsm.create_key("two", "p256");
     let signer = Signer::start(&hsm);
-    let key = SocketKey::open(signer.client(), None, None).unwrap();
+    let key = SocketKey::open(signer.client(), &Uri::default(), None).unwrap();
     openssl::verify_all_schemes(&key);
     // Once, however often it is asked.
-    SocketKey::open(signer.client(), None, None).unwrap();
+    SocketKey::open(signer.client(), &Uri::default(), None).unwrap();
     let warning = "warn: no URI configured or sent: taking the first key";
     assert_eq!(signer.log().matches(warning).count(), 1);
-    let error = SocketKey::open(signer.client(), Some("pkcs11:".into()), None).unwrap_err();
-    assert!(
-        error.to_string().contains("matches several keys"),
-        "{error}"
-    );
+    let error = refused_key(&signer, "pkcs11:");
+    assert!(error.contains("matches several keys"), "{error}");
 }
 
 #[test]
@@ -156,7 +151,7 @@ fn no_pin_and_wrong_pins() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let uri = hsm.create_key("device", "p256");
     let signer = Signer::start_with(&hsm, &[]);
-    let without = || SocketKey::open(signer.client(), Some(uri.clone()), None).unwrap_err();
+    let without = || SocketKey::open(signer.client(), &parse_uri(&uri), None).unwrap_err();
     let error = without().to_string();
     assert!(
         error.contains("needs its user PIN and none is configured or sent"),
@@ -233,8 +228,8 @@ fn wrong_security_officer_pins_are_spared_too() {
             );
         }
         let pin = |text: &str| Pin::new(text.into()).unwrap();
-        let (token, client) = (Some("pkcs11:token=device"), signer.client());
-        let wrong = client.change_so_pin(token, &pin("wrong10"), &pin("7777"));
+        let (token, client) = (parse_uri("pkcs11:token=device"), signer.client());
+        let wrong = client.change_so_pin(&token, &pin("wrong10"), &pin("7777"));
         wrong.unwrap_err();
         // The log says on which token.
         let log = signer.log();
@@ -278,10 +273,10 @@ fn a_pin_set_on_one_token_is_not_tried_on_another() {
     let uri = hsm.create_key("device", "p256");
     hsm.add_token("other");
     let reset = |signer: &Signer, new: &str| {
-        let token = Some("pkcs11:token=other");
+        let token = parse_uri("pkcs11:token=other");
         let so_pin = Pin::new(support::hsm::SO_PIN.into()).unwrap();
         let new = Pin::new(new.into()).unwrap();
-        signer.client().reset_pin(token, &so_pin, &new).unwrap();
+        signer.client().reset_pin(&token, &so_pin, &new).unwrap();
     };
     let signer = Signer::start(&hsm);
     openssl::verify_all_schemes(&signer.key(&uri));
@@ -293,7 +288,7 @@ fn a_pin_set_on_one_token_is_not_tried_on_another() {
     reset(&signer, "8888");
     let key = signer
         .client()
-        .create_key("pkcs11:", None, KeySpec::EcP256, "more", None)
+        .create_key(&Uri::default(), None, KeySpec::EcP256, "more", None)
         .unwrap();
     openssl::verify_all_schemes(&signer.key(&key));
 }
@@ -324,9 +319,10 @@ fn a_token_cannot_be_given_a_label_that_looks_the_same() {
     let pin = |text: &str| Pin::new(text.into()).unwrap();
     for label in ["device ", "device\0", " ", ""] {
         let so_pin = pin("11111111");
-        let error = signer
-            .client()
-            .init_token(None, label, Some(&so_pin), Some(&pin("2222")));
+        let error =
+            signer
+                .client()
+                .init_token(&Uri::default(), label, Some(&so_pin), Some(&pin("2222")));
         let error = error.unwrap_err().to_string();
         assert!(error.contains("no blank at its end"), "{error}");
     }
@@ -353,7 +349,7 @@ fn keys_that_share_an_id_are_told_apart_by_label() {
         let key = signer.key(&format!("pkcs11:token=device;object={label}"));
         openssl::verify_all_schemes(&key);
     }
-    let error = SocketKey::open(signer.client(), Some("pkcs11:id=%01".into()), None).unwrap_err();
+    let error = SocketKey::open(signer.client(), &parse_uri("pkcs11:id=%01"), None).unwrap_err();
     assert!(
         error.to_string().contains("matches several keys"),
         "{error}"
@@ -369,14 +365,20 @@ fn a_key_made_after_one_was_deleted_is_the_right_one() {
         let create = |label: &str| {
             signer
                 .client()
-                .create_key("pkcs11:token=device", None, KeySpec::EcP256, label, None)
+                .create_key(
+                    &parse_uri("pkcs11:token=device"),
+                    None,
+                    KeySpec::EcP256,
+                    label,
+                    None,
+                )
                 .unwrap()
         };
         let [a, b, c] = ["a", "b", "c"].map(create);
         assert_eq!(signer.client().delete_key(&a, None).unwrap().len(), 2);
         let d = create("d");
-        assert!(d.contains("object=d"), "{d}");
-        let keys = signer.client().keys(None, None).unwrap();
+        assert_eq!(d.object.as_deref(), Some("d"));
+        let keys = signer.client().keys(&Uri::default(), None).unwrap();
         let mut labels: Vec<_> = keys
             .iter()
             .filter(|key| key.class == "private")
@@ -402,10 +404,7 @@ fn a_key_made_after_one_was_deleted_is_the_right_one() {
 fn an_unescaped_pin_is_not_repeated() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let signer = Signer::start_with(&hsm, &[]);
-    let uri = Some("pkcs11:token=device?pin-value=12&34secret".to_owned());
-    let error = SocketKey::open(signer.client(), uri, None)
-        .unwrap_err()
-        .to_string();
+    let error = refused_key(&signer, "pkcs11:token=device?pin-value=12&34secret");
     assert!(error.contains("a query attribute has no value"), "{error}");
     assert!(
         !error.contains("secret") && !signer.log().contains("secret"),
@@ -422,8 +421,8 @@ fn clients_are_confined_by_the_configured_uri() {
     hsm.create_key_on("private", "theirs", "p256");
     let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=device", "--pin", PIN]);
     openssl::verify_all_schemes(&signer.key("pkcs11:object=ours"));
-    let uri = Some("pkcs11:token=private;object=theirs".to_owned());
-    let error = SocketKey::open(signer.client(), uri, None)
+    let uri = parse_uri("pkcs11:token=private;object=theirs");
+    let error = SocketKey::open(signer.client(), &uri, None)
         .unwrap_err()
         .to_string();
     assert!(
@@ -470,13 +469,13 @@ fn a_used_token_is_not_initialised_again() {
     let uri = hsm.create_key("device", "p256");
     let signer = Signer::start(&hsm);
     let pin = |text: &str| Pin::new(text.into()).unwrap();
-    let init = |uri: Option<&str>, label: &str, so: Option<&Pin>| {
+    let init = |uri: &Uri, label: &str, so: Option<&Pin>| {
         let user = pin("2222");
         signer.client().init_token(uri, label, so, Some(&user))
     };
     // As thin-edge.io has it: the token that is there is the answer, and is left as it is.
-    let same = init(None, "device", None).unwrap();
-    assert!(uri.starts_with(&same), "{same}");
+    let same = init(&Uri::default(), "device", None).unwrap();
+    assert!(uri.starts_with(&same.to_string()), "{same}");
     let serial = "pkcs11:serial=".to_owned()
         + uri
             .split("serial=")
@@ -485,12 +484,12 @@ fn a_used_token_is_not_initialised_again() {
             .split(';')
             .next()
             .unwrap();
-    let error = init(Some(&serial), "new", Some(&pin("11111111")))
+    let error = init(&parse_uri(&serial), "new", Some(&pin("11111111")))
         .unwrap_err()
         .to_string();
     assert!(error.contains("no uninitialised token matches"), "{error}");
     // PINs are not made up out of one another.
-    let error = init(None, "new", None).unwrap_err().to_string();
+    let error = init(&Uri::default(), "new", None).unwrap_err().to_string();
     assert!(
         error.contains("a PIN for the security officer is needed"),
         "{error}"
@@ -515,7 +514,7 @@ fn delete_key_deletes_one_key() {
         succeed(hsm.tedge_hsm().args(args));
     }
     let signer = Signer::start(&hsm);
-    let delete = |uri: &str| signer.client().delete_key(uri, None);
+    let delete = |uri: &str| signer.client().delete_key(&parse_uri(uri), None);
     let error = delete("pkcs11:token=device").unwrap_err().to_string();
     assert!(error.contains("matches several keys"), "{error}");
     assert_eq!(delete("pkcs11:token=device;id=%01").unwrap().len(), 2);
@@ -537,15 +536,19 @@ fn a_client_cannot_name_a_pin_file() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let uri = hsm.create_key("device", "p256");
     let signer = Signer::start_with(&hsm, &[]);
-    let open = |query: &str| SocketKey::open(signer.client(), Some(format!("{uri}?{query}")), None);
-    let error = open(&format!("pin-source={}", hsm.file("pin").display())).unwrap_err();
+    let pin_source = format!("{uri}?pin-source={}", hsm.file("pin").display());
+    let error = refused_key(&signer, &pin_source);
     assert!(
-        error
-            .to_string()
-            .contains("pin-source is not taken from clients"),
+        error.contains("pin-source is not taken from clients"),
         "{error}"
     );
-    openssl::verify_all_schemes(&open(&format!("pin-value={PIN}")).unwrap());
+    let pin_value = format!("{uri}?pin-value={PIN}");
+    let found = ask(signer.socket(), &key_info(&pin_value));
+    assert!(matches!(found, Response::Extension(_)), "{found:?}");
+    // Our client reads the PIN itself, and sends that.
+    for uri in [pin_source, pin_value] {
+        openssl::verify_all_schemes(&signer.key(uri));
+    }
 }
 
 /// The curve of such a key must not be taken for P-256.
@@ -562,7 +565,7 @@ fn a_key_on_an_unknown_curve_is_refused() {
         "odd",
     ]);
     let signer = Signer::start(&hsm);
-    let error = SocketKey::open(signer.client(), Some("pkcs11:object=odd".into()), None);
+    let error = SocketKey::open(signer.client(), &parse_uri("pkcs11:object=odd"), None);
     let error = error.unwrap_err().to_string();
     assert!(
         error.contains("unknown curve (CKA_EC_PARAMS 06052b8104000a)"),
@@ -571,7 +574,25 @@ fn a_key_on_an_unknown_curve_is_refused() {
     // Nor is it what a request without a URI gets.
     let uri = hsm.create_key("good", "p256");
     assert_eq!(
-        SocketKey::open(signer.client(), None, None).unwrap().uri(),
+        SocketKey::open(signer.client(), &Uri::default(), None)
+            .unwrap()
+            .uri()
+            .to_string(),
         uri
     );
+}
+
+/// What the signer says to any text as a URI, of a client that does not look at it.
+fn refused_key(signer: &Signer, uri: &str) -> String {
+    match ask(signer.socket(), &key_info(uri)) {
+        Response::Error(error) => error,
+        other => panic!("{uri}: {other:?}"),
+    }
+}
+
+fn key_info(uri: &str) -> Request {
+    Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
+        uri: Some(uri.to_owned()),
+        pin: None,
+    }))
 }

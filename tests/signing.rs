@@ -2,7 +2,7 @@
 
 use der::pem;
 use support::wire::ask;
-use support::{Hsm, Kind, Signer, openssl, succeed};
+use support::{Hsm, Kind, Signer, openssl, parse_uri, succeed};
 use tedge_p11_client::{PrivateKey, PublicKey, SignatureAlgorithm, SignatureScheme};
 use tedge_p11_protocol::{
     ChooseScheme, CreateKey, KeyPairParams, KeyParams, Request, Response, Sign, SignWithScheme,
@@ -62,7 +62,7 @@ fn signs_with_every_scheme(kind: Kind, keys: &[(&str, &[&str])]) {
         ]));
         let key = signer.key(uri.trim_end());
         assert_eq!(openssl::verify_all_schemes(&key), *schemes, "{key_type}");
-        assert_eq!(key.uri(), uri.trim_end());
+        assert_eq!(key.uri().to_string(), uri.trim_end());
     }
 }
 
@@ -276,7 +276,7 @@ fn thin_edge_frames_manage_tokens_and_keys() {
         }));
         assert_eq!(changed, Response::ChangePin(uri.clone()));
         let created = signer.client().create_key(
-            "pkcs11:token=second",
+            &parse_uri("pkcs11:token=second"),
             Some(&pin(new)),
             tedge_p11_client::KeySpec::EcP256,
             new,
@@ -344,7 +344,7 @@ fn sixteen_clients_at_once(kind: Kind, signatures: usize, keys: usize) {
             if number < keys {
                 scope.spawn(move || {
                     let created = signer.client().create_key(
-                        "pkcs11:token=device",
+                        &parse_uri("pkcs11:token=device"),
                         None,
                         tedge_p11_client::KeySpec::EcP256,
                         &format!("new {number}"),

@@ -199,7 +199,7 @@ fn client_config(identity: &Identity, ca: &Path) -> anyhow::Result<ClientConfig>
             config.with_client_cert_resolver(Arc::new(resolver))
         }
         Key::Token { socket, uri } => {
-            let key = SocketKey::open(Client::new(socket), Some(uri.clone()), None)?;
+            let key = SocketKey::open(Client::new(socket), &uri.parse()?, None)?;
             let resolver = ClientCertResolver::new(Arc::new(key), &identity.certificate)?;
             config.with_client_cert_resolver(Arc::new(resolver))
         }

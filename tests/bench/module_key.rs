@@ -12,7 +12,6 @@ pub struct ModuleKey {
     module: Module,
     pin: Pin,
     key: KeySelector,
-    uri: String,
     info: KeyInfo,
 }
 
@@ -26,15 +25,14 @@ impl ModuleKey {
             module,
             pin,
             key,
-            uri: uri.to_owned(),
             info,
         })
     }
 }
 
 impl PrivateKey for ModuleKey {
-    fn uri(&self) -> &str {
-        &self.uri
+    fn uri(&self) -> &Uri {
+        &self.info.uri
     }
 
     fn public_key(&self) -> &PublicKey {

@@ -57,7 +57,7 @@ impl Way {
         match self {
             Self::Floor => floor(place, uri, pin, clients, duration),
             Self::Library => {
-                let key = SocketKey::open(Client::new(place), Some(uri.to_owned()), None)?;
+                let key = SocketKey::open(Client::new(place), &uri.parse()?, None)?;
                 let scheme = key.schemes()[0];
                 let clients = (0..clients)
                     .map(|_| |message: &[u8]| Ok(key.sign(scheme, message)?))
@@ -68,7 +68,7 @@ impl Way {
             }
             Self::Frames | Self::Other => {
                 // The library only tells which key it is.
-                let key = SocketKey::open(Client::new(place), Some(uri.to_owned()), None)?;
+                let key = SocketKey::open(Client::new(place), &uri.parse()?, None)?;
                 let scheme = key.schemes()[0];
                 let clients = (0..clients)
                     .map(|_| |message: &[u8]| ask(place, uri, scheme, message))

@@ -121,7 +121,7 @@ pub fn run(
 
 fn library(socket: &Path, key: &SocketKey, random: &mut Random) -> Outcome {
     if random.below(8) == 0 {
-        return match SocketKey::open(Client::new(socket), Some(key.uri().to_owned()), None) {
+        return match SocketKey::open(Client::new(socket), key.uri(), None) {
             Ok(found) => same_key(key, found.public_key().spki()),
             Err(error) => failed(error),
         };
@@ -145,7 +145,7 @@ fn failed(error: Error) -> Outcome {
 fn frames(socket: &Path, key: &SocketKey, random: &mut Random) -> Outcome {
     let scheme = random.pick(key.schemes());
     let message = message(random);
-    let uri = Some(key.uri().to_owned());
+    let uri = Some(key.uri().to_string());
     let to_sign = message.clone().into();
     let request = match (random.below(10), V1Scheme::new(scheme)) {
         (0, _) => Request::Ping,
@@ -180,7 +180,7 @@ fn frames(socket: &Path, key: &SocketKey, random: &mut Random) -> Outcome {
         (Response::Pong, Request::Ping) => Outcome::Answer,
         (Response::Signature(signature), _) => judge(key, scheme, &message, &signature.0),
         (Response::Keys(keys), Request::ListKeys(_))
-            if keys.iter().any(|entry| entry.uri == key.uri()) =>
+            if keys.iter().any(|entry| entry.uri == key.uri().to_string()) =>
         {
             Outcome::Answer
         }

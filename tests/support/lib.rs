@@ -23,8 +23,18 @@ pub use openssl::Ca;
 pub use proxy::Proxy;
 pub use signer::Signer;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use tedge_p11_client::Uri;
+
+/// A URI that the test knows to be one.
+pub fn parse_uri(uri: impl Display) -> Uri {
+    uri.to_string()
+        .parse()
+        .unwrap_or_else(|error| panic!("{uri}: {error}"))
+}
 
 /// The folder of the repository.
 pub fn repository() -> PathBuf {

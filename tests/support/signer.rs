@@ -1,5 +1,6 @@
 //! A running tedge-p11-server.
 
+use std::fmt::Display;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tedge_p11_client::{Client, Pin, SocketKey};
 
 use crate::hsm::{Hsm, PIN};
-use crate::program;
+use crate::{parse_uri, program};
 
 /// Name of the policy's file.
 pub const POLICY: &str = "tedge-p11-server.toml";
@@ -112,13 +113,17 @@ impl Signer {
         Client::new(&self.socket)
     }
 
-    pub fn key(&self, uri: &str) -> SocketKey {
-        SocketKey::open(self.client(), Some(uri.to_owned()), None).unwrap()
+    pub fn key(&self, uri: impl Display) -> SocketKey {
+        SocketKey::open(self.client(), &parse_uri(uri), None).unwrap()
     }
 
-    pub fn key_with_pin(&self, uri: &str, pin: &str) -> Result<SocketKey, tedge_p11_client::Error> {
+    pub fn key_with_pin(
+        &self,
+        uri: impl Display,
+        pin: &str,
+    ) -> Result<SocketKey, tedge_p11_client::Error> {
         let pin = Pin::new(pin.to_owned()).unwrap();
-        SocketKey::open(self.client(), Some(uri.to_owned()), Some(pin))
+        SocketKey::open(self.client(), &parse_uri(uri), Some(pin))
     }
 
     /// tedge-hsm through the socket.

@@ -110,7 +110,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
         name: server_name,
         ca: file.ca.unwrap_or_else(|| PathBuf::from(DEFAULT_CA)),
         cert: file.cert,
-        key: file.key.map(key).transpose()?,
+        key: file.key.map(key).transpose()?.unwrap_or_default(),
         signer: file
             .signer
             .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET_PATH)),
@@ -180,7 +180,7 @@ fn health_topic(name: &str, file: &Cloud, out: &[Rule]) -> Result<String, Mistak
     Ok(text.clone())
 }
 
-fn key(text: Spanned<String>) -> Result<String, Mistake> {
+fn key(text: Spanned<String>) -> Result<Uri, Mistake> {
     let uri: Uri = text
         .get_ref()
         .parse()
@@ -188,7 +188,7 @@ fn key(text: Spanned<String>) -> Result<String, Mistake> {
     if uri.pin.is_some() {
         return Err(mistake(&text, "no PIN here: the signer has it"));
     }
-    Ok(text.into_inner())
+    Ok(uri)
 }
 
 fn bounded<T: PartialOrd + std::fmt::Display + Copy>(

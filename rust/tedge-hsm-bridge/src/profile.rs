@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tedge_p11_client::Uri;
 
 use crate::rule::Rule;
 
@@ -73,7 +74,7 @@ pub(crate) struct Tls {
     pub(crate) ca: PathBuf,
     pub(crate) cert: PathBuf,
     /// PKCS#11 URI; without it, the one key that the signer is confined to.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Uri,
     pub(crate) signer: PathBuf,
     pub(crate) alpn: Vec<String>,
     pub(crate) tls12: bool,

@@ -26,7 +26,7 @@ impl Identity {
         let roots = read_ca_certificates(&tls.ca)
             .and_then(|certificates| trust_anchors(&certificates, &tls.ca))
             .map_err(certificate)?;
-        let key = SocketKey::open(Client::new(&tls.signer), tls.key.clone(), None)
+        let key = SocketKey::open(Client::new(&tls.signer), &tls.key, None)
             .map_err(|error| ConnectError::Key(error.to_string()))?;
         let key = Arc::new(WatchedKey::new(Arc::new(key)));
         let resolver = ClientCertResolver::new(key.clone(), &tls.cert).map_err(certificate)?;

@@ -88,7 +88,7 @@ impl Store {
     pub(crate) fn keys(&self, uri: Option<&Uri>, pin: Option<&Pin>) -> anyhow::Result<Vec<Object>> {
         Ok(match self {
             Self::Signer(client) => {
-                let keys = client.keys(text(uri).as_deref(), pin)?.into_iter();
+                let keys = client.keys(&given(uri), pin)?.into_iter();
                 keys.map(Object::from).collect()
             }
             Self::Module(module) => {
@@ -106,15 +106,15 @@ impl Store {
         label: &str,
         so_pin: Pin,
         pin: Pin,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Uri> {
         Ok(match self {
             Self::Signer(client) => {
-                client.init_token(text(uri).as_deref(), label, Some(&so_pin), Some(&pin))?
+                client.init_token(&given(uri), label, Some(&so_pin), Some(&pin))?
             }
             Self::Module(module) => {
                 let label = label.to_owned();
                 let new = NewToken { label, so_pin, pin };
-                module.init_token(&given(uri), &new, ALLOWED)?.to_string()
+                module.init_token(&given(uri), &new, ALLOWED)?
             }
         })
     }
@@ -126,35 +126,31 @@ impl Store {
         spec: KeySpec,
         label: &str,
         id: Option<Vec<u8>>,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Uri> {
         let uri = given(uri);
         Ok(match self {
-            Self::Signer(client) => {
-                client.create_key(&uri.to_string(), pin, spec, label, id.as_deref())?
-            }
+            Self::Signer(client) => client.create_key(&uri, pin, spec, label, id.as_deref())?,
             Self::Module(module) => {
                 let label = label.to_owned();
-                let key = module.create_key(&uri, pin, &NewKey { spec, label, id }, ALLOWED)?;
-                key.uri.to_string()
+                module
+                    .create_key(&uri, pin, &NewKey { spec, label, id }, ALLOWED)?
+                    .uri
             }
         })
     }
 
     /// Returns the URIs of what is gone.
-    pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> anyhow::Result<Vec<Uri>> {
         Ok(match self {
-            Self::Signer(client) => client.delete_key(&uri.to_string(), pin)?,
-            Self::Module(module) => {
-                let deleted = module.delete_key(uri, Access::to_all(pin), ALLOWED)?;
-                deleted.iter().map(ToString::to_string).collect()
-            }
+            Self::Signer(client) => client.delete_key(uri, pin)?,
+            Self::Module(module) => module.delete_key(uri, Access::to_all(pin), ALLOWED)?,
         })
     }
 
     /// By the user, who knows the old PIN.
     pub(crate) fn change_pin(&self, uri: Option<&Uri>, old: Pin, new: &Pin) -> anyhow::Result<()> {
         match self {
-            Self::Signer(client) => client.change_pin(text(uri).as_deref(), Some(&old), new)?,
+            Self::Signer(client) => client.change_pin(&given(uri), Some(&old), new)?,
             Self::Module(module) => {
                 module.change_pin(&given(uri), &PinChange::User { old }, new, ALLOWED)?;
             }
@@ -170,7 +166,7 @@ impl Store {
         new: &Pin,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Signer(client) => client.reset_pin(text(uri).as_deref(), &so_pin, new)?,
+            Self::Signer(client) => client.reset_pin(&given(uri), &so_pin, new)?,
             Self::Module(module) => {
                 let change = PinChange::SecurityOfficer { so_pin };
                 module.change_pin(&given(uri), &change, new, ALLOWED)?;
@@ -186,7 +182,7 @@ impl Store {
         new: &Pin,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Signer(client) => client.change_so_pin(text(uri).as_deref(), old, new)?,
+            Self::Signer(client) => client.change_so_pin(&given(uri), old, new)?,
             Self::Module(module) => {
                 module.change_so_pin(&given(uri), old, new, ALLOWED)?;
             }
@@ -201,10 +197,10 @@ impl Store {
         pin: Option<&Pin>,
     ) -> anyhow::Result<PublicKey> {
         Ok(match self {
-            Self::Signer(client) => match client.public_key(text(uri).as_deref()) {
+            Self::Signer(client) => match client.public_key(&given(uri)) {
                 // The request has no PIN, and there may be a private key only.
                 Err(tedge_p11_client::Error::Refused(_)) if pin.is_some() => {
-                    let key = SocketKey::open(client.clone(), text(uri), pin.cloned())?;
+                    let key = SocketKey::open(client.clone(), &given(uri), pin.cloned())?;
                     key.public_key().clone()
                 }
                 result => result?,
@@ -221,10 +217,7 @@ impl Store {
                 let entries = client.certificates(&uri)?.into_iter();
                 entries
                     .map(|entry| StoredCertificate {
-                        der: client
-                            .certificate(Some(&entry.uri))
-                            .ok()
-                            .map(|found| found.der.0),
+                        der: content(client, &entry.uri),
                         uri: entry.uri,
                         label: entry.label,
                         id: entry.id,
@@ -241,7 +234,7 @@ impl Store {
     /// DER of the one certificate that `uri` leaves, which may be the URI of its key.
     pub(crate) fn certificate(&self, uri: Option<&Uri>) -> anyhow::Result<Vec<u8>> {
         Ok(match self {
-            Self::Signer(client) => client.certificate(text(uri).as_deref())?.der.0,
+            Self::Signer(client) => client.certificate(&given(uri))?.der.0,
             Self::Module(module) => {
                 let uri = uri.context("--uri is needed: which certificate of the module?")?;
                 module.certificate(uri)?.der
@@ -255,15 +248,13 @@ impl Store {
         uri: Option<&Uri>,
         pin: Option<&Pin>,
         der: &[u8],
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<Uri> {
         Ok(match self {
-            Self::Signer(client) => client.import_certificate(text(uri).as_deref(), pin, der)?,
+            Self::Signer(client) => client.import_certificate(&given(uri), pin, der)?,
             Self::Module(module) => {
                 let certificate = Certificate::from_der(der)?;
                 let key = selector(uri)?;
-                let uri =
-                    module.import_certificate(&key, Access::to_all(pin), &certificate, ALLOWED)?;
-                uri.to_string()
+                module.import_certificate(&key, Access::to_all(pin), &certificate, ALLOWED)?
             }
         })
     }
@@ -275,7 +266,7 @@ impl Store {
         pin: Option<Pin>,
     ) -> anyhow::Result<Arc<dyn PrivateKey>> {
         Ok(match self {
-            Self::Signer(client) => Arc::new(SocketKey::open(client.clone(), text(uri), pin)?),
+            Self::Signer(client) => Arc::new(SocketKey::open(client.clone(), &given(uri), pin)?),
             Self::Module(module) => {
                 let selector = selector(uri)?;
                 let info = module.key_info(&selector, Access::to_all(pin.as_ref()))?;
@@ -283,7 +274,6 @@ impl Store {
                     module: module.clone(),
                     selector,
                     pin,
-                    uri: info.uri.to_string(),
                     info,
                 })
             }
@@ -360,13 +350,12 @@ struct ModuleKey {
     module: Arc<Module>,
     selector: KeySelector,
     pin: Option<Pin>,
-    uri: String,
     info: KeyInfo,
 }
 
 impl PrivateKey for ModuleKey {
-    fn uri(&self) -> &str {
-        &self.uri
+    fn uri(&self) -> &Uri {
+        &self.info.uri
     }
 
     fn public_key(&self) -> &PublicKey {
@@ -402,10 +391,12 @@ fn selector(uri: Option<&Uri>) -> anyhow::Result<KeySelector> {
     Ok(KeySelector::Uri(uri.clone()))
 }
 
-fn given(uri: Option<&Uri>) -> Uri {
-    uri.cloned().unwrap_or_default()
+/// The certificate at `uri`, if it can be read.
+fn content(client: &Client, uri: &str) -> Option<Vec<u8>> {
+    let certificate = client.certificate(&uri.parse().ok()?).ok()?;
+    Some(certificate.der.0)
 }
 
-fn text(uri: Option<&Uri>) -> Option<String> {
-    uri.map(ToString::to_string)
+fn given(uri: Option<&Uri>) -> Uri {
+    uri.cloned().unwrap_or_default()
 }

@@ -115,7 +115,7 @@ fn nameless_request(spki: &[u8]) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-    use tedge_p11_client::{Error, PublicKey};
+    use tedge_p11_client::{Error, PublicKey, Uri};
     use tedge_p11_purpose::{Purpose, recognize};
 
     use super::*;
@@ -123,7 +123,7 @@ mod tests {
     const SCHEME: SignatureScheme = SignatureScheme::ECDSA_SECP256R1_SHA256;
 
     #[derive(Debug)]
-    struct SoftwareKey(EcdsaKeyPair, PublicKey);
+    struct SoftwareKey(EcdsaKeyPair, PublicKey, Uri);
 
     impl SoftwareKey {
         fn new() -> Self {
@@ -131,13 +131,13 @@ mod tests {
             let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
             let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap();
             let public_key = PublicKey::from_raw(pair.public_key().as_ref()).unwrap();
-            Self(pair, public_key)
+            Self(pair, public_key, Uri::default())
         }
     }
 
     impl PrivateKey for SoftwareKey {
-        fn uri(&self) -> &'static str {
-            "pkcs11:"
+        fn uri(&self) -> &Uri {
+            &self.2
         }
 
         fn public_key(&self) -> &PublicKey {

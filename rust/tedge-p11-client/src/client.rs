@@ -23,6 +23,15 @@ use crate::error::Error;
 
 /// A signer's socket. Every request makes a connection of its own, so a client may be shared by
 /// threads and outlives restarts of the signer.
+///
+/// A [`Uri`] is a [PKCS#11 URI (RFC 7512)](https://www.rfc-editor.org/rfc/rfc7512), as in
+/// `"pkcs11:token=device;object=tls".parse()?`. It adds to the one that is configured at the signer, whose
+/// attributes win; `Uri::default()`, which is `pkcs11:`, leaves what that one leaves. A PIN in it
+/// (`pin-value`, `pin-source`) is the user PIN of a call that takes one and is given none; `pin-source` is
+/// read here, with the rights of this process. What names a module is not sent.
+///
+/// All calls block until the signer has answered, or a limit of [`TimeLimits`] is over. Asynchronous code
+/// makes them on a thread that may wait (`tokio::task::spawn_blocking`).
 #[derive(Clone, Debug)]
 pub struct Client {
     path: PathBuf,
@@ -102,10 +111,10 @@ impl Client {
     }
 
     /// The keys that `uri` leaves.
-    pub fn keys(&self, uri: Option<&str>, pin: Option<&Pin>) -> Result<Vec<KeyEntry>, Error> {
+    pub fn keys(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<KeyEntry>, Error> {
         let request = Request::ListKeys(ListKeys {
-            uri: uri.map(str::to_owned),
-            pin: pin.cloned(),
+            uri: text(uri),
+            pin: user_pin(uri, pin)?,
         });
         match self.request(&request)? {
             Response::Keys(keys) => Ok(keys),
@@ -113,22 +122,22 @@ impl Client {
         }
     }
 
-    /// Initialises a token and returns its URI.
+    /// Initialises a token and returns its URI. The user PIN is `pin`, or the configured one of the signer.
     pub fn init_token(
         &self,
-        uri: Option<&str>,
+        uri: &Uri,
         label: &str,
         so_pin: Option<&Pin>,
         pin: Option<&Pin>,
-    ) -> Result<String, Error> {
+    ) -> Result<Uri, Error> {
         let request = Request::InitToken(InitToken {
             label: label.to_owned(),
             so_pin: so_pin.cloned(),
             pin: pin.cloned(),
-            uri: uri.map(str::to_owned),
+            uri: text(uri),
         });
         match self.slow_request(&request)? {
-            Response::InitToken(uri) => Ok(uri),
+            Response::InitToken(uri) => answered(uri),
             _ => Err(Error::Unexpected),
         }
     }
@@ -136,65 +145,66 @@ impl Client {
     /// Makes a key pair on the token that `uri` names and returns the key's URI.
     pub fn create_key(
         &self,
-        uri: &str,
+        uri: &Uri,
         pin: Option<&Pin>,
         spec: KeySpec,
         label: &str,
         id: Option<&[u8]>,
-    ) -> Result<String, Error> {
+    ) -> Result<Uri, Error> {
+        let pin = user_pin(uri, pin)?;
         let id = id.map(|id| id.to_vec().into());
         let label = label.to_owned();
         let request = match v1_params(spec) {
             Some(key) => Request::CreateKey(CreateKey {
-                uri: uri.to_owned(),
+                uri: uri.to_string(),
                 params: KeyPairParams { key, label, id },
-                pin: pin.cloned(),
+                pin,
             }),
             None if !self.knows_extension()? => {
                 return Err(Error::NeedsExtension);
             }
             None => Request::Extension(ExtensionRequest::CreateKey(ExtensionCreateKey {
-                uri: Some(uri.to_owned()),
+                uri: text(uri),
                 key: spec,
                 label,
                 id,
-                pin: pin.cloned(),
+                pin,
             })),
         };
         match self.slow_request(&request)? {
-            Response::CreatedKey(key) => Ok(key.uri),
-            Response::Extension(ExtensionResponse::KeyInfo(key)) => Ok(key.uri),
+            Response::CreatedKey(key) => answered(key.uri),
+            Response::Extension(ExtensionResponse::KeyInfo(key)) => answered(key.uri),
             _ => Err(Error::Unexpected),
         }
     }
 
     /// Deletes a key and returns the URIs of what is gone.
-    pub fn delete_key(&self, uri: &str, pin: Option<&Pin>) -> Result<Vec<String>, Error> {
+    pub fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<Vec<Uri>, Error> {
         let request = Request::DeleteKey(DeleteKey {
-            uri: uri.to_owned(),
-            pin: pin.cloned(),
+            uri: uri.to_string(),
+            pin: user_pin(uri, pin)?,
         });
         match self.request(&request)? {
-            Response::DeletedKeys(uris) => Ok(uris),
+            Response::DeletedKeys(uris) => uris.into_iter().map(answered).collect(),
             _ => Err(Error::Unexpected),
         }
     }
 
-    /// Changes the user PIN of a token.
-    pub fn change_pin(&self, uri: Option<&str>, old: Option<&Pin>, new: &Pin) -> Result<(), Error> {
+    /// Changes the user PIN of a token. The old one is `old`, or the configured one of the signer.
+    pub fn change_pin(&self, uri: &Uri, old: Option<&Pin>, new: &Pin) -> Result<(), Error> {
         self.set_pin(ChangePin {
-            uri: uri.map(str::to_owned),
+            uri: text(uri),
             new_pin: new.clone(),
-            old_pin: old.cloned(),
+            old_pin: user_pin(uri, old)?,
             so_pin: None,
             reset: false,
         })
     }
 
     /// Has the security officer set the user PIN of a token anew.
-    pub fn reset_pin(&self, uri: Option<&str>, so_pin: &Pin, new: &Pin) -> Result<(), Error> {
+    pub fn reset_pin(&self, uri: &Uri, so_pin: &Pin, new: &Pin) -> Result<(), Error> {
         self.set_pin(ChangePin {
-            uri: uri.map(str::to_owned),
+            uri: text(uri),
             new_pin: new.clone(),
             old_pin: None,
             so_pin: Some(so_pin.clone()),
@@ -203,10 +213,10 @@ impl Client {
     }
 
     /// Changes the PIN of the security officer of a token.
-    pub fn change_so_pin(&self, uri: Option<&str>, old: &Pin, new: &Pin) -> Result<(), Error> {
+    pub fn change_so_pin(&self, uri: &Uri, old: &Pin, new: &Pin) -> Result<(), Error> {
         self.need_extension("change the security officer's PIN")?;
         let request = Request::Extension(ExtensionRequest::ChangeSoPin(ChangeSoPin {
-            uri: uri.map(str::to_owned),
+            uri: text(uri),
             old_pin: old.clone(),
             new_pin: new.clone(),
         }));
@@ -218,8 +228,8 @@ impl Client {
 
     /// The public key that `uri` leaves: of a public key object if there is one, otherwise that of the
     /// private key.
-    pub fn public_key(&self, uri: Option<&str>) -> Result<PublicKey, Error> {
-        let request = Request::PublicKeyPem(uri.map(str::to_owned));
+    pub fn public_key(&self, uri: &Uri) -> Result<PublicKey, Error> {
+        let request = Request::PublicKeyPem(text(uri));
         let Response::PublicKeyPem(pem) = self.request(&request)? else {
             return Err(Error::Unexpected);
         };
@@ -237,13 +247,13 @@ impl Client {
             object_type: Some(ObjectType::Certificate),
             ..uri.clone()
         };
-        self.keys(Some(&certificates.to_string()), None)
+        self.keys(&certificates, None)
     }
 
     /// The certificate that `uri` leaves, which may be the URI of its key.
-    pub fn certificate(&self, uri: Option<&str>) -> Result<CertificateEntry, Error> {
+    pub fn certificate(&self, uri: &Uri) -> Result<CertificateEntry, Error> {
         self.need_extension("read certificates")?;
-        let request = ExtensionRequest::ReadCertificate(uri.map(str::to_owned));
+        let request = ExtensionRequest::ReadCertificate(text(uri));
         match self.request(&Request::Extension(request))? {
             Response::Extension(ExtensionResponse::Certificate(certificate)) => Ok(certificate),
             _ => Err(Error::Unexpected),
@@ -254,18 +264,18 @@ impl Client {
     /// replaced.
     pub fn import_certificate(
         &self,
-        uri: Option<&str>,
+        uri: &Uri,
         pin: Option<&Pin>,
         der: &[u8],
-    ) -> Result<String, Error> {
+    ) -> Result<Uri, Error> {
         self.need_extension("write certificates")?;
         let request = Request::Extension(ExtensionRequest::WriteCertificate(WriteCertificate {
-            uri: uri.map(str::to_owned),
+            uri: text(uri),
             certificate: der.to_vec().into(),
-            pin: pin.cloned(),
+            pin: user_pin(uri, pin)?,
         }));
         match self.request(&request)? {
-            Response::Extension(ExtensionResponse::Done(uri)) => Ok(uri),
+            Response::Extension(ExtensionResponse::Done(uri)) => answered(uri),
             _ => Err(Error::Unexpected),
         }
     }
@@ -425,6 +435,26 @@ fn send_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// `uri` for a frame, without PIN and module; none if nothing is left of it.
+pub(crate) fn text(uri: &Uri) -> Option<String> {
+    let text = uri.to_string();
+    (text != "pkcs11:").then_some(text)
+}
+
+/// The user PIN for a frame: `pin`, or else the URI's.
+pub(crate) fn user_pin(uri: &Uri, pin: Option<&Pin>) -> Result<Option<Pin>, Error> {
+    match (pin, &uri.pin) {
+        (Some(pin), _) => Ok(Some(pin.clone())),
+        (None, Some(source)) => source.read().map(Some).map_err(Error::Pin),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A URI of the signer's.
+pub(crate) fn answered(uri: String) -> Result<Uri, Error> {
+    uri.parse().map_err(|error| Error::AnswerUri { uri, error })
 }
 
 /// What version 1 can ask for.

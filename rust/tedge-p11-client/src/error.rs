@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tedge_p11_protocol::DecodeError;
+use tedge_p11_protocol::{DecodeError, PinError, UriError};
 
 use crate::certificates::CertificatesError;
 
@@ -48,6 +48,17 @@ pub enum Error {
     /// The signer answered with a frame that does not belong to the request.
     #[error("the signer's answer does not belong to the request")]
     Unexpected,
+    /// The signer's answer has a URI with what RFC 7512 does not know. What was asked for is done.
+    #[error("the signer did it, and names {uri:?}, which cannot be used here: {error}")]
+    AnswerUri {
+        /// As the signer has it.
+        uri: String,
+        /// What is wrong with it.
+        error: UriError,
+    },
+    /// The PIN that the URI names cannot be read.
+    #[error("{0}")]
+    Pin(#[source] PinError),
     /// The signer refused.
     #[error("{0}")]
     Refused(String),

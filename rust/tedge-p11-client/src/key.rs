@@ -1,6 +1,6 @@
 //! What TLS and CSRs need of a private key, wherever it is.
 
-use tedge_p11_protocol::{PublicKey, SignatureScheme};
+use tedge_p11_protocol::{PublicKey, SignatureScheme, Uri};
 
 use crate::error::Error;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 /// this process loaded itself.
 pub trait PrivateKey: std::fmt::Debug + Send + Sync {
     /// RFC 7512 URI of the key.
-    fn uri(&self) -> &str;
+    fn uri(&self) -> &Uri;
 
     /// Its public key.
     fn public_key(&self) -> &PublicKey;

@@ -7,7 +7,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::new("/run/tedge-p11-server/tedge-p11-server.sock");
-//! let key = SocketKey::open(client, Some("pkcs11:token=device;object=tls".into()), None)?;
+//! let key = SocketKey::open(client, &"pkcs11:token=device;object=tls".parse()?, None)?;
 //! let resolver = ClientCertResolver::new(Arc::new(key), "/etc/tedge/device.pem")?;
 //! let config = rustls::ClientConfig::builder()
 //!     .with_root_certificates(rustls::RootCertStore::empty())

@@ -2,10 +2,10 @@
 
 use tedge_p11_protocol::{
     ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfoRequest, Pin, PublicKey, Request,
-    Response, SignWithScheme, SignatureScheme, V1Scheme,
+    Response, SignWithScheme, SignatureScheme, Uri, V1Scheme,
 };
 
-use crate::client::Client;
+use crate::client::{Client, answered, text, user_pin};
 use crate::error::Error;
 use crate::key::PrivateKey;
 
@@ -16,7 +16,7 @@ pub struct SocketKey {
     client: Client,
     /// As it was asked for: the signer's own URI wins, and thin-edge.io's has no other way.
     request_uri: Option<String>,
-    uri: String,
+    uri: Uri,
     pin: Option<Pin>,
     public_key: PublicKey,
     schemes: Vec<SignatureScheme>,
@@ -25,13 +25,15 @@ pub struct SocketKey {
 }
 
 impl SocketKey {
-    /// Finds the key that `uri` leaves, together with the URI configured at the signer.
-    pub fn open(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
+    /// Finds the key that `uri` leaves, together with the URI configured at the signer. The user PIN is `pin`,
+    /// or that of the URI, or the configured one of the signer.
+    pub fn open(client: Client, uri: &Uri, pin: Option<Pin>) -> Result<Self, Error> {
+        let pin = user_pin(uri, pin.as_ref())?;
         if !client.knows_extension()? {
             return Self::open_v1(client, uri, pin);
         }
         let request = Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
-            uri: uri.clone(),
+            uri: text(uri),
             pin: pin.clone(),
         }));
         let Response::Extension(ExtensionResponse::KeyInfo(info)) = client.request(&request)?
@@ -40,8 +42,8 @@ impl SocketKey {
         };
         Ok(Self {
             client,
-            request_uri: uri,
-            uri: info.uri,
+            request_uri: text(uri),
+            uri: answered(info.uri)?,
             pin,
             public_key: PublicKey::from_spki(&info.spki.0).ok_or(Error::UnknownKey)?,
             schemes: info.schemes,
@@ -49,12 +51,12 @@ impl SocketKey {
         })
     }
 
-    fn open_v1(client: Client, uri: Option<String>, pin: Option<Pin>) -> Result<Self, Error> {
-        let public_key = client.public_key(uri.as_deref())?;
+    fn open_v1(client: Client, uri: &Uri, pin: Option<Pin>) -> Result<Self, Error> {
+        let public_key = client.public_key(uri)?;
         Ok(Self {
             client,
-            uri: uri.clone().unwrap_or_default(),
-            request_uri: uri,
+            uri: uri.clone(),
+            request_uri: text(uri),
             pin,
             schemes: v1_schemes(&public_key),
             public_key,
@@ -87,7 +89,7 @@ impl SocketKey {
 }
 
 impl PrivateKey for SocketKey {
-    fn uri(&self) -> &str {
+    fn uri(&self) -> &Uri {
         &self.uri
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tedge_p11_protocol::{PublicKey, SignatureScheme};
+use tedge_p11_protocol::{PublicKey, SignatureScheme, Uri};
 
 use crate::error::Error;
 use crate::key::PrivateKey;
@@ -49,7 +49,7 @@ impl WatchedKey {
 }
 
 impl PrivateKey for WatchedKey {
-    fn uri(&self) -> &str {
+    fn uri(&self) -> &Uri {
         self.key.uri()
     }
 

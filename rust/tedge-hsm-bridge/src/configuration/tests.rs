@@ -60,7 +60,7 @@ fn several_clouds_have_their_own() {
     );
     let profiles = parse(&text).unwrap();
     assert_eq!(profiles.len(), 2);
-    assert_eq!(profiles[1].tls.key.as_deref(), Some("pkcs11:object=two"));
+    assert_eq!(profiles[1].tls.key.to_string(), "pkcs11:object=two");
     assert_eq!(profiles[1].out[0].target("a/b").unwrap(), "d/a/b");
     assert_ne!(profiles[0].local.client_id, profiles[1].local.client_id);
 }

@@ -32,8 +32,8 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
     let chain = certificate::read_chain(&args.cert)?;
     let key = match store.private_key(args.uri.as_ref(), pin) {
-        Ok(key) if chain[0].check_key(key.as_ref()).is_ok() => Key::Matches(key.uri().to_owned()),
-        Ok(key) => Key::Differs(key.uri().to_owned()),
+        Ok(key) if chain[0].check_key(key.as_ref()).is_ok() => Key::Matches(key.uri().to_string()),
+        Ok(key) => Key::Differs(key.uri().to_string()),
         Err(error) if args.uri.is_some() => return Err(error),
         Err(error) => Key::Unknown(format!("{error:#}")),
     };

@@ -1,6 +1,5 @@
 //! What the signer's policy allows this user, by the code that the signer itself goes by.
 
-use tedge_p11_client::Uri;
 use tedge_p11_config::{Operation, Peer, Policy, Purpose, load_policy};
 
 use super::config::policy_file;
@@ -63,13 +62,10 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Policy
 
 /// What for this user may have the key sign.
 pub(super) fn check_purposes(policy: &Policy, key: &Key, report: &mut Report) {
-    let Ok(uri) = key.uri().parse::<Uri>() else {
-        return;
-    };
     let peer = Peer::myself();
     let allowed = |purpose: &Purpose| {
         let recognize = || Ok(*purpose);
-        policy.check_signature(&peer, &uri, recognize).is_ok()
+        policy.check_signature(&peer, key.uri(), recognize).is_ok()
     };
     let (may, may_not): (Vec<_>, Vec<_>) = Purpose::ALL.into_iter().partition(allowed);
     let names = |purposes: &[Purpose]| {
@@ -80,7 +76,7 @@ pub(super) fn check_purposes(policy: &Policy, key: &Key, report: &mut Report) {
             names.join(", ")
         }
     };
-    let what = format!("key {uri} may be used for {}", names(&may));
+    let what = format!("key {} may be used for {}", key.uri(), names(&may));
     if may.contains(&Purpose::Tls13Client) {
         let refused = if may_not.is_empty() {
             String::new()
