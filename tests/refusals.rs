@@ -346,7 +346,7 @@ fn keys_that_share_an_id_are_told_apart_by_label() {
     }
     let signer = Signer::start(&hsm);
     for label in ["a", "b", "c"] {
-        let key = signer.key(&format!("pkcs11:token=device;object={label}"));
+        let key = signer.key(format!("pkcs11:token=device;object={label}"));
         openssl::verify_all_schemes(&key);
     }
     let error = SocketKey::open(signer.client(), &parse_uri("pkcs11:id=%01"), None).unwrap_err();

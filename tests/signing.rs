@@ -282,7 +282,7 @@ fn thin_edge_frames_manage_tokens_and_keys() {
             new,
             None,
         );
-        let key = signer.key_with_pin(&created.unwrap(), new).unwrap();
+        let key = signer.key_with_pin(created.unwrap(), new).unwrap();
         openssl::verify_all_schemes(&key);
     }
 }
@@ -350,7 +350,7 @@ fn sixteen_clients_at_once(kind: Kind, signatures: usize, keys: usize) {
                         &format!("new {number}"),
                         None,
                     );
-                    openssl::verify_all_schemes(&signer.key(&created.unwrap()));
+                    openssl::verify_all_schemes(&signer.key(created.unwrap()));
                 });
             }
         }

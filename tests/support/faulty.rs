@@ -112,7 +112,7 @@ impl Faulty {
 
     /// The key called `key` on a token.
     pub fn key(&self, token: &str) -> SocketKey {
-        self.signer.key(&key_uri(token))
+        self.signer.key(key_uri(token))
     }
 }
 

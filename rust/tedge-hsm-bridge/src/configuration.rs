@@ -110,7 +110,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
         name: server_name,
         ca: file.ca.unwrap_or_else(|| PathBuf::from(DEFAULT_CA)),
         cert: file.cert,
-        key: file.key.map(key).transpose()?.unwrap_or_default(),
+        key: file.key.as_ref().map(key).transpose()?.unwrap_or_default(),
         signer: file
             .signer
             .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET_PATH)),
@@ -180,13 +180,13 @@ fn health_topic(name: &str, file: &Cloud, out: &[Rule]) -> Result<String, Mistak
     Ok(text.clone())
 }
 
-fn key(text: Spanned<String>) -> Result<Uri, Mistake> {
+fn key(text: &Spanned<String>) -> Result<Uri, Mistake> {
     let uri: Uri = text
         .get_ref()
         .parse()
-        .map_err(|error: tedge_p11_client::UriError| mistake(&text, error.to_string()))?;
+        .map_err(|error: tedge_p11_client::UriError| mistake(text, error.to_string()))?;
     if uri.pin.is_some() {
-        return Err(mistake(&text, "no PIN here: the signer has it"));
+        return Err(mistake(text, "no PIN here: the signer has it"));
     }
     Ok(uri)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tedge_p11_protocol::{DecodeError, PinError, UriError};
 
+#[cfg(feature = "rustls")]
 use crate::certificates::CertificatesError;
 
 /// Why a request to the signer failed.
@@ -75,6 +76,7 @@ pub enum Error {
     #[error("the signer cannot {0}; use tedge-p11-server of this project, or --module-path")]
     NotInVersion1(&'static str),
     /// A file has not the certificates that were expected in it.
+    #[cfg(feature = "rustls")]
     #[error("cannot read certificates from {}: {error}", path.display())]
     Certificates {
         /// The file.

@@ -15,7 +15,9 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "rustls")]
 mod certificate_files;
+#[cfg(feature = "rustls")]
 mod certificates;
 mod client;
 #[cfg(feature = "rcgen")]
@@ -27,7 +29,9 @@ mod socket_key;
 mod tls;
 mod watched_key;
 
+#[cfg(feature = "rustls")]
 pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
+#[cfg(feature = "rustls")]
 pub use certificates::{CertificatesError, Found, certificate_public_key, parse_certificates};
 pub use client::{Client, TimeLimits};
 #[cfg(feature = "rcgen")]

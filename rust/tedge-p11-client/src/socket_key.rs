@@ -28,7 +28,10 @@ impl SocketKey {
     /// Finds the key that `uri` leaves, together with the URI configured at the signer. The user PIN is `pin`,
     /// or that of the URI, or the configured one of the signer.
     pub fn open(client: Client, uri: &Uri, pin: Option<Pin>) -> Result<Self, Error> {
-        let pin = user_pin(uri, pin.as_ref())?;
+        let pin = match pin {
+            Some(pin) => Some(pin),
+            None => user_pin(uri, None)?,
+        };
         if !client.knows_extension()? {
             return Self::open_v1(client, uri, pin);
         }
