@@ -1,0 +1,276 @@
+//! What this module asks of the signer, and the code for what goes wrong.
+
+use cryptoki_sys::*;
+use tedge_p11_client::{
+    Client, Error, KeyEntry, KeySpec, ObjectType, Pin, SocketKey, TokenEntry, Uri,
+};
+
+use crate::attribute::{CertificateDetails, Class, Details, KeyDetails, Listed};
+use crate::debug;
+use crate::rv::{Result, Rv};
+
+/// The signer at one socket.
+pub(crate) struct Signer {
+    client: Client,
+}
+
+/// A token of the signer's.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) entry: TokenEntry,
+    pub(crate) uri: Uri,
+    /// Whether the signer has no PIN for it, so that requests must bring one.
+    pub(crate) needs_pin: bool,
+}
+
+/// Which objects of a token are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// All keys and certificates if there is none.
+    pub(crate) class: Option<Class>,
+    pub(crate) id: Option<Vec<u8>>,
+    pub(crate) label: Option<String>,
+}
+
+impl Wanted {
+    /// The keys with the name that is in a URI.
+    pub(crate) fn named(uri: Uri) -> Self {
+        Self {
+            class: None,
+            id: uri.id,
+            label: uri.object,
+        }
+    }
+}
+
+impl Signer {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The tokens, or why there is none in a few words.
+    pub(crate) fn tokens(&self) -> std::result::Result<Vec<Token>, String> {
+        let entries = self.client.tokens().map_err(|error| {
+            debug::log(format_args!("tokens: {error}"));
+            match error {
+                Error::Connect { error, .. } => format!("no signer at the socket: {error}"),
+                error => error.to_string(),
+            }
+        })?;
+        let token = |entry: TokenEntry| Token {
+            uri: entry.uri.parse().unwrap_or_default(),
+            needs_pin: false,
+            entry,
+        };
+        Ok(entries.into_iter().map(token).collect())
+    }
+
+    /// The objects of a token that are wanted, and perhaps others. A private key that has no public key
+    /// object beside it brings one of its own.
+    pub(crate) fn objects(
+        &self,
+        token: &Token,
+        wanted: &Wanted,
+        pin: Option<&Pin>,
+    ) -> Result<Vec<Listed>> {
+        let uri = Uri {
+            id: wanted.id.clone(),
+            object: wanted.label.clone(),
+            ..token.uri.token_part()
+        };
+        let mut found = Vec::new();
+        if wanted.class != Some(Class::Certificate) {
+            let uri = Uri {
+                object_type: (wanted.class == Some(Class::PrivateKey))
+                    .then_some(ObjectType::Private),
+                ..uri.clone()
+            };
+            let keys = self.client.keys(&uri, pin);
+            let keys = keys.map_err(|error| failed("keys", &uri, &error))?;
+            found.extend(keys.iter().filter_map(|key| listed(key, token)));
+            add_public_halves(&mut found);
+        }
+        if matches!(wanted.class, None | Some(Class::Certificate)) {
+            match self.client.certificates(&uri) {
+                Ok(certificates) => {
+                    found.extend(certificates.iter().filter_map(|entry| listed(entry, token)));
+                }
+                // thin-edge.io's signer has none.
+                Err(Error::NotInVersion1(_)) => {}
+                Err(error) => return Err(failed("certificates", &uri, &error)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// A private key to sign with.
+    pub(crate) fn key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<SocketKey> {
+        let key = SocketKey::open(self.client.clone(), uri, pin.cloned());
+        key.map_err(|error| failed("key", uri, &error))
+    }
+
+    /// The public half of a key that has no private one here.
+    pub(crate) fn public_key(&self, uri: &Uri) -> Result<Details> {
+        let key = self.client.public_key(uri);
+        let key = key.map_err(|error| failed("public key", uri, &error))?;
+        KeyDetails::new(&key, &[])
+            .map(Details::Key)
+            .ok_or(Rv(CKR_FUNCTION_FAILED))
+    }
+
+    pub(crate) fn certificate(&self, uri: &Uri) -> Result<Details> {
+        let certificate = self.client.certificate(uri);
+        let certificate = certificate.map_err(|error| failed("certificate", uri, &error))?;
+        CertificateDetails::new(certificate.der.0).map(Details::Certificate)
+    }
+
+    /// Returns the new key's URI.
+    pub(crate) fn create_key(
+        &self,
+        token: &Token,
+        pin: Option<&Pin>,
+        spec: KeySpec,
+        label: &str,
+        id: Option<&[u8]>,
+    ) -> Result<Uri> {
+        let created = self.client.create_key(&token.uri, pin, spec, label, id);
+        created.map_err(|error| failed("create key", &token.uri, &error))
+    }
+
+    pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<()> {
+        let deleted = self.client.delete_key(uri, pin);
+        deleted
+            .map(|_| ())
+            .map_err(|error| failed("delete key", uri, &error))
+    }
+
+    pub(crate) fn init_token(&self, token: &Token, label: &str, so_pin: &Pin) -> Result<()> {
+        let uri = &token.uri;
+        let done = self.client.init_token(uri, label, Some(so_pin), None);
+        done.map(|_| ())
+            .map_err(|error| failed("initialise token", uri, &error))
+    }
+
+    pub(crate) fn change_pin(&self, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
+        let uri = &token.uri;
+        let done = self.client.change_pin(uri, Some(old), new);
+        done.map_err(|error| failed("change PIN", uri, &error))
+    }
+
+    pub(crate) fn change_so_pin(&self, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
+        let uri = &token.uri;
+        let done = self.client.change_so_pin(uri, old, new);
+        done.map_err(|error| failed("change the security officer's PIN", uri, &error))
+    }
+
+    pub(crate) fn reset_pin(&self, token: &Token, so_pin: &Pin, new: &Pin) -> Result<()> {
+        let uri = &token.uri;
+        let done = self.client.reset_pin(uri, so_pin, new);
+        done.map_err(|error| failed("reset PIN", uri, &error))
+    }
+}
+
+/// The code for an error, which is told in words too.
+pub(crate) fn failed(what: &str, uri: &Uri, error: &Error) -> Rv {
+    let rv = Rv::from(error);
+    debug::log(format_args!("{what} {uri}: {error} (CKR {:#x})", rv.0));
+    rv
+}
+
+/// None for what has no place here, such as a key of a type that signs nothing.
+fn listed(entry: &KeyEntry, token: &Token) -> Option<Listed> {
+    let class = match entry.class.as_str() {
+        "private" => Class::PrivateKey,
+        "public" => Class::PublicKey,
+        "cert" => Class::Certificate,
+        _ => return None,
+    };
+    let key_type = match (class, entry.key_type.as_str()) {
+        (Class::Certificate, _) => CK_UNAVAILABLE_INFORMATION,
+        (_, "RSA") => CKK_RSA,
+        (_, "EC") => CKK_EC,
+        (_, "EC_EDWARDS") => CKK_EC_EDWARDS,
+        _ => return None,
+    };
+    let uri: Uri = entry.uri.parse().ok()?;
+    Some(Listed {
+        class,
+        key_type,
+        label: entry.label.clone(),
+        id: uri.id.clone().unwrap_or_default(),
+        uri,
+        private: class == Class::PrivateKey && token.needs_pin,
+    })
+}
+
+/// Some tokens, PIV cards for one, have the public key in the private one or in a certificate only;
+/// programs look for an object.
+fn add_public_halves(keys: &mut Vec<Listed>) {
+    let has_public = |private: &Listed, keys: &[Listed]| {
+        keys.iter().any(|key| {
+            key.class == Class::PublicKey
+                && key.id == private.id
+                && (!private.id.is_empty() || key.label == private.label)
+        })
+    };
+    let missing: Vec<Listed> = keys
+        .iter()
+        .filter(|key| key.class == Class::PrivateKey && !has_public(key, keys))
+        .map(|key| Listed {
+            class: Class::PublicKey,
+            uri: with_type(&key.uri, ObjectType::Public),
+            private: false,
+            ..key.clone()
+        })
+        .collect();
+    keys.extend(missing);
+}
+
+/// The URI of the other half of a key.
+pub(crate) fn with_type(uri: &Uri, object_type: ObjectType) -> Uri {
+    Uri {
+        object_type: Some(object_type),
+        ..uri.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(class: Class, id: &[u8], label: &str) -> Listed {
+        let object_type = match class {
+            Class::PrivateKey => ObjectType::Private,
+            _ => ObjectType::Public,
+        };
+        Listed {
+            class,
+            key_type: CKK_EC,
+            label: label.to_owned(),
+            id: id.to_vec(),
+            uri: Uri {
+                object: Some(label.to_owned()),
+                object_type: Some(object_type),
+                ..Uri::default()
+            },
+            private: false,
+        }
+    }
+
+    #[test]
+    fn a_private_key_brings_its_public_half() {
+        let mut keys = vec![
+            key(Class::PrivateKey, &[1], "a"),
+            key(Class::PublicKey, &[1], "a"),
+            key(Class::PrivateKey, &[2], "b"),
+            key(Class::PrivateKey, &[], "c"),
+            key(Class::PublicKey, &[], "d"),
+        ];
+        add_public_halves(&mut keys);
+        let added: Vec<_> = keys[5..].iter().map(|key| key.uri.to_string()).collect();
+        assert_eq!(
+            added,
+            ["pkcs11:object=b;type=public", "pkcs11:object=c;type=public"]
+        );
+    }
+}
