@@ -91,6 +91,8 @@ install:
 	# Where older versions had it, user tedge may have put something in its place: only root's own is taken.
 	old='$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-renew.env'; new='$(DESTDIR)$(SYSCONFDIR)/tedge-hsm/renew.conf'; \
 		[ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
+	# A socket that an older version opened keeps its owner until then.
+	@[ -n '$(DESTDIR)' ] || echo 'after an upgrade: systemctl daemon-reload && systemctl restart tedge-p11-server.socket'
 	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \

@@ -15,8 +15,8 @@ provision() {
         [ "$(ps -o user= -p "$(supplicant)")" = teesuppl ]
     }
     check "tee-supplicant runs, as its own user" own_user
-    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 tedge:tedge' ] && idle; }
-    check "the socket is there, 0660 tedge:tedge, and no signer yet" waiting
+    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 root:tedge' ] && idle; }
+    check "the socket is there, 0660 root:tedge, and no signer yet" waiting
     configure "$module"
     check "the first request starts the signer, and a token is made in the trusted application" \
         tedge-hsm --pin-file /root/pins/user init --label device --so-pin-file /root/pins/so

@@ -10,8 +10,8 @@ provision() {
     # Debian's rule has the owner tss, the layer's root.
     check "/dev/tpmrm0 is 0660 and of the group tss by udev's rule" device /dev/tpmrm0 '660 (tss|root):tss'
     begun() { [ -e /var/lib/tedge-hsm/provisioned ]; } # at the boot
-    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 tedge:tedge' ] && { idle || begun; }; }
-    check "the socket is there, 0660 tedge:tedge, and no signer yet" waiting
+    waiting() { [ "$(stat -c '%a %U:%G' "$socket")" = '660 root:tedge' ] && { idle || begun; }; }
+    check "the socket is there, 0660 root:tedge, and no signer yet" waiting
     check "a user outside the group cannot connect" refused 'ermission denied' as outsider tedge-hsm list-tokens
     if has_provisioning; then
         name_module "$module"

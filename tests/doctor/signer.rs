@@ -25,6 +25,26 @@ fn a_healthy_signer() {
     findings.ok("key", "object=tls;type=private signs, verified");
 }
 
+/// As thin-edge.io's units, and ours of before, have it.
+#[test]
+fn a_socket_that_is_another_users() {
+    let bench = Bench::new();
+    bench.hsm.create_key("tls", "p256");
+    let signer = Signer::start_with_default_policy(&bench.hsm);
+    let findings = Findings::of(&mut bench.through(&signer));
+    findings.are_good();
+    if std::os::unix::fs::chown(signer.socket(), Some(65534), None).is_err() {
+        println!("skipped: giving away a socket takes root");
+        return;
+    }
+    let findings = Findings::of(&mut bench.through(&signer));
+    findings.warning(
+        "signer",
+        "who may open it to everybody",
+        "systemctl restart tedge-p11-server.socket",
+    );
+}
+
 fn without_signer(bench: &Bench, socket: &str) -> Command {
     let mut command = Command::new(program("tedge-hsm"));
     command.arg("--socket-path").arg(bench.hsm.file(socket));

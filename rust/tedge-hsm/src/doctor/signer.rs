@@ -1,8 +1,12 @@
 //! The signer behind its socket.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
+use rustix::net::sockopt::socket_peercred;
 use tedge_p11_client::{Client, Error, TimeLimits};
 
 use super::context::Context;
@@ -77,6 +81,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
         }
         return None;
     }
+    check_owner(context, &path, &file, report);
     match client.knows_extension() {
         Ok(true) => report.ok(
             Area::Signer,
@@ -94,4 +99,27 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
         }
     }
     Some(client)
+}
+
+/// Who owns the socket may open it to everybody.
+fn check_owner(context: &Context<'_>, path: &Path, file: &Metadata, report: &mut Report) {
+    // Who listens could do that anyway.
+    let listener = UnixStream::connect(path)
+        .ok()
+        .and_then(|stream| socket_peercred(&stream).ok())
+        .map(|peer| peer.uid.as_raw());
+    if file.uid() == 0 || Some(file.uid()) == listener {
+        return;
+    }
+    let owner = context.root.user(file.uid());
+    report.warning(
+        Area::Signer,
+        format!(
+            "{} ({}) belongs to user {owner}, who may open it to everybody",
+            path.display(),
+            context.root.permissions(file)
+        ),
+        "systemctl daemon-reload && systemctl restart tedge-p11-server.socket, once no unit and no drop-in of it \
+         has SocketUser= any more (systemctl cat tedge-p11-server.socket)",
+    );
 }
