@@ -1,9 +1,12 @@
 //! `tedge-hsm renew`: certificates from an EST server, with the key in a token. openssl judges them,
 //! and what is no good leaves the old certificate as it is.
 
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use support::est::EstServer;
 use support::openssl::Ca;
@@ -118,6 +121,45 @@ fn what_is_no_good_leaves_the_old_certificate_alone() {
     }
     let files = std::fs::read_dir(device.cert().parent().unwrap()).unwrap();
     assert_eq!(files.count(), 1, "something is left behind");
+}
+
+/// A server that sends a byte now and then, of a TLS record that does not end for a minute.
+#[test]
+fn the_time_limit_is_for_the_whole_exchange() {
+    let device = Device::new("p256");
+    succeed(&mut device.enroll());
+    let server = TcpListener::bind("localhost:0").unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    std::thread::spawn(move || {
+        for client in server.incoming() {
+            let mut client = client.unwrap();
+            std::thread::spawn(move || {
+                let record = [0x16, 3, 3, 0x3f, 0xff].into_iter().chain([0; 600]);
+                for byte in record {
+                    if client.write_all(&[byte]).is_err() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+    });
+    let on = |command: &str| {
+        let mut on = device.signer.tedge_hsm();
+        on.args([command, "--uri", &device.key, "--timeout", "2", "--cert"]);
+        on.arg(device.cert())
+            .arg("--ca")
+            .arg(device.ca.certificate());
+        on
+    };
+    let mut renew = on("renew");
+    renew.args(["--est", &format!("https://localhost:{port}")]);
+    let mut connect = on("connect");
+    connect.args(["--host", "localhost", "--port", &port]);
+    for mut command in [renew, connect] {
+        let error = fail(&mut command);
+        assert!(error.contains("no answer in time"), "{error}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
+use crate::timed_stream::TimedStream;
 use crate::tls::{self, TlsStream};
 
 /// An HTTPS client that follows no redirections, uses no proxy, and takes `limit` for each request
@@ -65,7 +66,9 @@ impl Connector for TlsConnector {
             // An IPv6 address.
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let port = details.uri.port_u16().unwrap_or(443);
-            let tcp = tls::connect_tcp(&*details.addrs, self.limit).context("cannot connect")?;
+            // What is left of the limit once the host is looked up.
+            let limit = details.timeout.not_zero().map_or(self.limit, |left| *left);
+            let tcp = TimedStream::connect_any(&details.addrs, limit).context("cannot connect")?;
             tls::handshake(self.config.clone(), host, port, tcp)
         };
         let stream = connect().map_err(|error| Error::Other(format!("{error:#}").into()))?;
@@ -83,12 +86,11 @@ struct TlsTransport {
 }
 
 impl TlsTransport {
-    /// A TLS write may have to read and the other way round.
-    fn set_timeout(&self, timeout: NextTimeout) -> Result<(), Error> {
-        let timeout = timeout.not_zero().map(|timeout| *timeout);
-        self.stream.sock.set_read_timeout(timeout)?;
-        self.stream.sock.set_write_timeout(timeout)?;
-        Ok(())
+    /// The deadline of the whole request stands already; this may be for a part of it.
+    fn set_timeout(&mut self, timeout: NextTimeout) {
+        if let Some(timeout) = timeout.not_zero() {
+            self.stream.sock.shorten(*timeout);
+        }
     }
 }
 
@@ -98,14 +100,14 @@ impl Transport for TlsTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.set_timeout(timeout.for_write())?;
+        self.set_timeout(timeout.for_write());
         let output = self.buffers.output().get(..amount).unwrap_or_default();
         self.stream.write_all(output)?;
         Ok(self.stream.flush()?)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.set_timeout(timeout.for_read())?;
+        self.set_timeout(timeout.for_read());
         let amount = self.stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)

@@ -25,6 +25,7 @@ mod prompt;
 mod root;
 mod settings_file;
 mod store;
+mod timed_stream;
 mod tls;
 mod trial;
 mod trust;

@@ -30,6 +30,7 @@ impl Mqtt {
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
+        mqtt.stream.sock.restart();
         mqtt.send(|buffer| connect.write(buffer))?;
         match mqtt.receive().context("no CONNACK")? {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => Ok(mqtt),
@@ -40,6 +41,7 @@ impl Mqtt {
 
     /// Subscribes with QoS 1 and waits for the broker to grant it.
     pub(crate) fn subscribe(&mut self, topic: &str) -> anyhow::Result<()> {
+        self.stream.sock.restart();
         let mut subscribe = Subscribe::new(topic, QoS::AtLeastOnce);
         subscribe.pkid = 1;
         self.send(|buffer| subscribe.write(buffer))?;
@@ -56,6 +58,7 @@ impl Mqtt {
 
     /// Publishes with QoS 1 and waits for the acknowledgement.
     pub(crate) fn publish(&mut self, topic: &str, message: &str) -> anyhow::Result<()> {
+        self.stream.sock.restart();
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, message);
         publish.pkid = 2;
         self.send(|buffer| publish.write(buffer))?;
@@ -69,6 +72,7 @@ impl Mqtt {
 
     /// Waits for a message and returns its topic and payload.
     pub(crate) fn next_message(&mut self) -> anyhow::Result<(String, Vec<u8>)> {
+        self.stream.sock.restart();
         while self.messages.is_empty() {
             let packet = self.receive().context("no message")?;
             self.put_aside(packet)?;
@@ -79,6 +83,7 @@ impl Mqtt {
 
     /// Says goodbye; that it arrives is not essential.
     pub(crate) fn disconnect(mut self) {
+        self.stream.sock.restart();
         let _ = self.send(|buffer| Disconnect.write(buffer));
         self.stream.conn.send_close_notify();
         let _ = self.stream.flush();

@@ -1,7 +1,6 @@
 //! A TLS connection with a client certificate, and what it took.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +13,10 @@ use tedge_p11_client::{
     ClientCertResolver, PrivateKey, SignatureScheme, WatchedKey, refuses_certificate,
 };
 
+use crate::timed_stream::TimedStream;
 use crate::trust::Trust;
 
-pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TimedStream>;
 
 /// A connection whose handshake is done on this side.
 pub(crate) struct Handshake {
@@ -28,7 +28,7 @@ pub(crate) struct Handshake {
 }
 
 /// Connects with `key` and the certificate chain in the file `cert`; the server must have a
-/// certificate for `host` from one of those in the file `ca`.
+/// certificate for `host` from one of those in the file `ca`. All of it takes `limit` at most.
 pub(crate) fn connect(
     host: &str,
     port: u16,
@@ -40,7 +40,7 @@ pub(crate) fn connect(
     let watched = Arc::new(WatchedKey::new(key));
     let resolver = Arc::new(ClientCertResolver::new(watched.clone(), cert)?);
     let config = Arc::new(config(&Trust::read(ca)?, Some(resolver.clone()))?);
-    let tcp = connect_tcp((host, port), limit)
+    let tcp = TimedStream::connect(host, port, limit)
         .with_context(|| format!("cannot connect to {host} port {port}"))?;
     let started = Instant::now();
     let stream = handshake(config, host, port, tcp)?;
@@ -75,7 +75,7 @@ pub(crate) fn handshake(
     config: Arc<ClientConfig>,
     host: &str,
     port: u16,
-    tcp: TcpStream,
+    tcp: TimedStream,
 ) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned())
         .with_context(|| format!("{host} is no host name or address"))?;
@@ -134,21 +134,4 @@ impl std::fmt::Display for FatalAlert {
         };
         write!(f, "{what}: TLS alert {:?}", self.alert)
     }
-}
-
-/// Tries every address of the host; the last failure is reported.
-pub(crate) fn connect_tcp(host: impl ToSocketAddrs, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in host.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(limit))?;
-                stream.set_write_timeout(Some(limit))?;
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

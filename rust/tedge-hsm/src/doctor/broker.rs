@@ -121,6 +121,7 @@ fn check_broker(
 /// Says goodbye and waits for the server to do so. In TLS 1.3 it judges the client's certificate before
 /// it reads anything else, so if it refuses, its alert comes first.
 fn verdict(mut handshake: Handshake) -> io::Result<()> {
+    handshake.stream.sock.restart();
     handshake.stream.conn.send_close_notify();
     let mut chunk = [0; 1024];
     loop {
