@@ -10,8 +10,8 @@ use tedge_p11_client::{
     TokenEntry, Uri, hex,
 };
 use tedge_p11_token::{
-    Access, Certificate, CertificateObject, KeyInfo, KeyObject, KeySelector, Module, NewKey,
-    NewToken, PinChange, TokenInfo,
+    Access, Certificate, CertificateObject, GivenPin, KeyInfo, KeyObject, KeySelector, Module,
+    NewKey, NewToken, PinChange, TokenInfo,
 };
 
 use crate::place::Place;
@@ -133,7 +133,12 @@ impl Store {
             Self::Module(module) => {
                 let label = label.to_owned();
                 module
-                    .create_key(&uri, pin, &NewKey { spec, label, id }, ALLOWED)?
+                    .create_key(
+                        &uri,
+                        pin.map(GivenPin::by_operator),
+                        &NewKey { spec, label, id },
+                        ALLOWED,
+                    )?
                     .uri
             }
         })
@@ -148,11 +153,12 @@ impl Store {
     }
 
     /// By the user, who knows the old PIN.
-    pub(crate) fn change_pin(&self, uri: Option<&Uri>, old: Pin, new: &Pin) -> anyhow::Result<()> {
+    pub(crate) fn change_pin(&self, uri: Option<&Uri>, old: &Pin, new: &Pin) -> anyhow::Result<()> {
         match self {
-            Self::Signer(client) => client.change_pin(&given(uri), Some(&old), new)?,
+            Self::Signer(client) => client.change_pin(&given(uri), Some(old), new)?,
             Self::Module(module) => {
-                module.change_pin(&given(uri), &PinChange::User { old }, new, ALLOWED)?;
+                let old = GivenPin::by_operator(old);
+                module.change_pin(&given(uri), PinChange::User { old }, new, ALLOWED)?;
             }
         }
         Ok(())
@@ -162,14 +168,15 @@ impl Store {
     pub(crate) fn reset_pin(
         &self,
         uri: Option<&Uri>,
-        so_pin: Pin,
+        so_pin: &Pin,
         new: &Pin,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Signer(client) => client.reset_pin(&given(uri), &so_pin, new)?,
+            Self::Signer(client) => client.reset_pin(&given(uri), so_pin, new)?,
             Self::Module(module) => {
+                let so_pin = GivenPin::by_operator(so_pin);
                 let change = PinChange::SecurityOfficer { so_pin };
-                module.change_pin(&given(uri), &change, new, ALLOWED)?;
+                module.change_pin(&given(uri), change, new, ALLOWED)?;
             }
         }
         Ok(())
@@ -184,7 +191,7 @@ impl Store {
         match self {
             Self::Signer(client) => client.change_so_pin(&given(uri), old, new)?,
             Self::Module(module) => {
-                module.change_so_pin(&given(uri), old, new, ALLOWED)?;
+                module.change_so_pin(&given(uri), GivenPin::by_operator(old), new, ALLOWED)?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tedge_p11_config::Policy;
 use tedge_p11_protocol::{Pin, PinSource, Uri};
-use tedge_p11_token::{Access, Check, KeySelector};
+use tedge_p11_token::{Access, Caller, Check, GivenPin, Giver, KeySelector};
 
 /// What the operator configured, as far as it can change while the signer runs.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) named: Arc<Named>,
     /// From the request, else from its URI, else from the configuration.
     pub(crate) pin: Option<Pin>,
+    /// Whether it came with the request.
+    pin_was_sent: bool,
 }
 
 impl Configuration {
@@ -85,8 +87,7 @@ impl Configuration {
         let text = uri.unwrap_or_default();
         let known = self.lock().get(text).cloned();
         if let Some(named) = known {
-            let pin = pin.or_else(|| self.pin.clone());
-            return Ok(Target { named, pin });
+            return Ok(self.target_with(named, pin));
         }
         if text.len() > MAX_URI_LEN {
             return Err(format!("a PKCS#11 URI of more than {MAX_URI_LEN} bytes"));
@@ -113,8 +114,16 @@ impl Configuration {
             }
             kept.insert(text.to_owned(), named.clone());
         }
-        let pin = pin.or(uri_pin).or_else(|| self.pin.clone());
-        Ok(Target { named, pin })
+        Ok(self.target_with(named, pin.or(uri_pin)))
+    }
+
+    fn target_with(&self, named: Arc<Named>, sent: Option<Pin>) -> Target {
+        let pin_was_sent = sent.is_some();
+        Target {
+            named,
+            pin: sent.or_else(|| self.pin.clone()),
+            pin_was_sent,
+        }
     }
 
     fn confine(&self, uri: Option<Uri>) -> Named {
@@ -144,14 +153,20 @@ impl Target {
         &self.named.token
     }
 
-    pub(crate) fn pin(&self) -> Option<&Pin> {
-        self.pin.as_ref()
+    /// Its PIN, and whose guess it is: of `caller`, if it came with the request.
+    pub(crate) fn pin(&self, caller: Caller) -> Option<GivenPin<'_>> {
+        let by = if self.pin_was_sent {
+            Giver::Caller(caller)
+        } else {
+            Giver::Operator
+        };
+        self.pin.as_ref().map(|pin| GivenPin { pin, by })
     }
 
     /// Its PIN, on tokens that `token` has nothing against.
-    pub(crate) fn access<'a>(&'a self, token: Check<'a>) -> Access<'a> {
+    pub(crate) fn access<'a>(&'a self, caller: Caller, token: Check<'a>) -> Access<'a> {
         Access {
-            pin: self.pin(),
+            pin: self.pin(caller),
             token,
         }
     }

@@ -52,7 +52,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let policy = read_policy(&settings)?;
     let module = Module::load(&settings.module_path)?;
     if let Some(dir) = state_directory() {
-        module.keep_refused_pins(&dir.join("refused-pins"));
+        module.keep_wrong_pins(&dir.join("refused-pins"));
     }
     let listener = Listener::open(&settings.socket_path)
         .with_context(|| format!("cannot listen on {}", settings.socket_path.display()))?;

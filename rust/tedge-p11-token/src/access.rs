@@ -3,6 +3,7 @@
 use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::error::{Error, Result};
+use crate::pins::GivenPin;
 
 /// Asked before something is done with the key or token of that URI; what it says instead of yes is the
 /// error that the caller gets.
@@ -16,19 +17,19 @@ pub type SignatureCheck<'a> =
 /// A PIN, and on which tokens it may be tried.
 #[derive(Clone, Copy)]
 pub struct Access<'a> {
-    /// User PIN.
-    pub pin: Option<&'a Pin>,
+    /// User PIN, and by whom it was given.
+    pub pin: Option<GivenPin<'a>>,
     /// Asked with the URI of the token that was found, which says more than what was asked for, before
     /// anything is done there.
     pub token: Check<'a>,
 }
 
 impl<'a> Access<'a> {
-    /// Of somebody who may use every token.
+    /// Of the operator, who may use every token.
     #[must_use]
     pub fn to_all(pin: Option<&'a Pin>) -> Self {
         Self {
-            pin,
+            pin: pin.map(GivenPin::by_operator),
             token: &|_| Ok(()),
         }
     }

@@ -206,6 +206,25 @@ pub enum Error {
          and start anew"
     )]
     PinTriesSpared(Uri),
+    /// The caller gave a wrong PIN; its share of the tries is used up.
+    #[error(
+        "a wrong PIN was given for token {0}, and this user may have one tried in an hour, since more could \
+         lock the token; root may remove the file refused-pins in the signer's state folder and start anew"
+    )]
+    PinTrySpent(Uri),
+    /// The caller gave several wrong PINs; none is compared for a while, not even the right one.
+    #[error(
+        "several wrong PINs were given for token {token}: for {} s after the last one, this user's PINs are \
+         not looked at, right or wrong; root may remove the file refused-pins in the signer's state folder \
+         and start anew",
+        pause.as_secs()
+    )]
+    PinPaused {
+        /// The token.
+        token: Uri,
+        /// From the last wrong PIN on.
+        pause: Duration,
+    },
     /// The token has one try left.
     #[error(
         "the PIN of token {0} has one try left (CKF_USER_PIN_FINAL_TRY or CKF_SO_PIN_FINAL_TRY); it \

@@ -6,7 +6,7 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{KeySpec, ObjectType, Pin, Uri, curve, hex};
+use tedge_p11_protocol::{KeySpec, ObjectType, Uri, curve, hex};
 
 use crate::access::{Access, Check};
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::key::KeyInfo;
 use crate::key_kind::Curve;
 use crate::module::Module;
 use crate::object::find;
+use crate::pins::GivenPin;
 use crate::public_key::{ED25519_NAME, oid_der};
 use crate::quirks::Quirks;
 use crate::selector::KeySelector;
@@ -38,7 +39,7 @@ impl Module {
     pub fn create_key(
         &self,
         uri: &Uri,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         new: &NewKey,
         check: Check<'_>,
     ) -> Result<KeyInfo> {
@@ -58,7 +59,10 @@ impl Module {
             ..uri.token_part()
         };
         // The token was checked.
-        let access = Access::to_all(pin);
+        let access = Access {
+            pin,
+            token: &|_| Ok(()),
+        };
         let info = self.key_info(&KeySelector::Uri(made.clone()), access);
         if info.is_err() {
             // A key that can't be used must not stay behind under this label and id.
@@ -73,7 +77,7 @@ impl Module {
     fn generate(
         &self,
         uri: &Uri,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         new: &NewKey,
         check: Check<'_>,
     ) -> Result<Vec<u8>> {

@@ -5,13 +5,14 @@ use std::sync::{Arc, OnceLock};
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::{ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
+use tedge_p11_protocol::{PublicKey, SignatureScheme, Uri};
 
 use crate::access::SignatureCheck;
 use crate::error::{Error, Result};
 use crate::key_kind::KeyKind;
 use crate::mechanism::Recipe;
 use crate::object::find;
+use crate::pins::GivenPin;
 use crate::public_key;
 use crate::signature::ecdsa_to_der;
 use crate::token::Token;
@@ -48,7 +49,7 @@ impl Key {
     /// come as DER, others raw.
     pub(crate) fn sign(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         scheme: Option<SignatureScheme>,
         message: &[u8],
         check: SignatureCheck<'_>,
@@ -104,7 +105,7 @@ impl Key {
     /// Runs `operation` in a session in which the handle is good.
     pub(crate) fn with_session<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
         self.token.with_session(pin, self.generation, operation)
@@ -119,7 +120,7 @@ impl Key {
         self.recipes.iter().map(|(scheme, _)| *scheme).collect()
     }
 
-    pub(crate) fn info(&self, pin: Option<&Pin>) -> Result<KeyInfo> {
+    pub(crate) fn info(&self, pin: Option<GivenPin<'_>>) -> Result<KeyInfo> {
         if !self.is_current() {
             return Err(Error::Outdated);
         }
@@ -131,7 +132,7 @@ impl Key {
     }
 
     /// Read from the token once.
-    fn public_key(&self, pin: Option<&Pin>) -> Result<&PublicKey> {
+    fn public_key(&self, pin: Option<GivenPin<'_>>) -> Result<&PublicKey> {
         if let Some(known) = self.public_key.get() {
             return Ok(known);
         }

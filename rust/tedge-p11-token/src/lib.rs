@@ -42,6 +42,7 @@ pub use key::KeyInfo;
 pub use manage::{NewToken, PinChange};
 pub use module::Module;
 pub use object::KeyObject;
+pub use pins::{Caller, GivenPin, Giver};
 pub use selector::KeySelector;
 pub use state::{PinState, SlotState, TlsMechanism};
 pub use token::TokenHealth;

@@ -8,8 +8,8 @@ use crate::access::{Access, Check};
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
-use crate::pins::auth_pin;
 use crate::pins::security_officer::as_security_officer;
+use crate::pins::{GivenPin, auth_pin};
 use crate::token::Token;
 use crate::token_info::{TokenInfo, unpadded};
 
@@ -25,17 +25,17 @@ pub struct NewToken {
 }
 
 /// How to change a user PIN.
-#[derive(Clone, Debug)]
-pub enum PinChange {
+#[derive(Clone, Copy, Debug)]
+pub enum PinChange<'a> {
     /// By the user, who knows the old one.
     User {
         /// The PIN until now.
-        old: Pin,
+        old: GivenPin<'a>,
     },
     /// By the security officer.
     SecurityOfficer {
         /// The security officer's PIN.
-        so_pin: Pin,
+        so_pin: GivenPin<'a>,
     },
 }
 
@@ -105,7 +105,7 @@ impl Module {
     pub fn change_pin(
         &self,
         uri: &Uri,
-        change: &PinChange,
+        change: PinChange<'_>,
         new: &Pin,
         check: Check<'_>,
     ) -> Result<Uri> {
@@ -122,7 +122,13 @@ impl Module {
 
     /// Changes the PIN of the security officer of the token that `uri` names, and returns the token's
     /// URI.
-    pub fn change_so_pin(&self, uri: &Uri, old: &Pin, new: &Pin, check: Check<'_>) -> Result<Uri> {
+    pub fn change_so_pin(
+        &self,
+        uri: &Uri,
+        old: GivenPin<'_>,
+        new: &Pin,
+        check: Check<'_>,
+    ) -> Result<Uri> {
         self.attempt(|| {
             let token = self.token(uri)?;
             check(&token.uri()).map_err(Error::Refused)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -14,7 +15,7 @@ use crate::code::code_name;
 use crate::error::{Absent, Error, Result};
 use crate::key::Key;
 use crate::lock::lock;
-use crate::pins::{ConfiguredPin, RefusedPins, TokenPins};
+use crate::pins::{ConfiguredPin, KeptPins, TokenPins};
 use crate::quirks::Quirks;
 use crate::recovery::{Recovery, initialize};
 use crate::seldom::Seldom;
@@ -35,7 +36,9 @@ pub struct Module {
     /// By the token's URI, its serial number among it; for as long as the process runs, wherever the token
     /// is meanwhile.
     pins: Mutex<HashMap<String, Arc<TokenPins>>>,
-    refused_pins: OnceLock<Arc<RefusedPins>>,
+    kept_pins: OnceLock<Arc<KeptPins>>,
+    /// Counts what is to be settled in `pins`.
+    unsettled: Arc<AtomicUsize>,
     configured_pin: Arc<ConfiguredPin>,
     no_token_warning: Seldom,
     pub(crate) first_key_warning: Seldom,
@@ -67,7 +70,8 @@ impl Module {
             pkcs11,
             tokens: Mutex::default(),
             pins: Mutex::default(),
-            refused_pins: OnceLock::new(),
+            kept_pins: OnceLock::new(),
+            unsettled: Arc::default(),
             configured_pin: Arc::default(),
             no_token_warning: Seldom::default(),
             first_key_warning: Seldom::default(),
@@ -99,10 +103,10 @@ impl Module {
         tokens.iter().map(health).collect()
     }
 
-    /// Has the PINs that tokens refuse kept in `file`, so that they are not tried again when the process is
-    /// restarted. To be called before the first login.
-    pub fn keep_refused_pins(&self, file: &Path) {
-        let _ = self.refused_pins.set(Arc::new(RefusedPins::open(file)));
+    /// Has wrong PINs, and who gave them, kept in `file`, so that they are not tried again and guesses are counted
+    /// on when the process is restarted. To be called before the first login.
+    pub fn keep_wrong_pins(&self, file: &Path) {
+        let _ = self.kept_pins.set(Arc::new(KeptPins::open(file)));
     }
 
     /// What the operator configured: `pin` for the tokens with the attributes of `token`, or, if it has
@@ -133,7 +137,21 @@ impl Module {
 
     /// Runs `operation`, and again where [`Recovery::attempt`] knows that it helps.
     pub(crate) fn attempt<T>(&self, operation: impl FnMut() -> Result<T>) -> Result<T> {
-        self.recovery.attempt(&|| self.start_over(), operation)
+        let result = self.recovery.attempt(&|| self.start_over(), operation);
+        // Nearly always there is nothing, and no lock is taken.
+        if self.unsettled.load(SeqCst) > 0 {
+            self.settle();
+        }
+        result
+    }
+
+    /// Keeps and logs what was found out about callers' PINs, before they are told. No token is in use by this
+    /// thread any more: it takes a while.
+    fn settle(&self) {
+        let pins: Vec<_> = lock(&self.pins).values().cloned().collect();
+        for pins in pins {
+            pins.settle();
+        }
     }
 
     /// Initialises the module anew.
@@ -295,7 +313,13 @@ impl Module {
         pins.is_only.store(is_only, SeqCst);
         let mut tokens = self.kept_tokens();
         let Some(token) = tokens.get(&info.slot).cloned() else {
-            let token = Arc::new(Token::new(self.pkcs11.clone(), slot, info, pins));
+            let token = Arc::new(Token::new(
+                self.pkcs11.clone(),
+                self.quirks,
+                slot,
+                info,
+                pins,
+            ));
             tokens.insert(slot.id(), token.clone());
             return Some(token);
         };
@@ -312,8 +336,12 @@ impl Module {
         if let Some(pins) = pins.get(&uri) {
             return pins.clone();
         }
-        let configured = self.configured_pin.clone();
-        let new = Arc::new(TokenPins::new(&uri, configured, self.refused_pins.get()));
+        let new = Arc::new(TokenPins::new(
+            &token.uri,
+            self.configured_pin.clone(),
+            self.kept_pins.get(),
+            &self.unsettled,
+        ));
         pins.insert(uri, new.clone());
         new
     }

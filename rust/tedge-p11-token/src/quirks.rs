@@ -8,6 +8,7 @@ use crate::token_info::unpadded;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Quirks {
     is_tpm2_pkcs11: bool,
+    is_softhsm: bool,
 }
 
 impl Quirks {
@@ -20,6 +21,7 @@ impl Quirks {
         };
         Self {
             is_tpm2_pkcs11: is_of("tpm2-software.github.io"),
+            is_softhsm: is_of("SoftHSM"),
         }
     }
 
@@ -39,6 +41,11 @@ impl Quirks {
     /// TPM has room for three objects, the parent of a new key and that key among them.
     pub(crate) fn keeps_keys_loaded(self) -> bool {
         self.is_tpm2_pkcs11
+    }
+
+    /// Whether the module's tokens never lock themselves, however many PINs are wrong. SoftHSM2 counts none.
+    pub(crate) fn never_locks(self) -> bool {
+        self.is_softhsm
     }
 
     /// Whether a key that is to sign must have CKA_DECRYPT. libtpm2_pkcs11 pads RSA signatures itself and has the

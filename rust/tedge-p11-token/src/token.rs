@@ -12,14 +12,15 @@ use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
-use tedge_p11_protocol::{Pin, Uri};
+use tedge_p11_protocol::Uri;
 
 use self::open::{Open, is_logged_in, keep, reset};
 use crate::back_off::BackOff;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::lock::lock;
-use crate::pins::TokenPins;
+use crate::pins::{GivenPin, TokenPins};
+use crate::quirks::Quirks;
 use crate::token_info::TokenInfo;
 
 /// The token in a slot. There is one of these for a slot as long as the module is loaded; when the token
@@ -28,6 +29,7 @@ use crate::token_info::TokenInfo;
 #[derive(Debug)]
 pub(crate) struct Token {
     pkcs11: Pkcs11,
+    quirks: Quirks,
     slot: Slot,
     info: Mutex<Arc<TokenInfo>>,
     /// Shared by operations that modules stand at the same time, seized by all others; making a key is a
@@ -60,9 +62,16 @@ struct Trouble {
 }
 
 impl Token {
-    pub(crate) fn new(pkcs11: Pkcs11, slot: Slot, info: TokenInfo, pins: Arc<TokenPins>) -> Self {
+    pub(crate) fn new(
+        pkcs11: Pkcs11,
+        quirks: Quirks,
+        slot: Slot,
+        info: TokenInfo,
+        pins: Arc<TokenPins>,
+    ) -> Self {
         Self {
             pkcs11,
+            quirks,
             slot,
             info: Mutex::new(Arc::new(info)),
             gate: Gate::default(),
@@ -106,7 +115,7 @@ impl Token {
     /// was reset since `generation`.
     pub(crate) fn with_session<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         generation: u64,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
@@ -143,7 +152,7 @@ impl Token {
     /// handle that was found before, `since` is the generation of that.
     pub(crate) fn search<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         since: Option<u64>,
         operation: impl FnOnce(&Session, u64) -> Result<T>,
     ) -> Result<T> {
@@ -176,7 +185,7 @@ impl Token {
     /// token asks for it. Others may sign at once: making an RSA key can take a minute.
     pub(crate) fn with_rw_session<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
         let mut open = self.seize_soon()?;
@@ -197,7 +206,7 @@ impl Token {
     /// the handles of what was destroyed to other objects.
     pub(crate) fn with_exclusive_session<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
         let mut open = self.seize_soon()?;
@@ -264,7 +273,7 @@ impl Token {
     }
 
     /// A read-only session, logged in when the token asks for it.
-    fn logged_in(&self, open: &mut Open, pin: Option<&Pin>) -> Result<Session> {
+    fn logged_in(&self, open: &mut Open, pin: Option<GivenPin<'_>>) -> Result<Session> {
         self.log_in(open, pin)?;
         let idle = lock(&open.idle).pop();
         match idle {

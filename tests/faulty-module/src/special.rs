@@ -103,6 +103,21 @@ pub(crate) unsafe extern "C" fn C_GetSlotInfo(slot: CK_SLOT_ID, info: *mut CK_SL
     })
 }
 
+/// SoftHSM2 never locks a token. This module is one that nobody knows, and whose tokens may be locked.
+pub(crate) unsafe extern "C" fn C_GetInfo(info: *mut CK_INFO) -> CK_RV {
+    Call::begin(Function::C_GetInfo, Subject::Nothing).end_with(|| {
+        let rv = real!(C_GetInfo(info));
+        if rv == CKR_OK {
+            // SAFETY: the wrapped module has just filled it.
+            let maker = unsafe { &mut (*info).manufacturerID };
+            if maker.starts_with(b"SoftHSM ") {
+                maker[..7].copy_from_slice(b"faulty ");
+            }
+        }
+        rv
+    })
+}
+
 pub(crate) unsafe extern "C" fn C_GetTokenInfo(
     slot: CK_SLOT_ID,
     info: *mut CK_TOKEN_INFO,

@@ -139,7 +139,7 @@ type Template = *mut CK_ATTRIBUTE;
 functions! {
     special nothing C_Initialize(args: *mut std::ffi::c_void);
     special nothing C_Finalize(reserved: *mut std::ffi::c_void);
-    simple nothing C_GetInfo(info: *mut CK_INFO);
+    special nothing C_GetInfo(info: *mut CK_INFO);
     special nothing C_GetSlotList(present: CK_BBOOL, slots: *mut CK_SLOT_ID, count: LenPtr);
     special slot C_GetSlotInfo(info: *mut CK_SLOT_INFO);
     special slot C_GetTokenInfo(info: *mut CK_TOKEN_INFO);

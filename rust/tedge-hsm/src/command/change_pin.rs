@@ -47,7 +47,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         return Ok(());
     }
     let old = pins::old_user_pin(place.pin_file.as_deref(), args.uri.as_mut())?;
-    store.change_pin(args.uri.as_ref(), old, &new()?)?;
+    store.change_pin(args.uri.as_ref(), &old, &new()?)?;
     note(REMINDER);
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(store: &Store, mut args: Args) -> anyhow::Result<()> {
     args.uri.iter_mut().for_each(|uri| uri.pin = None);
     let so_pin = pins::so_pin(args.so_pin_file.as_deref())?;
     let new = pins::new_pin(args.new_pin_file.as_deref())?;
-    store.reset_pin(args.uri.as_ref(), so_pin, &new)?;
+    store.reset_pin(args.uri.as_ref(), &so_pin, &new)?;
     note(REMINDER);
     Ok(())
 }

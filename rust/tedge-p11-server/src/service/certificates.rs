@@ -40,8 +40,12 @@ pub(super) fn write(
     let certificate = Certificate::from_der(der)?;
     let check = rights.check();
     let may_use = rights.token_check(target);
-    let uri =
-        module.import_certificate(target.key(), target.access(&may_use), &certificate, &check)?;
+    let uri = module.import_certificate(
+        target.key(),
+        target.access(rights.caller(), &may_use),
+        &certificate,
+        &check,
+    )?;
     record.found(&uri);
     Ok(Response::Extension(ExtensionResponse::Done(
         uri.to_string(),

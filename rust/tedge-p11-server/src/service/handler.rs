@@ -60,7 +60,7 @@ fn sign(
         decision.map_err(|refusal| refusal.to_string())
     };
     let may_use = rights.token_check(target);
-    let access = target.access(&may_use);
+    let access = target.access(rights.caller(), &may_use);
     let signature = module.sign(target.key(), access, what.scheme, message, &mut check)?;
     Ok(Response::Signature(signature.into()))
 }

@@ -22,7 +22,7 @@ pub(super) fn choose_scheme(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
-    let (uri, schemes) = module.schemes(target.key(), target.access(&may_use))?;
+    let (uri, schemes) = module.schemes(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&uri);
     rights.check_key(&uri)?;
     let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
@@ -41,7 +41,7 @@ pub(super) fn public_key(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
-    let (uri, key) = module.public_key(target.key(), target.access(&may_use))?;
+    let (uri, key) = module.public_key(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&uri);
     rights.check_private(uri)?;
     Ok(Response::PublicKeyPem(v1_pem(&key)?))
@@ -55,7 +55,7 @@ pub(super) fn info(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
-    let key = module.key_info(target.key(), target.access(&may_use))?;
+    let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&key.uri);
     rights.check_key(&key.uri)?;
     Ok(key_info(key))
@@ -78,7 +78,7 @@ pub(super) fn create(
     } = new;
     let new = tedge_p11_token::NewKey { spec, label, id };
     let check = rights.check();
-    let key = module.create_key(target.token(), target.pin(), &new, &check)?;
+    let key = module.create_key(target.token(), target.pin(rights.caller()), &new, &check)?;
     record.found(&key.uri);
     if v1 {
         return Ok(Response::CreatedKey(CreatedKey {
@@ -100,7 +100,7 @@ pub(super) fn delete(
     record.asks_for(uri.clone());
     let may_use = rights.token_check(target);
     let check = rights.check();
-    let deleted = module.delete_key(&uri, target.access(&may_use), &check)?;
+    let deleted = module.delete_key(&uri, target.access(rights.caller(), &may_use), &check)?;
     let deleted = deleted.iter().map(ToString::to_string);
     Ok(Response::DeletedKeys(deleted.collect()))
 }
@@ -112,7 +112,7 @@ pub(super) fn list(
     target: &Target,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
-    let keys = module.keys_on_token(&target.uri(), target.access(&may_use))?;
+    let keys = module.keys_on_token(&target.uri(), target.access(rights.caller(), &may_use))?;
     let listed = keys
         .into_iter()
         .filter(|key| rights.check_private(key.uri.clone()).is_ok());

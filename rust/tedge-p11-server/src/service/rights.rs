@@ -1,7 +1,8 @@
 //! What the peer of a request may do with what the request speaks of.
 
-use tedge_p11_config::{Operation, Peer, Recognized, Refusal};
+use tedge_p11_config::{Account, Operation, Peer, Recognized, Refusal};
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
+use tedge_p11_token::{Caller, GivenPin, Giver};
 
 use super::failure::Failure;
 use crate::configuration::{Configuration, Target};
@@ -80,6 +81,22 @@ impl Rights<'_> {
     ) -> Result<(), Refusal> {
         let policy = self.configuration.policy();
         policy.check_signature(self.peer, key, recognize)
+    }
+
+    /// Whose guesses the PINs count among that come with the request.
+    pub(super) fn caller(&self) -> Caller {
+        match self.peer.account {
+            Account::User(uid) => Caller::User(uid),
+            Account::Nameless => Caller::Nameless,
+        }
+    }
+
+    /// A PIN that came with the request.
+    pub(super) fn given<'p>(&self, pin: &'p Pin) -> GivenPin<'p> {
+        GivenPin {
+            pin,
+            by: Giver::Caller(self.caller()),
+        }
     }
 
     /// Whether the peer may know of the token or object of that URI.

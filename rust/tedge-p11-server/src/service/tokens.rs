@@ -81,27 +81,26 @@ pub(super) fn change_pin(
     record: &mut Record,
 ) -> Result<(Response, Option<Pin>), Failure> {
     record.asks_for(target.token().clone());
-    let old = target.pin.as_ref();
-    let (is_reset, by) = match change.by {
+    let old = target.pin(rights.caller());
+    let (is_reset, by) = match &change.by {
         PinChanger::SecurityOfficer(so_pin) => {
-            let so_pin = so_pin.ok_or_else(|| {
+            let so_pin = so_pin.as_ref().ok_or_else(|| {
                 Failure::new("resetting the PIN needs the security officer's PIN")
             })?;
+            let so_pin = rights.given(so_pin);
             (true, PinChange::SecurityOfficer { so_pin })
         }
         PinChanger::User => {
-            let old = old
-                .cloned()
-                .ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
+            let old = old.ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
             (false, PinChange::User { old })
         }
     };
     let check = rights.check();
-    let uri = module.change_pin(target.token(), &by, &change.new, &check)?;
+    let uri = module.change_pin(target.token(), by, &change.new, &check)?;
     record.found(&uri);
     let configured = rights.configuration.pin();
     let was_configured = configured.is_some()
-        && (is_reset || configured == old)
+        && (is_reset || configured == old.map(|old| old.pin))
         && is_the_configured_token(module, rights, &uri);
     let successor = was_configured.then_some(change.new);
     Ok((Response::ChangePin(uri.to_string()), successor))
@@ -117,6 +116,7 @@ pub(super) fn change_so_pin(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     record.asks_for(target.token().clone());
+    let old = rights.given(old);
     let uri = module.change_so_pin(target.token(), old, new, &rights.check())?;
     record.found(&uri);
     Ok(Response::Extension(ExtensionResponse::Done(

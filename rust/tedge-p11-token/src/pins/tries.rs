@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tedge_p11_protocol::{Pin, Uri};
 
-use super::refused::{PAUSE, PinOf, Trace, Try};
+use super::given::{Caller, GivenPin, Giver};
+use super::kept::{PAUSE, PinOf};
+use super::kept_text::{Trace, Try};
 use crate::error::{Error, Result};
 use crate::uptime::uptime;
 
 /// What is known of a PIN from the tries made so far. Outlives logins and sessions, and, but for the right
 /// PIN, the process.
 #[derive(Debug, Default)]
-pub(crate) struct PinTries {
+pub(super) struct PinTries {
     /// The last one that was right.
     known: Option<Pin>,
     /// Those that were wrong since, the latest last.
@@ -20,9 +22,21 @@ pub(crate) struct PinTries {
     kept: Option<PinOf>,
 }
 
+/// When a token locks itself, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// However many PINs are wrong.
+    Never,
+    /// After some wrong PINs; three, perhaps.
+    Sometime,
+    /// With the next one: it says that one try is left.
+    NextTry,
+}
+
 #[derive(Debug)]
 struct Refused {
     pin: Which,
+    by: Giver,
     /// Since the machine started.
     at: Duration,
     /// Not if a PIN was right since.
@@ -39,10 +53,11 @@ enum Which {
 impl PinTries {
     pub(super) fn new(kept: Option<PinOf>) -> Self {
         let earlier = kept.as_ref().map(PinOf::refused).unwrap_or_default();
-        let refused = |Try { trace, at, counts }| Refused {
-            pin: Which::Of(trace),
-            at,
-            counts,
+        let refused = |earlier: Try| Refused {
+            pin: Which::Of(earlier.trace),
+            by: earlier.by,
+            at: earlier.at,
+            counts: earlier.counts,
         };
         Self {
             known: None,
@@ -51,12 +66,27 @@ impl PinTries {
         }
     }
 
-    /// Whether `pin` may be tried. `final_try` is what the token says of the tries left.
-    pub(crate) fn allow(&mut self, pin: &Pin, final_try: bool, token: &Uri) -> Result<()> {
-        self.allow_at(uptime(), pin, final_try, token)
+    /// Whether the token may be asked about `given`. `has_been_right` tells of a caller whether it has ever given
+    /// the right PIN, or none if no caller has.
+    pub(super) fn allow(
+        &mut self,
+        given: GivenPin<'_>,
+        lock: Lock,
+        has_been_right: impl Fn(Caller) -> Option<bool>,
+        token: &Uri,
+    ) -> Result<()> {
+        self.allow_at(uptime(), given, lock, has_been_right, token)
     }
 
-    fn allow_at(&mut self, now: Duration, pin: &Pin, final_try: bool, token: &Uri) -> Result<()> {
+    fn allow_at(
+        &mut self,
+        now: Duration,
+        given: GivenPin<'_>,
+        lock: Lock,
+        has_been_right: impl Fn(Caller) -> Option<bool>,
+        token: &Uri,
+    ) -> Result<()> {
+        let GivenPin { pin, by } = given;
         if self.known.as_ref() == Some(pin) {
             return Ok(());
         }
@@ -66,16 +96,43 @@ impl PinTries {
         if self.refused.iter().any(is_this) {
             return Err(Error::PinRefusedBefore(token.clone()));
         }
-        if final_try {
-            return Err(Error::PinFinalTry(token.clone()));
-        }
-        let lately = |refused: &&Refused| refused.counts && now.saturating_sub(refused.at) < PAUSE;
-        if self.refused.iter().filter(lately).count() >= MAX_REFUSED {
-            return Err(Error::PinTriesSpared(token.clone()));
+        match lock {
+            Lock::Never => {}
+            Lock::NextTry => return Err(Error::PinFinalTry(token.clone())),
+            Lock::Sometime => self.has_a_try_left(now, by, has_been_right, token)?,
         }
         // Last, because it takes a while.
         if self.was_refused_earlier(pin) {
             return Err(Error::PinRefusedBefore(token.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether `giver` has one of the two tries of this hour. A caller has one of them at most, so that nobody uses
+    /// up those of all others. Once some callers have given the right PIN, one try is for them: of those who never
+    /// did, however many there are, one wrong PIN an hour reaches the token.
+    fn has_a_try_left(
+        &self,
+        now: Duration,
+        giver: Giver,
+        has_been_right: impl Fn(Caller) -> Option<bool>,
+        token: &Uri,
+    ) -> Result<()> {
+        let lately = |refused: &&Refused| refused.counts && now.saturating_sub(refused.at) < PAUSE;
+        let lately: Vec<_> = self.refused.iter().filter(lately).collect();
+        let mut most = MAX_REFUSED;
+        if let Giver::Caller(caller) = giver {
+            if !caller.is_root() {
+                if lately.iter().any(|refused| refused.by == giver) {
+                    return Err(Error::PinTrySpent(token.clone()));
+                }
+                if has_been_right(caller) == Some(false) {
+                    most -= 1;
+                }
+            }
+        }
+        if lately.len() >= most {
+            return Err(Error::PinTriesSpared(token.clone()));
         }
         Ok(())
     }
@@ -99,7 +156,7 @@ impl PinTries {
         })
     }
 
-    pub(crate) fn accepted(&mut self, pin: &Pin) {
+    pub(super) fn accepted(&mut self, pin: &Pin) {
         if self.known.as_ref() == Some(pin) && self.refused.is_empty() {
             return;
         }
@@ -110,31 +167,35 @@ impl PinTries {
         }
     }
 
-    pub(crate) fn refused(&mut self, pin: &Pin) {
+    pub(super) fn refused(&mut self, given: GivenPin<'_>) {
+        let GivenPin { pin, by } = given;
         if self.known.as_ref() == Some(pin) {
             self.known = None;
         }
         if self.refused.len() >= MAX_REMEMBERED {
-            self.refused.remove(0);
+            // Not another giver's, if this one has any.
+            let own = self.refused.iter().position(|refused| refused.by == by);
+            self.refused.remove(own.unwrap_or_default());
         }
         let at = uptime();
         self.refused.push(Refused {
             pin: Which::This(pin.clone()),
+            by,
             at,
             counts: true,
         });
         if let Some(kept) = &self.kept {
-            kept.keep(pin, at);
+            kept.keep_refused(pin, at, by);
         }
     }
 
     /// The PIN that was right when it was last tried.
-    pub(crate) fn known(&self) -> Option<&Pin> {
+    pub(super) fn known(&self) -> Option<&Pin> {
         self.known.as_ref()
     }
 }
 
-/// Wrong PINs that are tried before others have to wait; the least that tokens allow is three.
+/// Wrong PINs of an hour that reach a token; the least that lock one are three.
 const MAX_REFUSED: usize = 2;
 /// Wrong PINs that are not tried again: two an hour for a month.
 const MAX_REMEMBERED: usize = 1500;
@@ -143,25 +204,40 @@ const MAX_REMEMBERED: usize = 1500;
 mod tests {
     use std::sync::Arc;
 
-    use super::super::refused::{RefusedPins, Role};
+    use super::super::kept::KeptPins;
+    use super::super::kept_text::Role;
     use super::*;
+
+    const ROOT: Giver = Giver::Caller(Caller::User(0));
 
     fn pin(text: &str) -> Pin {
         Pin::new(text.into()).unwrap()
     }
 
+    fn refuse(tries: &mut PinTries, by: Giver, text: &str) {
+        let pin = &pin(text);
+        tries.refused(GivenPin { pin, by });
+    }
+
+    fn allow(tries: &mut PinTries, lock: Lock, text: &str) -> Result<()> {
+        let pin = &pin(text);
+        let given = GivenPin { pin, by: ROOT };
+        tries.allow(given, lock, |_| None, &Uri::default())
+    }
+
     fn after(tries: &mut PinTries, hours: u32, text: &str) -> Result<()> {
         let now = uptime() + hours * PAUSE;
-        tries.allow_at(now, &pin(text), false, &Uri::default())
+        let pin = &pin(text);
+        let given = GivenPin { pin, by: ROOT };
+        tries.allow_at(now, given, Lock::Sometime, |_| None, &Uri::default())
     }
 
     #[test]
     fn two_wrong_pins_are_the_most() {
-        let token = Uri::default();
         let mut tries = PinTries::default();
         for wrong in ["1", "2"] {
-            tries.allow(&pin(wrong), false, &token).unwrap();
-            tries.refused(&pin(wrong));
+            allow(&mut tries, Lock::Sometime, wrong).unwrap();
+            refuse(&mut tries, ROOT, wrong);
         }
         let mut after = |hours, text| after(&mut tries, hours, text);
         assert!(matches!(after(0, "1"), Err(Error::PinRefusedBefore(_))));
@@ -170,25 +246,81 @@ mod tests {
         assert!(after(1, "3").is_ok());
         assert!(matches!(after(1, "1"), Err(Error::PinRefusedBefore(_))));
         tries.accepted(&pin("4"));
-        assert!(tries.allow(&pin("4"), true, &token).is_ok());
-        assert!(tries.allow(&pin("1"), false, &token).is_ok());
+        allow(&mut tries, Lock::NextTry, "4").unwrap();
+        allow(&mut tries, Lock::Sometime, "1").unwrap();
         assert!(matches!(
-            tries.allow(&pin("1"), true, &token),
+            allow(&mut tries, Lock::NextTry, "1"),
             Err(Error::PinFinalTry(_))
         ));
+    }
+
+    #[test]
+    fn a_token_that_never_locks_itself_is_not_spared() {
+        let mut tries = PinTries::default();
+        for wrong in ["1", "2", "3", "4"] {
+            allow(&mut tries, Lock::Never, wrong).unwrap();
+            refuse(&mut tries, ROOT, wrong);
+        }
+        let again = allow(&mut tries, Lock::Never, "1");
+        assert!(matches!(again, Err(Error::PinRefusedBefore(_))));
+        let other = allow(&mut tries, Lock::Sometime, "5");
+        assert!(matches!(other, Err(Error::PinTriesSpared(_))));
+    }
+
+    /// Who gave wrong PINs in this hour, who was right before, and who is allowed another one.
+    #[test]
+    fn no_caller_uses_up_the_tries_of_another() {
+        let [a, b, c] = [1, 2, 3].map(Caller::User);
+        let root = Caller::User(0);
+        let none = &[][..];
+        for (wrong, right, who, allowed) in [
+            (&[][..], none, a, true),
+            // One of the two is the most that one caller has.
+            (&[a], none, a, false),
+            (&[a], none, b, true),
+            (&[a, b], none, c, false),
+            // Of those who never were right, one has one.
+            (&[a], &[b], c, false),
+            (&[a], &[b], b, true),
+            (&[], &[b], a, true),
+            (&[b], &[b], b, false),
+            (&[a, b], &[b, c], c, false),
+            // Uids are cheap: those without a user share one account.
+            (&[Caller::Nameless], none, Caller::Nameless, false),
+            (&[Caller::Nameless], none, a, true),
+            // Root has both, if there are any.
+            (&[root], none, root, true),
+            (&[a], none, root, true),
+            (&[a, b], none, root, false),
+        ] {
+            let mut tries = PinTries::default();
+            for (number, caller) in wrong.iter().enumerate() {
+                refuse(&mut tries, Giver::Caller(*caller), &number.to_string());
+            }
+            let pin = &pin("other");
+            let by = Giver::Caller(who);
+            let has_been_right = |who| (!right.is_empty()).then(|| right.contains(&who));
+            let result = tries.allow(
+                GivenPin { pin, by },
+                Lock::Sometime,
+                has_been_right,
+                &Uri::default(),
+            );
+            assert_eq!(result.is_ok(), allowed, "{wrong:?} {right:?} {who}");
+        }
     }
 
     #[test]
     fn a_restart_brings_no_new_tries() {
         let dir = tempfile::tempdir().unwrap();
         let start = || {
-            let kept = RefusedPins::open(&dir.path().join("refused-pins"));
+            let kept = KeptPins::open(&dir.path().join("refused-pins"));
             PinTries::new(Some(PinOf::new(&Arc::new(kept), Role::User, "t")))
         };
         for wrong in ["1", "2"] {
             let mut tries = start();
             after(&mut tries, 0, wrong).unwrap();
-            tries.refused(&pin(wrong));
+            refuse(&mut tries, ROOT, wrong);
             let again = after(&mut start(), 0, wrong);
             assert!(again.is_err(), "{wrong}");
         }

@@ -14,7 +14,7 @@ use super::open::{Open, is_logged_in, keep, reset};
 use crate::error::{Error, Result, TriesLeft};
 use crate::lock::lock;
 use crate::pins::security_officer::{as_security_officer, tries_left};
-use crate::pins::{TokenPins, auth_pin};
+use crate::pins::{GivenPin, Lock, TokenPins, auth_pin};
 
 impl Token {
     /// Runs `begin`, which initialises the use of a key with CKA_ALWAYS_AUTHENTICATE, logs in once more for
@@ -22,7 +22,7 @@ impl Token {
     /// card wants nothing between the PIN and the signature.
     pub(crate) fn with_login_for_use<T>(
         &self,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
         generation: u64,
         begin: impl FnOnce(&Session) -> Result<()>,
         end: impl FnOnce(&Session) -> Result<T>,
@@ -50,7 +50,11 @@ impl Token {
     }
 
     /// What to log in with for one use of a key, if that may be tried.
-    fn pin_for_use<'a>(&self, session: &Session, pin: Option<&'a Pin>) -> Result<Option<&'a Pin>> {
+    fn pin_for_use<'a>(
+        &self,
+        session: &Session,
+        pin: Option<GivenPin<'a>>,
+    ) -> Result<Option<GivenPin<'a>>> {
         let info = self.info();
         let Some(pin) = pin.filter(|_| !info.protected_authentication_path) else {
             return Ok(None); // the reader asks for it
@@ -70,18 +74,18 @@ impl Token {
     }
 
     /// Changes the user PIN from `old` to `new`.
-    pub(crate) fn set_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+    pub(crate) fn set_pin(&self, old: GivenPin<'_>, new: &Pin) -> Result<()> {
         let mut open = self.seize_soon()?;
         self.log_in(&mut open, Some(old))?;
         // The login may have been long ago, or the token may ask for none.
         self.allow(old)?;
         let session = self.open_rw()?;
         let result = session
-            .set_pin(&auth_pin(old), &auth_pin(new))
+            .set_pin(&auth_pin(old.pin), &auth_pin(new))
             .map_err(|error| self.pin_error(&error).final_word());
         match &result {
-            Ok(()) => lock(&self.pins().user).accepted(new),
-            Err(Error::PinIncorrect { .. }) => lock(&self.pins().user).refused(old),
+            Ok(()) => self.pins().user.accepted(GivenPin { pin: new, ..old }),
+            Err(Error::PinIncorrect { .. }) => self.pins().user.refused(old),
             Err(_) => {}
         }
         drop(session);
@@ -91,19 +95,19 @@ impl Token {
     }
 
     /// Has the security officer set the user PIN to `new`.
-    pub(crate) fn reset_pin(&self, so_pin: &Pin, new: &Pin) -> Result<()> {
+    pub(crate) fn reset_pin(&self, so_pin: GivenPin<'_>, new: &Pin) -> Result<()> {
         self.as_security_officer(so_pin, |session| {
             session.init_pin(&auth_pin(new))?;
-            lock(&self.pins().user).accepted(new);
+            self.pins().user.accepted(GivenPin { pin: new, ..so_pin });
             Ok(())
         })
     }
 
     /// Changes the security officer's PIN from `old` to `new`.
-    pub(crate) fn set_so_pin(&self, old: &Pin, new: &Pin) -> Result<()> {
+    pub(crate) fn set_so_pin(&self, old: GivenPin<'_>, new: &Pin) -> Result<()> {
         self.as_security_officer(old, |session| {
-            session.set_pin(&auth_pin(old), &auth_pin(new))?;
-            lock(&self.pins().so).accepted(new);
+            session.set_pin(&auth_pin(old.pin), &auth_pin(new))?;
+            self.pins().so.accepted(GivenPin { pin: new, ..old });
             Ok(())
         })
     }
@@ -111,40 +115,42 @@ impl Token {
     /// All sessions are closed before: a user and the security officer can't be logged in together.
     fn as_security_officer(
         &self,
-        so_pin: &Pin,
+        so_pin: GivenPin<'_>,
         operation: impl FnOnce(&Session) -> cryptoki::error::Result<()>,
     ) -> Result<()> {
         let mut open = self.seize_soon()?;
         let uri = self.uri();
-        let final_try = self.token_flags(TokenFlags::so_pin_final_try);
-        lock(&self.pins().so).allow(so_pin, final_try, &uri)?;
+        let pins = self.pins();
+        pins.so
+            .allow(so_pin, self.lock_state(TokenFlags::so_pin_final_try))?;
         reset(&mut open);
         let logged_in = |session: &Session| {
-            lock(&self.pins().so).accepted(so_pin);
+            pins.so.accepted(so_pin);
             operation(session)
         };
-        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin, logged_in);
+        let result = as_security_officer(&self.pkcs11, self.slot, &uri, so_pin.pin, logged_in);
         if let Err(Error::SoPinIncorrect { .. }) = &result {
-            lock(&self.pins().so).refused(so_pin);
+            pins.so.refused(so_pin);
         }
         result
     }
 
     /// Whether the token is open for who brings `pin`. Who does not know the PIN that opened it must
     /// not profit from another client's login.
-    pub(super) fn is_open(&self, open: &Open, pin: Option<&Pin>) -> Result<bool> {
+    pub(super) fn is_open(&self, open: &Open, pin: Option<GivenPin<'_>>) -> Result<bool> {
         if !self.needs_pin() {
             return Ok(open.anchor.is_some());
         }
         let pin = pin.ok_or_else(|| Error::PinNeeded(self.uri()))?;
         match &open.pin {
-            Some(opened_with) if opened_with != pin => Err(Error::PinDiffers(self.uri())),
-            _ => Ok(open.anchor.is_some()),
+            Some(opened_with) => self.pins().user.compare(pin, opened_with)?,
+            None => self.pins().user.admit(pin)?,
         }
+        Ok(open.anchor.is_some())
     }
 
     /// Logs in if the token asks for it and nobody has.
-    pub(super) fn log_in(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+    pub(super) fn log_in(&self, open: &mut Open, pin: Option<GivenPin<'_>>) -> Result<()> {
         if self.is_open(open, pin)? {
             return Ok(());
         }
@@ -165,7 +171,7 @@ impl Token {
         result
     }
 
-    fn log_in_now(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+    fn log_in_now(&self, open: &mut Open, pin: Option<GivenPin<'_>>) -> Result<()> {
         let Some(pin) = pin.filter(|_| self.needs_pin()) else {
             return self.open_with(open, None);
         };
@@ -175,15 +181,20 @@ impl Token {
 
     /// Says whether the token may be asked about `pin`, as [`allow`](Self::allow) does, but asks the token about
     /// a better PIN first: the last PIN that was right, or the configured PIN as long as none was right yet.
-    /// `log_in` is called with that better PIN. If the token takes it, `pin` is wrong, and the token is not asked
-    /// about it. So a client that guesses wins no new tries by the right PINs of other clients, and its guess is
-    /// not the first PIN that the token gets after a start.
-    fn allow_after_known(&self, pin: &Pin, log_in: impl FnOnce(&Pin) -> Result<()>) -> Result<()> {
-        let known = lock(&self.pins().user).known().cloned();
-        let right = known.or_else(|| self.configured_pin());
-        if let Some(right) = right.filter(|right| right != pin) {
-            match log_in(&right) {
-                Ok(()) => return Err(Error::PinDiffers(self.uri())),
+    /// `log_in` is called with that better PIN. If the token takes it, `pin` is wrong: that counts as a guess, and
+    /// the token is not asked about it. So a client that guesses wins no new tries by the right PINs of other
+    /// clients, and its guess is not the first PIN that the token gets after a start.
+    fn allow_after_known(
+        &self,
+        pin: GivenPin<'_>,
+        log_in: impl FnOnce(GivenPin<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let pins = self.pins();
+        pins.user.admit(pin)?;
+        let right = pins.user.known().or_else(|| self.configured_pin());
+        if let Some(right) = right.filter(|right| right != pin.pin) {
+            match log_in(GivenPin::by_operator(&right)) {
+                Ok(()) => return pins.user.compare(pin, &right),
                 Err(Error::PinIncorrect { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -196,19 +207,26 @@ impl Token {
         let pins = self.pins();
         let is_only = pins.is_only.load(Relaxed);
         let pin = pins.configured.of(&self.info(), is_only)?;
-        self.allow(&pin).is_ok().then_some(pin)
+        self.allow(GivenPin::by_operator(&pin))
+            .is_ok()
+            .then_some(pin)
     }
 
     /// Says whether the token may be asked about `pin`: not if it refused this PIN before, nor if one try is left,
-    /// nor if two other PINs were wrong lately. The token's flags are read only if `pin` is not the last PIN that
+    /// nor if too many PINs were wrong lately. The token's flags are read only if `pin` is not the last PIN that
     /// was right.
-    fn allow(&self, pin: &Pin) -> Result<()> {
-        let known = lock(&self.pins().user).known() == Some(pin);
-        let final_try = !known && self.token_flags(TokenFlags::user_pin_final_try);
-        lock(&self.pins().user).allow(pin, final_try, &self.uri())
+    fn allow(&self, pin: GivenPin<'_>) -> Result<()> {
+        let pins = self.pins();
+        let known = pins.user.known().is_some_and(|known| known == *pin.pin);
+        let lock_state = if known {
+            Lock::Sometime
+        } else {
+            self.lock_state(TokenFlags::user_pin_final_try)
+        };
+        pins.user.allow(pin, lock_state)
     }
 
-    fn open_with(&self, open: &mut Open, pin: Option<&Pin>) -> Result<()> {
+    fn open_with(&self, open: &mut Open, pin: Option<GivenPin<'_>>) -> Result<()> {
         let session = self.open_ro()?;
         if self.info().login_required {
             self.counted_login(&session, UserType::User, pin)?;
@@ -219,7 +237,7 @@ impl Token {
                 known => known.unwrap_or(false),
             };
         }
-        open.pin = pin.cloned();
+        open.pin = pin.map(|pin| pin.pin.clone());
         open.anchor = Some(Mutex::new(session));
         Ok(())
     }
@@ -228,13 +246,13 @@ impl Token {
         &self,
         session: &Session,
         user: UserType,
-        pin: Option<&Pin>,
+        pin: Option<GivenPin<'_>>,
     ) -> Result<()> {
-        let result = self.user_login(session, user, pin);
+        let result = self.user_login(session, user, pin.map(|pin| pin.pin));
         if let Some(pin) = pin {
             match &result {
-                Ok(()) => lock(&self.pins().user).accepted(pin),
-                Err(Error::PinIncorrect { .. }) => lock(&self.pins().user).refused(pin),
+                Ok(()) => self.pins().user.accepted(pin),
+                Err(Error::PinIncorrect { .. }) => self.pins().user.refused(pin),
                 Err(_) => {}
             }
         }
@@ -276,10 +294,15 @@ impl Token {
         })
     }
 
-    fn token_flags(&self, flag: fn(&TokenFlags) -> bool) -> bool {
-        self.pkcs11
-            .get_token_info(self.slot)
-            .is_ok_and(|info| flag(&info))
+    /// When the token locks itself. `final_try` reads the flag that says that one try is left.
+    fn lock_state(&self, final_try: fn(&TokenFlags) -> bool) -> Lock {
+        if self.quirks.never_locks() {
+            return Lock::Never;
+        }
+        match self.pkcs11.get_token_info(self.slot) {
+            Ok(info) if final_try(&info) => Lock::NextTry,
+            _ => Lock::Sometime,
+        }
     }
 
     fn pins(&self) -> Arc<TokenPins> {

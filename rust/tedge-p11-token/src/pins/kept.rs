@@ -1,27 +1,24 @@
-//! The PINs that tokens refused, kept in a file: a signer that is restarted again and again would spend the
-//! tries that one process spares.
-//!
-//! A refused PIN is kept as a key derived from it (PBKDF2, RFC 8018), which is slow to guess it from; a short
-//! one can be guessed all the same by who can read the file, and is one that the token does not take.
+//! What is kept of PINs over restarts, in a file: a signer that is restarted again and again would spend the
+//! tries that one process spares, and begin to count guesses anew.
 
-use std::fmt::Write as _;
 use std::fs::{File, Permissions, rename};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use tedge_p11_protocol::{Pin, hex};
+use tedge_p11_protocol::Pin;
 
+use super::given::{Caller, Giver};
+use super::kept_text::{Kept, KeptGuesser, Malformed, PinName, Refused, Role, Trace, Try};
 use crate::lock::lock;
 use crate::uptime::uptime;
 
 /// What is known of all tokens.
 #[derive(Debug)]
-pub(crate) struct RefusedPins {
+pub(crate) struct KeptPins {
     file: PathBuf,
     kept: Mutex<Kept>,
 }
@@ -29,48 +26,11 @@ pub(crate) struct RefusedPins {
 /// One PIN of one token.
 #[derive(Clone, Debug)]
 pub(crate) struct PinOf {
-    pins: Arc<RefusedPins>,
-    role: Role,
-    /// URI of the token.
-    token: String,
+    pins: Arc<KeptPins>,
+    name: PinName,
 }
 
-/// Whose PIN it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    User,
-    SecurityOfficer,
-}
-
-/// What is kept of a refused PIN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Trace(u64);
-
-/// A try of an earlier process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Try {
-    pub(crate) trace: Trace,
-    /// See [`uptime`].
-    pub(crate) at: Duration,
-    /// Not if a PIN was right since.
-    pub(crate) counts: bool,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Kept {
-    salt: [u8; 16],
-    /// The latest last.
-    refused: Vec<Refused>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refused {
-    role: Role,
-    token: String,
-    earlier: Try,
-}
-
-impl RefusedPins {
+impl KeptPins {
     /// Those that `file` tells of, which is written when there are more. One that can't be read tells of none,
     /// with a warning.
     pub(crate) fn open(file: &Path) -> Self {
@@ -91,9 +51,12 @@ impl RefusedPins {
         // What seems to be yet to come was before the machine started: that long ago at least, as far as can
         // be told without a clock that is right.
         let now = uptime();
-        for Refused { earlier, .. } in &mut kept.refused {
-            is_changed |= earlier.at > now;
-            earlier.at = earlier.at.min(now);
+        let refused = kept.refused.iter_mut();
+        let guessed = kept.guessers.iter_mut();
+        let times = refused.map(|refused| &mut refused.earlier.at);
+        for at in times.chain(guessed.map(|(_, _, guesser)| &mut guesser.at)) {
+            is_changed |= *at > now;
+            *at = now.min(*at);
         }
         kept.refused
             .retain(|Refused { earlier, .. }| earlier.counts || is_recent(earlier, now));
@@ -131,7 +94,7 @@ impl RefusedPins {
         };
         if let Err(error) = result() {
             log::error!(
-                "cannot write {}: {error}; a restart would forget the PINs that were refused",
+                "cannot write {}: {error}; a restart would forget the PINs that were wrong",
                 self.file.display()
             );
         }
@@ -139,19 +102,32 @@ impl RefusedPins {
 }
 
 impl PinOf {
-    pub(crate) fn new(pins: &Arc<RefusedPins>, role: Role, token: &str) -> Self {
+    pub(crate) fn new(pins: &Arc<KeptPins>, role: Role, token: &str) -> Self {
         Self {
             pins: pins.clone(),
-            role,
-            token: token.to_owned(),
+            name: PinName {
+                role,
+                token: token.to_owned(),
+            },
         }
     }
 
-    /// Those that were refused, the latest last.
+    /// Those that the token refused, the latest last.
     pub(crate) fn refused(&self) -> Vec<Try> {
         let kept = self.pins.lock();
-        let own = kept.refused.iter().filter(|refused| self.is(refused));
+        let own = kept
+            .refused
+            .iter()
+            .filter(|refused| refused.of == self.name);
         own.map(|refused| refused.earlier).collect()
+    }
+
+    /// Those who gave it, rightly or wrongly.
+    pub(crate) fn guessers(&self) -> Vec<(Caller, KeptGuesser)> {
+        let kept = self.pins.lock();
+        let own = kept.guessers.iter().filter(|(of, _, _)| *of == self.name);
+        own.map(|(_, caller, guesser)| (*caller, guesser.clone()))
+            .collect()
     }
 
     /// What would be kept of `pin`. Takes a while: that is what it is for.
@@ -163,27 +139,45 @@ impl PinOf {
             }
             kept.salt
         };
-        let salt = [&salt, self.role.name().as_bytes(), self.token.as_bytes()].concat();
+        let PinName { role, token } = &self.name;
+        let salt = [&salt, role.name().as_bytes(), token.as_bytes()].concat();
         let mut key = [0; 8];
         pbkdf2::pbkdf2_hmac::<sha2::Sha256>(pin.expose().as_bytes(), &salt, ROUNDS, &mut key);
         Trace(u64::from_be_bytes(key))
     }
 
     /// Keeps that `pin` was refused, for good when this returns.
-    pub(crate) fn keep(&self, pin: &Pin, at: Duration) {
+    pub(crate) fn keep_refused(&self, pin: &Pin, at: Duration, by: Giver) {
         let trace = self.trace(pin);
         let mut kept = self.pins.lock();
-        kept.refused.push(Refused {
-            role: self.role,
-            token: self.token.clone(),
-            earlier: Try {
-                trace,
-                at,
-                counts: true,
-            },
-        });
-        let too_many = kept.refused.len().saturating_sub(MAX_KEPT);
-        kept.refused.drain(..too_many);
+        let earlier = Try {
+            trace,
+            at,
+            counts: true,
+            by,
+        };
+        let of = self.name.clone();
+        kept.refused.push(Refused { of, earlier });
+        drop_too_many(&mut kept.refused);
+        self.pins.write(&kept);
+    }
+
+    /// Keeps what is known of `caller`, for good when this returns.
+    pub(crate) fn keep_guesser(&self, caller: Caller, guesser: KeptGuesser) {
+        let mut kept = self.pins.lock();
+        let mut known = kept.guessers.iter_mut();
+        let is_this = |of: &PinName, by| *of == self.name && by == caller;
+        match known.find(|(of, by, _)| is_this(of, *by)) {
+            Some((_, _, known)) => *known = guesser,
+            None => kept.guessers.push((self.name.clone(), caller, guesser)),
+        }
+        if kept.guessers.len() > MAX_GUESSERS {
+            let guessers = kept.guessers.iter().enumerate();
+            let oldest = guessers.min_by_key(|(_, (_, _, guesser))| guesser.at);
+            if let Some((oldest, _)) = oldest {
+                kept.guessers.remove(oldest);
+            }
+        }
         self.pins.write(&kept);
     }
 
@@ -196,7 +190,7 @@ impl PinOf {
         let (right, now) = (self.trace(pin), uptime());
         let mut kept = self.pins.lock();
         kept.refused.retain_mut(|refused| {
-            if !self.is(refused) {
+            if refused.of != self.name {
                 return true;
             }
             refused.earlier.counts = false;
@@ -204,74 +198,30 @@ impl PinOf {
         });
         self.pins.write(&kept);
     }
-
-    fn is(&self, refused: &Refused) -> bool {
-        refused.role == self.role && refused.token == self.token
-    }
-}
-
-impl Kept {
-    fn to_text(&self) -> String {
-        let mut text = format!("{HEADER}\nsalt {}\n", hex(&self.salt));
-        for refused in &self.refused {
-            let Try { trace, at, counts } = refused.earlier;
-            let (role, token) = (refused.role.name(), &refused.token);
-            let (at, counts) = (at.as_secs(), u8::from(counts));
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "{role} {at} {counts} {:016x} {token}", trace.0);
-        }
-        text
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Malformed;
-
-impl FromStr for Kept {
-    type Err = Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-        let salt = lines.next().and_then(|line| line.strip_prefix("salt "));
-        let salt = salt.filter(|salt| salt.len() == 32).ok_or(Malformed)?;
-        let salt = u128::from_str_radix(salt, 16).map_err(|_| Malformed)?;
-        let refused = lines.map(|line| {
-            let parts: Vec<_> = line.split(' ').collect();
-            let [role, at, counts, trace, token] = parts[..] else {
-                return Err(Malformed);
-            };
-            let role = [Role::User, Role::SecurityOfficer]
-                .into_iter()
-                .find(|known| known.name() == role);
-            Ok(Refused {
-                role: role.ok_or(Malformed)?,
-                token: token.to_owned(),
-                earlier: Try {
-                    trace: Trace(u64::from_str_radix(trace, 16).map_err(|_| Malformed)?),
-                    at: Duration::from_secs(at.parse().map_err(|_| Malformed)?),
-                    counts: counts == "1",
-                },
-            })
-        });
-        Ok(Self {
-            salt: salt.to_be_bytes(),
-            refused: refused.collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::SecurityOfficer => "so",
-        }
-    }
 }
 
 /// Whether it was so lately that the token may not have forgotten it.
 fn is_recent(earlier: &Try, now: Duration) -> bool {
     now.saturating_sub(earlier.at) < PAUSE
+}
+
+/// Drops the oldest of the giver who has the most: who gives many wrong PINs has no other's forgotten.
+fn drop_too_many(refused: &mut Vec<Refused>) {
+    while refused.len() > MAX_KEPT {
+        let of = |by| {
+            let own = refused
+                .iter()
+                .filter(move |refused| refused.earlier.by == by);
+            own.count()
+        };
+        let most = refused.iter().map(|refused| refused.earlier.by);
+        let Some(most) = most.max_by_key(|by| of(*by)) else {
+            return;
+        };
+        if let Some(oldest) = refused.iter().position(|r| r.earlier.by == most) {
+            refused.remove(oldest);
+        }
+    }
 }
 
 fn read(file: &Path) -> io::Result<Option<String>> {
@@ -293,14 +243,14 @@ fn random() -> [u8; 16] {
     bytes
 }
 
-const HEADER: &str = "# PINs that tokens refused, and which are not tried again, as tedge-p11-server keeps \
-                      them. Without this\n# file and after a restart, they are: remove it if one is right by now.";
 /// Until further PINs are tried. A TPM forgets a wrong one after 17 minutes by default.
 pub(crate) const PAUSE: Duration = Duration::from_secs(3600);
 /// A tenth of a second of a desktop's processor, one or two of a small device's; spent only where a PIN was wrong.
 const ROUNDS: u32 = if cfg!(test) { 1000 } else { 100_000 };
 /// Two an hour for a month.
 const MAX_KEPT: usize = 1500;
+/// Of all tokens together. More than a device has users.
+const MAX_GUESSERS: usize = 1024;
 /// Far more than that many take.
 const MAX_LEN: u64 = 4 * 1024 * 1024;
 
@@ -322,13 +272,13 @@ mod tests {
     fn what_was_refused_is_known_to_the_next_process() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("refused-pins");
-        let start = || Arc::new(RefusedPins::open(&file));
+        let start = || Arc::new(KeptPins::open(&file));
         let refused = |(role, token)| PinOf::new(&start(), role, token).refused();
         assert!(refused(TOKENS[0]).is_empty());
         assert!(!file.exists());
         let pins = start();
         for (role, token) in TOKENS {
-            PinOf::new(&pins, role, token).keep(&pin("654321"), uptime());
+            PinOf::new(&pins, role, token).keep_refused(&pin("654321"), uptime(), Giver::Operator);
         }
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains("654321"), "{text}");
@@ -364,7 +314,7 @@ mod tests {
         );
         std::fs::write(&file, text).unwrap();
         let at = |role| {
-            let pins = Arc::new(RefusedPins::open(&file));
+            let pins = Arc::new(KeptPins::open(&file));
             PinOf::new(&pins, role, "t").refused()[0].at
         };
         let first = at(Role::User);
@@ -380,7 +330,7 @@ mod tests {
         let file = dir.path().join("refused-pins");
         for text in ["", "salt 1\n", "salt \u{e9}\nuser", "\0", "user 1 1 1 t\n"] {
             std::fs::write(&file, text).unwrap();
-            assert_eq!(*RefusedPins::open(&file).lock(), Kept::default());
+            assert_eq!(*KeptPins::open(&file).lock(), Kept::default());
             let replaced = std::fs::read_to_string(&file).unwrap();
             assert_eq!(replaced.parse(), Ok(Kept::default()), "{text:?}");
         }
