@@ -66,7 +66,17 @@ pub struct SServer {
 }
 
 impl SServer {
+    /// Sends each line back the other way round.
     pub fn start(ca: &Ca, args: &[&str]) -> Self {
+        Self::start_as("-rev", ca, args)
+    }
+
+    /// Answers HTTP.
+    pub fn start_http(ca: &Ca) -> Self {
+        Self::start_as("-www", ca, &[])
+    }
+
+    fn start_as(what: &str, ca: &Ca, args: &[&str]) -> Self {
         let port = free_port();
         let mut child = ca
             .openssl()
@@ -78,7 +88,7 @@ impl SServer {
                 "localhost.pem",
             ])
             .args(["-key", "localhost.key", "-CAfile", "ca.pem", "-Verify", "2"])
-            .args(["-verify_return_error", "-rev", "-naccept", "100"])
+            .args(["-verify_return_error", what, "-naccept", "100"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,19 +1,5 @@
-//! A client of tedge-p11-server, ours or thin-edge.io's: keys that stay behind its socket, for TLS
-//! with rustls and for certificate signing requests with rcgen.
-//!
-//! ```no_run
-//! use std::sync::Arc;
-//! use tedge_p11_client::{Client, ClientCertResolver, SocketKey};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::new("/run/tedge-p11-server/tedge-p11-server.sock");
-//! let key = SocketKey::open(client, &"pkcs11:token=device;object=tls".parse()?, None)?;
-//! let resolver = ClientCertResolver::new(Arc::new(key), "/etc/tedge/device.pem")?;
-//! let config = rustls::ClientConfig::builder()
-//!     .with_root_certificates(rustls::RootCertStore::empty())
-//!     .with_client_cert_resolver(Arc::new(resolver));
-//! # Ok(()) }
-//! ```
+//! A client of tedge-p11-server, ours or thin-edge.io's: keys that stay behind its socket.
+#![cfg_attr(feature = "rustls", doc = include_str!("../README.md"))]
 
 #[cfg(feature = "rustls")]
 mod certificate_files;

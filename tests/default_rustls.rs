@@ -1,0 +1,121 @@
+//! The client crate in programs that have rustls as it comes: its examples and README's Rust, built and run. They are a
+//! crate of their own outside of the workspace, with other dependencies and a lock file of their own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use support::broker::SServer;
+use support::{Ca, Hsm, Kind, Signer, repository, succeed};
+
+#[test]
+fn the_examples_connect() {
+    let device = Device::new();
+    let server = SServer::start_http(&device.ca);
+    for (name, answer) in [
+        ("blocking", "HTTP/1.0 200 ok"),
+        ("tokio", "HTTP/1.0 200 ok"),
+        ("reqwest", "HTTP/1.0 200 OK"),
+    ] {
+        let mut command = Command::new(example(name));
+        command.arg(device.signer.socket()).arg(&device.uri);
+        command.args([&device.chain, &device.ca.certificate()]);
+        let said = succeed(command.args(["localhost", &server.port.to_string()]));
+        assert_eq!(said.trim_end(), answer, "{name}");
+    }
+}
+
+#[test]
+fn a_request_by_rcgen_is_signed() {
+    let device = Device::new();
+    let mut command = Command::new(example("csr"));
+    command.arg(device.signer.socket());
+    let request = succeed(command.args([&device.uri, "device-2"]));
+    // openssl verifies the request's own signature.
+    device.ca.issue("device-2", &request);
+}
+
+/// As it stands there, with its paths: in a container that has the files at these places.
+#[test]
+fn the_rust_of_the_readme_connects() {
+    let trial = ["--ro-bind", "/", "/", "true"];
+    if !Command::new("bwrap")
+        .args(trial)
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        println!("skipped: bubblewrap is not installed, or may not make containers here");
+        return;
+    }
+    let device = Device::new();
+    let server = SServer::start_http(&device.ca);
+    let mut command = Command::new("bwrap");
+    command.args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib"]);
+    command.args([
+        "--symlink",
+        "usr/lib64",
+        "/lib64",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    ]);
+    command.args(["--ro-bind", "/etc/hosts", "/etc/hosts", "--die-with-parent"]);
+    for (outside, inside) in [
+        (
+            device.signer.socket(),
+            "/run/tedge-p11-server/tedge-p11-server.sock",
+        ),
+        (&device.chain, "/etc/tedge/device.pem"),
+        (&device.ca.certificate(), "/etc/tedge/ca.pem"),
+        (&example("readme"), "/readme"),
+    ] {
+        command.arg("--ro-bind").arg(outside).arg(inside);
+    }
+    let said = succeed(command.args(["/readme", "localhost", &server.port.to_string()]));
+    assert_eq!(said.trim_end(), "connected, Some(TLSv1_3)");
+}
+
+/// A key `tls` on a token `device`, with its certificate.
+struct Device {
+    signer: Signer,
+    ca: Ca,
+    uri: String,
+    chain: PathBuf,
+    _hsm: Hsm,
+}
+
+impl Device {
+    fn new() -> Self {
+        let hsm = Hsm::start(Kind::SoftHsm);
+        let uri = hsm.create_key("tls", "p256");
+        let signer = Signer::start(&hsm);
+        let ca = Ca::new();
+        let mut csr = signer.tedge_hsm();
+        let csr = succeed(csr.args(["csr", "--common-name", "device-1", "--uri", &uri]));
+        let chain = ca.issue("device-1", &csr);
+        Self {
+            signer,
+            ca,
+            uri,
+            chain,
+            _hsm: hsm,
+        }
+    }
+}
+
+/// Built once for all tests; what is built stays, since aws-lc takes minutes.
+fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let dir = BUILT.get_or_init(|| {
+        let target = repository().join("target/default-rustls");
+        let manifest = repository().join("rust/tedge-p11-client/examples/Cargo.toml");
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--locked", "--quiet", "--manifest-path"])
+            .arg(manifest);
+        succeed(build.arg("--target-dir").arg(&target));
+        target.join("debug")
+    });
+    dir.join(name)
+}
