@@ -12,6 +12,7 @@ pub mod mqtt;
 pub mod openssl;
 pub mod proxy;
 pub mod signer;
+pub mod user;
 pub mod wire;
 
 pub use bridge::Bridge;

@@ -1,7 +1,7 @@
 //! Who may have what signed or changed. Decides on values only; the file is read in `policy_file`.
 
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 
 use tedge_p11_protocol::Uri;
@@ -15,6 +15,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     /// Requests that one user may send in a second.
     pub requests_per_second: NonZeroU32,
+    /// Requests of one user that may wait for one token; one more gets an error at once.
+    pub waiting_requests: NonZeroUsize,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
@@ -117,6 +119,7 @@ impl Policy {
         Self {
             rules,
             requests_per_second: REQUESTS_PER_SECOND,
+            waiting_requests: WAITING_REQUESTS,
         }
     }
 
@@ -359,6 +362,8 @@ impl Default for Purposes {
 
 /// Far more than a device with a hardware token can make use of.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+/// More than all programs of a device ask for at the same moment.
+const WAITING_REQUESTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 fn what(recognized: &Recognized) -> String {
     match recognized {

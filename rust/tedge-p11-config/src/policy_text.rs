@@ -1,6 +1,6 @@
 //! tedge-p11-server.toml: the policy as an operator writes it.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde::Deserialize;
 use tedge_p11_protocol::Uri;
@@ -56,6 +56,9 @@ impl Policy {
         if let Some(limit) = file.limits.requests_per_second {
             policy.requests_per_second = limit;
         }
+        if let Some(limit) = file.limits.waiting_requests {
+            policy.waiting_requests = limit;
+        }
         Ok(policy)
     }
 }
@@ -73,6 +76,7 @@ struct File {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct FileLimits {
     requests_per_second: Option<NonZeroU32>,
+    waiting_requests: Option<NonZeroUsize>,
 }
 
 #[derive(Deserialize)]
@@ -213,9 +217,10 @@ mod tests {
             },
         ]);
         assert_eq!(Policy::parse(text, &Table).unwrap(), expected);
-        let text = "[limits]\nrequests-per-second = 7";
+        let text = "[limits]\nrequests-per-second = 7\nwaiting-requests = 3";
         let limited = Policy::parse(text, &Table).unwrap();
         assert_eq!(limited.requests_per_second.get(), 7);
+        assert_eq!(limited.waiting_requests.get(), 3);
     }
 
     #[test]

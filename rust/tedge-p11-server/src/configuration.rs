@@ -28,7 +28,7 @@ pub(crate) struct Named {
     /// Its part that names a token.
     pub(crate) token: Uri,
     /// Requests for the same token wait in the same lane, as far as their URIs tell.
-    pub(crate) lane: String,
+    pub(crate) lane: Arc<str>,
 }
 
 /// What a request speaks of.
@@ -133,7 +133,7 @@ impl Configuration {
         };
         let token = uri.as_ref().map(Uri::token_part).unwrap_or_default();
         Named {
-            lane: lane(&token),
+            lane: lane(&token).into(),
             token,
             key: uri.map_or(KeySelector::First, KeySelector::Uri),
         }
@@ -206,7 +206,14 @@ mod tests {
     #[test]
     fn requests_are_confined_and_share_lanes() {
         let configuration = configuration("pkcs11:token=ours");
-        let lane = |uri: Option<&str>| configuration.target(uri, None).unwrap().named.lane.clone();
+        let lane = |uri: Option<&str>| {
+            configuration
+                .target(uri, None)
+                .unwrap()
+                .named
+                .lane
+                .to_string()
+        };
         assert_eq!(lane(None), "token=ours");
         for _ in 0..2 {
             assert_eq!(lane(Some("pkcs11:token=theirs;object=x")), "token=ours");
@@ -225,7 +232,7 @@ mod tests {
                 .unwrap()
                 .named
                 .lane
-                .clone()
+                .to_string()
         };
         for uri in [
             "pkcs11:token=our%20token",

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use tedge_p11_config::{Operation, Peer, Policy};
+use tedge_p11_config::{Account, Operation, Peer, Policy};
 use tedge_p11_protocol::{ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
 
@@ -31,8 +31,8 @@ use self::request::{Immediate, Sorted};
 use self::rights::Rights;
 use self::status::Facts;
 use crate::configuration::Configuration;
-use crate::queue::calls::Calls;
-use crate::queue::limits::{Limits, Place};
+use crate::queue::calls::{Calls, Queued};
+use crate::queue::limits::{Limits, Place, Standing};
 
 pub(crate) use self::request::Call;
 pub(crate) use self::time_limit::time_limit;
@@ -69,7 +69,13 @@ impl Service {
 
     /// A place for one more connection of `peer`, if it may have one.
     pub(crate) fn admit(&self, peer: &Peer, policy: &Policy) -> Option<Place> {
-        let place = self.limits.admit(peer.account, policy.requests_per_second);
+        let standing = match peer.account {
+            Account::User(0) => Standing::Root,
+            _ if policy.names(peer) => Standing::Named,
+            _ => Standing::Other,
+        };
+        let rate = policy.requests_per_second;
+        let place = self.limits.admit(peer.account, standing, rate);
         if place.is_none() {
             self.complain(peer, "too many connections");
         }
@@ -93,7 +99,15 @@ impl Service {
             }
             _ if place.too_fast => Err(self.throttle(peer)),
             Ok(Sorted::Immediate(Immediate::Status)) => Err(self.answer_status(peer, calls)),
-            Ok(Sorted::Call(call)) => Ok(call),
+            Ok(Sorted::Call(call)) => {
+                let configuration = self.configuration();
+                let policy = configuration.policy();
+                if policy.check(peer, call.operation()).is_err() {
+                    // Whoever may not do it at all needs no turn to be told so.
+                    return Err(self.answer_within(&configuration, peer, call));
+                }
+                Ok(call)
+            }
             Err(error) => Err(self.refuse(peer, &error)),
         }
     }
@@ -136,6 +150,11 @@ impl Service {
         }
     }
 
+    /// Whether more than one user has connected of late.
+    pub(crate) fn has_several_users(&self) -> bool {
+        self.limits.has_several_users()
+    }
+
     fn throttle(&self, peer: &Peer) -> Response {
         self.counters.throttled.fetch_add(1, Relaxed);
         let rate = self.configuration().policy().requests_per_second;
@@ -168,11 +187,14 @@ impl Service {
 
     /// Makes a call of `peer`, and logs it. Blocks for as long as the token takes.
     pub(crate) fn answer(&self, peer: &Peer, call: Call) -> Response {
+        self.answer_within(&self.configuration(), peer, call)
+    }
+
+    fn answer_within(&self, configuration: &Configuration, peer: &Peer, call: Call) -> Response {
         let operation = call.operation();
         let mut record = Record::new(peer.clone(), operation);
-        let configuration = self.configuration();
         let rights = Rights {
-            configuration: &configuration,
+            configuration,
             peer,
             operation,
         };
@@ -207,16 +229,24 @@ impl Service {
         }
     }
 
-    /// Which lane a call waits in: calls that name the same token share one.
-    pub(crate) fn lane(&self, call: &Call) -> String {
-        if call.is_about_all_tokens() {
-            return String::new();
+    /// Where a call of `peer` waits: calls that name the same token share a lane.
+    pub(crate) fn queued(&self, peer: &Peer, call: &Call) -> Queued {
+        let configuration = self.configuration();
+        let lane = if call.is_about_all_tokens() {
+            Arc::default()
+        } else {
+            // A URI that is wrong gets its error behind the others.
+            let target = configuration.target(call.uri.as_deref(), None);
+            target
+                .map(|target| target.named.lane.clone())
+                .unwrap_or_default()
+        };
+        Queued {
+            lane,
+            account: peer.account,
+            operation: call.operation(),
+            most: configuration.policy().waiting_requests.get(),
         }
-        // A URI that is wrong gets its error behind the others.
-        let target = self.configuration().target(call.uri.as_deref(), None);
-        target
-            .map(|target| target.named.lane.clone())
-            .unwrap_or_default()
     }
 
     /// What a client of `peer` is told whose request takes longer than that, which is logged.
@@ -225,6 +255,18 @@ impl Service {
         let message = format!("the token did not answer within {limit} s; it may hang");
         let late = Err::<(), _>(Failure::new(message.clone()));
         Record::since(since, peer.clone(), operation).log(&late, &self.log_limit);
+        Response::Error(message)
+    }
+
+    /// What a client of `peer` is told who has too many requests waiting, which is logged.
+    pub(crate) fn crowd(&self, peer: &Peer) -> Response {
+        self.counters.throttled.fetch_add(1, Relaxed);
+        let most = self.configuration().policy().waiting_requests;
+        let message = format!(
+            "{} has {most} requests waiting for this token already; try again when some are answered",
+            peer.account
+        );
+        self.complain(peer, &message);
         Response::Error(message)
     }
 

@@ -23,7 +23,8 @@ use zeroize::Zeroize as _;
 
 use crate::front::connection::{Client, Next};
 use crate::front::peer::Peers;
-use crate::queue::calls::{Calls, LANE_WIDTH};
+use crate::queue::calls::Calls;
+use crate::queue::lanes::{LANE_WIDTH, Taken};
 use crate::queue::limits::Place;
 use crate::service::{Service, time_limit};
 
@@ -90,7 +91,7 @@ impl Acceptors {
         let started = std::thread::Builder::new()
             .name("accept".to_owned())
             .stack_size(STACK_SIZE)
-            .spawn(move || acceptors.run(number >= LANE_WIDTH));
+            .spawn(move || acceptors.run(number >= LANE_WIDTH as usize));
         if started.is_err() {
             self.waiting.fetch_sub(1, SeqCst);
             self.threads.fetch_sub(1, SeqCst);
@@ -98,7 +99,9 @@ impl Acceptors {
         started.map(|_| true)
     }
 
-    /// Spare threads are for the clients that the others can't take.
+    /// The life of one thread: it accepts a client, does for it what can be done at once, and accepts the next one.
+    /// A `spare` thread does the same, but only while the other threads are held up by their calls, or while
+    /// several users want their turn.
     fn run(self: &Arc<Self>, spare: bool) {
         loop {
             if spare {
@@ -110,8 +113,9 @@ impl Acceptors {
                 Ok((stream, _)) => {
                     self.busy.fetch_add(1, SeqCst);
                     let client = self.welcome(stream, others);
-                    // Before the client has its answer, and sends somebody its next request: what is left
-                    // to do never waits.
+                    // This thread counts as waiting before the client has its answer. The client may send its next
+                    // request at once, and whoever accepts it must not start a thread more than needed. What this
+                    // thread still has to do takes no time.
                     self.waiting.fetch_add(1, SeqCst);
                     if let Some(client) = client {
                         self.finish(client);
@@ -127,12 +131,16 @@ impl Acceptors {
         }
     }
 
-    /// Does what waits. `others` is how many other threads wait for clients.
+    /// Does what may have to wait: reading the request, and the call on the module. `others` is how many other threads wait for clients.
     fn welcome(self: &Arc<Self>, stream: UnixStream, others: usize) -> Option<Client> {
         let (peer, place) = self.admit(&stream)?;
         let stream = Arc::new(stream);
         let mut decoder = Decoder::for_request();
-        let (read, len) = read(&stream, &mut decoder);
+        let begun = Instant::now();
+        let (read, len) = read(&stream, &mut decoder, place.may_wait);
+        if place.may_wait && begun.elapsed() > PROMPT {
+            place.kept_waiting();
+        }
         let next = match read {
             Read::Request(request) => self.answer(&stream, &peer, &place, request, others),
             Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
@@ -178,13 +186,15 @@ impl Acceptors {
             Ok(call) => {
                 // Somebody must be left to accept, whatever becomes of this call.
                 let others = others > 0 || self.add_thread().unwrap_or(false);
-                let (lane, operation) = (self.service.lane(&call), call.operation());
-                let turn = others
-                    .then(|| self.calls.turn(&lane, peer.account, operation))
-                    .flatten();
-                let Some(turn) = turn else {
+                if !others {
                     return Some(Next::Answer(call));
+                }
+                let turn = match self.calls.take(&self.service.queued(peer, &call)) {
+                    Taken::Turn(turn) => turn,
+                    Taken::Wait => return Some(Next::Answer(call)),
+                    Taken::Full => return Some(Next::Send(self.service.crowd(peer).encode())),
                 };
+                let operation = call.operation();
                 let limit = time_limit(operation);
                 let running = self.calls.begin(stream, peer, operation, limit);
                 let response = self.service.answer(peer, call);
@@ -201,9 +211,11 @@ impl Acceptors {
     }
 
     /// While calls end quickly, the threads that make them take the next client from the socket's queue
-    /// themselves; one more thread could only hand clients over, which costs more.
+    /// themselves; one more thread could only hand clients over, which costs more. Only with several users it has
+    /// to: the socket's queue is first come, first served over connections, and a user may have 200 of them. In
+    /// the lane's queue users take turns.
     fn wait_while_calls_are_quick(&self) {
-        while self.last_end().elapsed() < QUICK {
+        while self.last_end().elapsed() < QUICK && !self.service.has_several_users() {
             std::thread::sleep(QUICK);
         }
     }
@@ -248,16 +260,19 @@ enum Read {
     Gone,
 }
 
-/// Waits for a moment: the client has connected and is just about to send. Tells how many bytes are there,
-/// which are left where they are: see [`take`]. Not inlined, because its buffer would stay on the stack,
+/// Waits for a moment if it `may_wait`: the client has connected and is just about to send. Tells how many bytes
+/// are there, which are left where they are: see [`take`]. Not inlined, because its buffer would stay on the stack,
 /// below all that the module puts there.
 #[inline(never)]
-fn read(stream: &UnixStream, decoder: &mut Decoder<Request>) -> (Read, usize) {
-    if set_socket_timeout(stream, Timeout::Recv, Some(MOMENT)).is_err() {
+fn read(stream: &UnixStream, decoder: &mut Decoder<Request>, may_wait: bool) -> (Read, usize) {
+    let mut flags = RecvFlags::PEEK;
+    if !may_wait {
+        flags |= RecvFlags::DONTWAIT;
+    } else if set_socket_timeout(stream, Timeout::Recv, Some(MOMENT)).is_err() {
         return (Read::Slow, 0);
     }
     let mut chunk = [0; CHUNK];
-    let len = match recv(stream, &mut chunk, RecvFlags::PEEK) {
+    let len = match recv(stream, &mut chunk, flags) {
         Ok((0, _)) => return (Read::Gone, 0),
         Ok((len, _)) => len,
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return (Read::Slow, 0),
@@ -288,7 +303,7 @@ fn take(stream: &UnixStream, len: usize) {
 /// Of a request that is read at once.
 const CHUNK: usize = 4096;
 /// Two more than a lane has places, so that a token which hangs leaves one to answer and one to accept.
-const THREADS: usize = LANE_WIDTH + 2;
+const THREADS: usize = LANE_WIDTH as usize + 2;
 /// Enough for clients that come one after another.
 const FIRST_THREADS: usize = 2;
 /// Between the ends of two calls: longer than a signature in software, shorter than one in a TPM.
@@ -296,6 +311,8 @@ const QUICK: Duration = Duration::from_millis(2);
 const STACK_SIZE: usize = 512 * 1024;
 /// For a client that has just connected to send its request.
 const MOMENT: Duration = Duration::from_millis(5);
+/// A client that lets a thread wait for longer has it noted: see [`Place::kept_waiting`].
+const PROMPT: Duration = Duration::from_millis(1);
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);

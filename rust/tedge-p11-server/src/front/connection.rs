@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::queue::calls::{Calls, Late};
+use crate::queue::calls::{Calls, Missed};
 use crate::queue::limits::Place;
 use crate::service::{Call, Service, time_limit};
 
@@ -114,15 +114,14 @@ async fn read_request(
 }
 
 async fn answer(call: Call, peer: &Peer, service: Arc<Service>, calls: &Calls) -> Response {
-    let (lane, operation) = (service.lane(&call), call.operation());
+    let (queued, operation) = (service.queued(peer, &call), call.operation());
     let (since, limit) = (Instant::now(), time_limit(operation));
     let (signer, client) = (service.clone(), peer.clone());
-    let response = calls.run(&lane, peer.account, operation, limit, move || {
-        signer.answer(&client, call)
-    });
+    let response = calls.run(queued, limit, move || signer.answer(&client, call));
     match response.await {
         Ok(response) => response,
-        Err(Late) => service.late(peer, operation, since),
+        Err(Missed::Late) => service.late(peer, operation, since),
+        Err(Missed::Full) => service.crowd(peer),
     }
 }
 

@@ -1,0 +1,606 @@
+//! Who waits for a token, and whose turn it is.
+//!
+//! Calls on one token go through its lane, a few at a time. In a lane each account has a queue of its own. A place
+//! that falls free goes to the account with the fewest calls running there, and among those to the one that has
+//! waited longest since its last turn. So whoever keeps 200 connections busy makes others wait for the calls that
+//! run already, and not for the 200.
+//!
+//! All of it is under one lock, which nobody holds while a call runs or while somebody is woken.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tedge_p11_config::{Account, Operation};
+use tokio::sync::oneshot;
+
+/// The lanes of all tokens.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    state: Mutex<State>,
+}
+
+/// What becomes of a call that would like to run at once.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Turn(Turn),
+    /// It has to wait.
+    Wait,
+    /// It can't even wait: its account has as many calls waiting in this lane as it may have.
+    Full,
+}
+
+/// A place in a lane, held while a call runs.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    lanes: Arc<Lanes>,
+    lane: Arc<str>,
+    account: Account,
+    kind: Kind,
+    width: u32,
+    since: Instant,
+}
+
+/// A call that waits for its turn. It waits no more when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    lanes: Arc<Lanes>,
+    lane: Arc<str>,
+    account: Account,
+    ticket: u64,
+    turn: oneshot::Receiver<Turn>,
+}
+
+/// There are as many calls of the account in the queue as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: HashMap<Arc<str>, Lane>,
+    /// Calls that run, in all lanes, of the accounts that have some.
+    running: HashMap<Account, usize>,
+    last_ticket: u64,
+}
+
+/// The calls on one token.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Of [`LANE_WIDTH`], what calls that run take up.
+    width: u32,
+    /// Calls that run and do not sign.
+    managing: usize,
+    /// Whether one of them makes a key: the others can do nothing meanwhile.
+    makes_key: bool,
+    /// The call that makes a key and is next: others that do not sign let it go first.
+    makes_key_next: Option<u64>,
+    /// Microseconds that the quicker ones of the last calls took.
+    usual: u64,
+    /// The accounts that have calls here, running or waiting.
+    accounts: HashMap<Account, Queue>,
+    /// Those that have calls waiting: whoever had a turn goes to the back.
+    order: VecDeque<Account>,
+}
+
+/// The calls of one account in a lane.
+#[derive(Debug, Default)]
+struct Queue {
+    running: usize,
+    signing: VecDeque<Waiter>,
+    managing: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// Counts up, so that it tells who came first.
+    ticket: u64,
+    kind: Kind,
+    turn: oneshot::Sender<Turn>,
+}
+
+/// What a call needs of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sign,
+    /// Can do nothing while a key is made, for minutes perhaps, and waits for that without a place in the lane:
+    /// signatures need it.
+    Manage,
+    /// The same, and lets nothing else of its kind run.
+    MakeKey,
+}
+
+/// A turn for somebody who waits; given to him when the lock is free.
+type Grant = (oneshot::Sender<Turn>, Turn);
+
+impl Lanes {
+    /// A turn in `lane` for a call of `account`, if it need not wait; up to `most` of its calls may.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        lane: &Arc<str>,
+        account: Account,
+        operation: Operation,
+        most: usize,
+    ) -> Taken {
+        let kind = Kind::of(operation);
+        let mut state = self.state();
+        let State { lanes, running, .. } = &mut *state;
+        let of_lane = kept(lanes, lane);
+        // Whoever waits could not start when the last call ended; so nobody is overtaken who could start now.
+        if may_run_more(running, account) && of_lane.has_room_for(kind, None) {
+            return Taken::Turn(self.start(&mut state, lane, account, kind));
+        }
+        if of_lane.waiting(account) >= most {
+            return Taken::Full;
+        }
+        Taken::Wait
+    }
+
+    /// Puts a call of `account` into its queue in `lane`, unless `most` are there already.
+    pub(crate) fn wait(
+        self: &Arc<Self>,
+        lane: &Arc<str>,
+        account: Account,
+        operation: Operation,
+        most: usize,
+    ) -> Result<Waiting, Full> {
+        let (sender, turn) = oneshot::channel();
+        let mut state = self.state();
+        state.last_ticket += 1;
+        let ticket = state.last_ticket;
+        let of_lane = kept(&mut state.lanes, lane);
+        if of_lane.waiting(account) >= most {
+            return Err(Full);
+        }
+        of_lane.enqueue(
+            account,
+            Waiter {
+                ticket,
+                kind: Kind::of(operation),
+                turn: sender,
+            },
+        );
+        let grants = self.grants(&mut state, lane);
+        drop(state);
+        give(grants);
+        Ok(Waiting {
+            lanes: self.clone(),
+            lane: lane.clone(),
+            account,
+            ticket,
+            turn,
+        })
+    }
+
+    /// Notes that a call runs from now on.
+    fn start(
+        self: &Arc<Self>,
+        state: &mut State,
+        lane: &Arc<str>,
+        account: Account,
+        kind: Kind,
+    ) -> Turn {
+        let of_lane = kept(&mut state.lanes, lane);
+        let width = of_lane.share();
+        of_lane.width += width;
+        of_lane.managing += usize::from(kind != Kind::Sign);
+        of_lane.makes_key |= kind == Kind::MakeKey;
+        of_lane.accounts.entry(account).or_default().running += 1;
+        *state.running.entry(account).or_default() += 1;
+        Turn {
+            lanes: self.clone(),
+            lane: lane.clone(),
+            account,
+            kind,
+            width,
+            since: Instant::now(),
+        }
+    }
+
+    /// Notes that a call has ended, and lets those run who waited for that.
+    fn end(self: &Arc<Self>, turn: &Turn) {
+        let mut state = self.state();
+        let of_lane = kept(&mut state.lanes, &turn.lane);
+        of_lane.width -= turn.width;
+        of_lane.managing -= usize::from(turn.kind != Kind::Sign);
+        of_lane.makes_key &= turn.kind != Kind::MakeKey;
+        of_lane.note_duration(turn.since.elapsed());
+        if let Some(queue) = of_lane.accounts.get_mut(&turn.account) {
+            queue.running -= 1;
+        }
+        of_lane.forget_if_idle(turn.account);
+        let had_all = !may_run_more(&state.running, turn.account);
+        if let Some(running) = state.running.get_mut(&turn.account) {
+            *running -= 1;
+            if *running == 0 {
+                state.running.remove(&turn.account);
+            }
+        }
+        let mut grants = self.grants(&mut state, &turn.lane);
+        if had_all {
+            // Its calls in other lanes waited for this one.
+            let lanes: Vec<_> = state.lanes.keys().cloned().collect();
+            for lane in lanes {
+                grants.extend(self.grants(&mut state, &lane));
+            }
+        }
+        drop(state);
+        give(grants);
+    }
+
+    /// The turns of those in `lane` who need not wait any more.
+    fn grants(self: &Arc<Self>, state: &mut State, lane: &Arc<str>) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        loop {
+            let State { lanes, running, .. } = &mut *state;
+            let of_lane = kept(lanes, lane);
+            let Some((account, waiter)) = of_lane.next(|account| may_run_more(running, account))
+            else {
+                return grants;
+            };
+            let turn = self.start(state, lane, account, waiter.kind);
+            grants.push((waiter.turn, turn));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Waits for the turn. There always is one sooner or later: None can't be.
+    pub(crate) async fn turn(mut self) -> Option<Turn> {
+        (&mut self.turn).await.ok()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.lanes.state();
+        kept(&mut state.lanes, &self.lane).remove(self.account, self.ticket);
+        // Others may have waited for this call to go first.
+        let grants = self.lanes.grants(&mut state, &self.lane);
+        drop(state);
+        give(grants);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.lanes.clone().end(self);
+    }
+}
+
+impl Lane {
+    /// Takes out who is to run next, of the accounts that may run more.
+    fn next(&mut self, may_run_more: impl Fn(Account) -> bool) -> Option<(Account, Waiter)> {
+        self.makes_key_next = self.blocked_maker(&may_run_more);
+        let candidates = self
+            .order
+            .iter()
+            .enumerate()
+            .filter_map(|(place, account)| {
+                let queue = self.accounts.get(account)?;
+                let may_start = may_run_more(*account) && self.next_of(queue).is_some();
+                may_start.then_some((queue.running, place, *account))
+            });
+        let (_, place, account) =
+            candidates.min_by_key(|(running, place, _)| (*running, *place))?;
+        let is_managing = self.next_of(self.accounts.get(&account)?)?.kind != Kind::Sign;
+        let queue = self.accounts.get_mut(&account)?;
+        let waiter = if is_managing {
+            queue.managing.pop_front()?
+        } else {
+            queue.signing.pop_front()?
+        };
+        self.order.remove(place);
+        if queue.waiting() > 0 {
+            self.order.push_back(account);
+        }
+        Some((account, waiter))
+    }
+
+    /// Of the calls that make a key and wait for others to end, the one that is next.
+    fn blocked_maker(&self, may_run_more: impl Fn(Account) -> bool) -> Option<u64> {
+        if self.makes_key || self.managing == 0 {
+            return None;
+        }
+        let accounts = self.order.iter().filter(|account| may_run_more(**account));
+        let mut first = accounts.filter_map(|account| self.accounts.get(account)?.managing.front());
+        let next = first.find(|waiter| waiter.kind == Kind::MakeKey)?;
+        Some(next.ticket)
+    }
+
+    /// The call of an account that can start now, and has waited longest.
+    fn next_of<'a>(&self, queue: &'a Queue) -> Option<&'a Waiter> {
+        let heads = [queue.signing.front(), queue.managing.front()];
+        let can_start = |waiter: &&Waiter| self.has_room_for(waiter.kind, Some(waiter.ticket));
+        let heads = heads.into_iter().flatten().filter(can_start);
+        heads.min_by_key(|waiter| waiter.ticket)
+    }
+
+    /// Whether a call, by its ticket if it has waited, could run beside those that do.
+    fn has_room_for(&self, kind: Kind, ticket: Option<u64>) -> bool {
+        let is_next = self.makes_key_next.is_none_or(|next| Some(next) == ticket);
+        let may_manage = !self.makes_key && is_next;
+        let kind_may = match kind {
+            Kind::Sign => true,
+            Kind::Manage => may_manage,
+            Kind::MakeKey => may_manage && self.managing == 0,
+        };
+        kind_may && self.width + self.share() <= LANE_WIDTH
+    }
+
+    /// The part of the lane that a call takes up.
+    fn share(&self) -> u32 {
+        if self.usual < SLOW { 1 } else { SLOW_SHARE }
+    }
+
+    /// How many calls of the account wait here.
+    fn waiting(&self, account: Account) -> usize {
+        self.accounts.get(&account).map_or(0, Queue::waiting)
+    }
+
+    fn enqueue(&mut self, account: Account, waiter: Waiter) {
+        let queue = self.accounts.entry(account).or_default();
+        if queue.waiting() == 0 {
+            self.order.push_back(account);
+        }
+        if waiter.kind == Kind::Sign {
+            queue.signing.push_back(waiter);
+        } else {
+            queue.managing.push_back(waiter);
+        }
+    }
+
+    /// Takes out a call that waits no more. It may have had its turn.
+    fn remove(&mut self, account: Account, ticket: u64) {
+        if let Some(queue) = self.accounts.get_mut(&account) {
+            queue.signing.retain(|waiter| waiter.ticket != ticket);
+            queue.managing.retain(|waiter| waiter.ticket != ticket);
+            if queue.waiting() == 0 {
+                self.order.retain(|waiting| *waiting != account);
+            }
+        }
+        if self.makes_key_next == Some(ticket) {
+            self.makes_key_next = None;
+        }
+        self.forget_if_idle(account);
+    }
+
+    fn forget_if_idle(&mut self, account: Account) {
+        let is_idle = |queue: &Queue| queue.running == 0 && queue.waiting() == 0;
+        if self.accounts.get(&account).is_some_and(is_idle) {
+            self.accounts.remove(&account);
+        }
+    }
+
+    fn note_duration(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        // One that failed after a minute says little about the next.
+        let took = took.min(10 * SLOW);
+        // Falls faster than it rises: a call in software is long only when others have its processor.
+        self.usual = if took < self.usual {
+            self.usual - (self.usual - took).div_ceil(8)
+        } else {
+            self.usual + (took - self.usual).div_ceil(64)
+        };
+    }
+}
+
+impl Queue {
+    fn waiting(&self) -> usize {
+        self.signing.len() + self.managing.len()
+    }
+}
+
+impl Kind {
+    fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::Sign => Self::Sign,
+            Operation::CreateKey => Self::MakeKey,
+            _ => Self::Manage,
+        }
+    }
+}
+
+/// Gives turns to those who have waited for them. Who is gone gives his back at once, to others.
+fn give(grants: Vec<Grant>) {
+    for (waiter, turn) in grants {
+        drop(waiter.send(turn));
+    }
+}
+
+fn may_run_more(running: &HashMap<Account, usize>, account: Account) -> bool {
+    running
+        .get(&account)
+        .is_none_or(|running| *running < CALLS_OF_ONE)
+}
+
+/// The lane of that name. Clients choose the names: what they can fill is bounded. What is in use stays.
+fn kept<'a>(lanes: &'a mut HashMap<Arc<str>, Lane>, name: &Arc<str>) -> &'a mut Lane {
+    if lanes.len() >= MAX_LANES && !lanes.contains_key(name) {
+        lanes.retain(|_, lane| !lane.accounts.is_empty());
+    }
+    lanes.entry(name.clone()).or_default()
+}
+
+/// Calls on one token at once. SoftHSM2 on two cores was fastest with 8 (2: 40 %, 4: 60 %, 8: 72 % of the
+/// floor with 16 clients).
+pub(crate) const LANE_WIDTH: u32 = 8;
+/// Microseconds: what takes as long is hardware, or acts as if it were. It works on one call at a time, and
+/// the next one waiting inside the module keeps it busy. More would only wait for the module's own lock,
+/// which is not fair: with 64 clients on swtpm, the slowest waited half as long again as the average.
+const SLOW: u64 = 4000;
+/// Two at once.
+const SLOW_SHARE: u32 = 4;
+const MAX_LANES: usize = 256;
+/// Calls of one account at once, in all lanes: three tokens that hang, and less than half of the threads.
+const CALLS_OF_ONE: usize = 3 * LANE_WIDTH as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGN: Operation = Operation::Sign;
+    const A: Account = Account::User(1);
+    const B: Account = Account::User(2);
+    const C: Account = Account::User(3);
+    const MOST: usize = 64;
+
+    fn lane() -> Arc<str> {
+        "token".into()
+    }
+
+    fn taken(lanes: &Arc<Lanes>, account: Account, operation: Operation) -> Option<Turn> {
+        match lanes.take(&lane(), account, operation, MOST) {
+            Taken::Turn(turn) => Some(turn),
+            Taken::Wait | Taken::Full => None,
+        }
+    }
+
+    fn waiting(lanes: &Arc<Lanes>, account: Account, operation: Operation) -> Waiting {
+        lanes.wait(&lane(), account, operation, MOST).unwrap()
+    }
+
+    fn has_turn(waiting: &mut Waiting) -> Option<Turn> {
+        waiting.turn.try_recv().ok()
+    }
+
+    /// As a token in hardware does it: two calls at once.
+    fn slow() -> Arc<Lanes> {
+        let lanes = Arc::new(Lanes::default());
+        kept(&mut lanes.state().lanes, &lane()).usual = 100 * SLOW;
+        lanes
+    }
+
+    #[test]
+    fn slow_calls_go_two_at_once() {
+        let lanes = Arc::new(Lanes::default());
+        let free = |usual| {
+            kept(&mut lanes.state().lanes, &lane()).usual = usual;
+            let turns: Vec<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
+            turns.len()
+        };
+        assert_eq!(free(0), LANE_WIDTH as usize);
+        assert_eq!(free(SLOW), 2);
+        kept(&mut lanes.state().lanes, &lane()).usual = SLOW;
+        for _ in 0..100 {
+            drop(taken(&lanes, A, SIGN));
+        }
+        assert!(kept(&mut lanes.state().lanes, &lane()).usual < SLOW);
+    }
+
+    /// Whatever one account has in the queue, another's call waits for what runs and for one of each account.
+    #[test]
+    fn a_call_waits_for_one_of_each_account() {
+        let lanes = slow();
+        let mut running: VecDeque<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
+        assert_eq!(running.len(), 2);
+        let mut queue: Vec<_> = [A, B]
+            .into_iter()
+            .flat_map(|account| (0..MOST).map(move |_| account))
+            .map(|account| (account, waiting(&lanes, account, SIGN)))
+            .collect();
+        queue.push((C, waiting(&lanes, C, SIGN)));
+        let mut served = Vec::new();
+        while let Some(turn) = running.pop_front() {
+            drop(turn);
+            // One ends, one begins.
+            for (account, waiting) in &mut queue {
+                if let Some(turn) = has_turn(waiting) {
+                    served.push(*account);
+                    running.push_back(turn);
+                }
+            }
+        }
+        assert_eq!(served.len(), 2 * MOST + 1);
+        let place = served.iter().position(|account| *account == C).unwrap();
+        assert!(place <= 2, "{served:?}");
+        // And the two others take turns.
+        let of_a = served[..20].iter().filter(|account| **account == A).count();
+        assert!((9..=11).contains(&of_a), "{served:?}");
+    }
+
+    #[test]
+    fn an_account_has_a_bounded_queue() {
+        let lanes = slow();
+        let _running: Vec<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
+        let mut queue: Vec<_> = (0..MOST).map(|_| waiting(&lanes, A, SIGN)).collect();
+        let take = |account| lanes.take(&lane(), account, SIGN, MOST);
+        assert!(matches!(take(A), Taken::Full));
+        assert_eq!(lanes.wait(&lane(), A, SIGN, MOST).err(), Some(Full));
+        assert!(matches!(take(B), Taken::Wait));
+        queue.pop();
+        assert!(matches!(take(A), Taken::Wait));
+    }
+
+    #[test]
+    fn who_waits_for_a_key_to_be_made_takes_no_place() {
+        let lanes = Arc::new(Lanes::default());
+        let makes = taken(&lanes, A, Operation::CreateKey).unwrap();
+        let mut describes = waiting(&lanes, B, Operation::Describe);
+        assert!(taken(&lanes, B, Operation::List).is_none());
+        let signing: Vec<_> = std::iter::from_fn(|| taken(&lanes, B, SIGN)).collect();
+        assert_eq!(signing.len(), LANE_WIDTH as usize - 1);
+        assert!(has_turn(&mut describes).is_none());
+        drop((makes, signing));
+        assert!(has_turn(&mut describes).is_some());
+    }
+
+    /// Reading calls that come without end do not keep a key from being made.
+    #[test]
+    fn a_key_is_made_when_those_that_run_have_ended() {
+        let lanes = Arc::new(Lanes::default());
+        let describes = taken(&lanes, A, Operation::Describe).unwrap();
+        let mut makes = waiting(&lanes, B, Operation::CreateKey);
+        let mut lists = waiting(&lanes, A, Operation::List);
+        assert!(taken(&lanes, C, Operation::List).is_none());
+        assert!(taken(&lanes, C, SIGN).is_some());
+        drop(describes);
+        let turn = has_turn(&mut makes).unwrap();
+        assert!(has_turn(&mut lists).is_none());
+        drop(turn);
+        let listing = has_turn(&mut lists).unwrap();
+        // Who gives up lets the others go on.
+        let makes = waiting(&lanes, B, Operation::CreateKey);
+        let mut lists = waiting(&lanes, C, Operation::List);
+        assert!(has_turn(&mut lists).is_none());
+        drop(makes);
+        assert!(has_turn(&mut lists).is_some());
+        drop(listing);
+    }
+
+    #[test]
+    fn what_ended_is_forgotten() {
+        let lanes = slow();
+        let running = taken(&lanes, A, SIGN);
+        let more = taken(&lanes, A, SIGN);
+        let gone = waiting(&lanes, B, SIGN);
+        let granted = waiting(&lanes, C, SIGN);
+        drop((gone, running));
+        // Its turn was there, and nobody takes it.
+        drop((granted, more));
+        let state = lanes.state();
+        assert!(state.running.is_empty(), "{state:?}");
+        let lane = &state.lanes[&lane()];
+        assert_eq!((lane.width, lane.managing), (0, 0));
+        assert!(
+            lane.accounts.is_empty() && lane.order.is_empty(),
+            "{lane:?}"
+        );
+    }
+
+    #[test]
+    fn clients_can_not_fill_memory_with_lanes() {
+        let lanes = Arc::new(Lanes::default());
+        let busy = lanes.take(&"busy".into(), A, SIGN, MOST);
+        for number in 0..3 * MAX_LANES {
+            drop(lanes.take(&number.to_string().into(), A, SIGN, MOST));
+        }
+        let state = lanes.state();
+        assert!(state.lanes.len() <= MAX_LANES + 1 && state.lanes.contains_key("busy"));
+        drop(state);
+        drop(busy);
+    }
+}
