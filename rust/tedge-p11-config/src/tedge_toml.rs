@@ -113,10 +113,46 @@ fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
     };
     toml::from_str(&text).map_err(|error| TomlError::Malformed {
         path: path.to_owned(),
-        line: error
-            .span()
-            .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
-        message: without_values(error.message()),
+        line: line(&text, &error),
+        message: twice(&text, &error).unwrap_or_else(|| without_values(error.message())),
+    })
+}
+
+/// Where it is, counted from 1.
+fn line(text: &str, error: &toml::de::Error) -> usize {
+    error
+        .span()
+        .map_or(1, |span| text[..span.start].matches('\n').count() + 1)
+}
+
+/// What is there a second time, a table or a key: TOML has each once. Names hold no PIN.
+fn twice(text: &str, error: &toml::de::Error) -> Option<String> {
+    if !error.message().starts_with("duplicate key") {
+        return None;
+    }
+    let again = line(text, error);
+    let name = |line: &str| {
+        let line = line.trim();
+        let end = if line.starts_with('[') { ']' } else { '=' };
+        let (name, _) = line.split_once(end)?;
+        Some(name.replace([' ', '\t', '"', '\''], ""))
+    };
+    let doubled = name(text.lines().nth(again - 1)?)?;
+    let what = match doubled.strip_prefix('[') {
+        Some(table) => format!("the table [{table}]"),
+        None => format!("the key {doubled}"),
+    };
+    let earlier: Vec<&str> = text.lines().take(again - 1).collect();
+    // A key is doubled within its table.
+    let first = earlier
+        .iter()
+        .rposition(|line| name(line).as_ref() == Some(&doubled));
+    Some(match first {
+        Some(first) => format!(
+            "{what} is here again, after line {}; make one of the two",
+            first + 1
+        ),
+        None => format!("{what} is here again, in another form; make one of the two"),
     })
 }
 
@@ -153,6 +189,31 @@ mod tests {
             let error = read_cryptoki(&path).err().unwrap().to_string();
             assert!(error.contains("line 2: expected"), "{error}");
             assert!(!error.contains("123456"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named_with_both_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tedge.toml");
+        for (text, said) in [
+            (
+                "[device.cryptoki]\nmodule_path = \"/m.so\"\n[c8y]\n[device . cryptoki]\npin = \"1234\"\n",
+                "line 4: the table [device.cryptoki] is here again, after line 1; make one of the two",
+            ),
+            (
+                "[device]\n[device.cryptoki]\npin = \"1234\"\n'pin' = \"1234\"\n",
+                "line 4: the key pin is here again, after line 3; make one of the two",
+            ),
+            (
+                "[device]\ncryptoki = {pin = \"1234\"}\n[device.cryptoki]\nuri = \"pkcs11:\"\n",
+                "line 3: the table [device.cryptoki] is here again, in another form; make one of the two",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = read_cryptoki(&path).err().unwrap().to_string();
+            assert!(error.ends_with(said), "{error}");
+            assert!(!error.contains("1234"), "{error}");
         }
     }
 
