@@ -8,8 +8,8 @@ install_provisioning() {
     local files=recipes/tedge-hsm-provision/files dropins=$1/usr/lib/systemd/system/tedge-p11-server.service.d
     install -D -t "$root/usr/libexec" "$files/tedge-hsm-provision"
     install -m 0644 "$files/tedge-hsm-provision.service" "$units"
-    install -D -m 0644 -t "$dropins" "$files/sealed-pin.conf"
-    ln -s "../../../tedge-p11-server/$dropin.conf" "$dropins/"
+    install -d "$dropins"
+    ln -s "../../../tedge-p11-server/$dropin.conf" ../../../tedge-p11-server/sealed-pin.conf "$dropins/"
     sed "s,@MODULE@,$module,; s,@URI@,pkcs11:token=device," \
         recipes/tedge-p11-server/tedge-p11-server-conf/module.conf.in >"$dropins/module.conf"
     sed "s/@TOKEN@/device/; s/@KEY@/tls/; s/@KEY_TYPE@/p256/; s/@COMMON_NAME@/$name/; s/@CERTIFICATE@/csr/" \

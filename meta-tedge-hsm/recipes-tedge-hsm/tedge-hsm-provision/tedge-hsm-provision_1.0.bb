@@ -10,7 +10,6 @@ SRC_URI = "\
     file://tedge-hsm-provision \
     file://tedge-hsm-provision.service \
     file://tedge-hsm-provision.conf.in \
-    file://sealed-pin.conf \
 "
 
 inherit systemd features_check tedge_hsm_kinds
@@ -34,7 +33,7 @@ do_install() {
     install -m 0755 ${UNPACKDIR}/tedge-hsm-provision ${D}${libexecdir}
     sed 's,/usr/libexec,${libexecdir},' ${UNPACKDIR}/tedge-hsm-provision.service \
         > ${D}${systemd_system_unitdir}/tedge-hsm-provision.service
-    install -m 0644 ${UNPACKDIR}/sealed-pin.conf ${D}${systemd_system_unitdir}/tedge-p11-server.service.d
+    ln -s ${nonarch_libdir}/tedge-p11-server/sealed-pin.conf ${D}${systemd_system_unitdir}/tedge-p11-server.service.d
     sed -e 's/@TOKEN@/${TEDGE_HSM_TOKEN}/' -e 's/@KEY@/${TEDGE_HSM_KEY}/' -e 's/@KEY_TYPE@/${TEDGE_HSM_KEY_TYPE}/' \
         -e 's/@COMMON_NAME@/${TEDGE_HSM_COMMON_NAME}/' \
         -e 's/@CERTIFICATE@/${@d.getVar('TEDGE_HSM_PROVISION') or 'csr'}/' \

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
     import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
-    self_signed, show, status, unlock, verify,
+    self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
 
@@ -34,6 +34,8 @@ pub(crate) enum AnyCommand {
     /// exit code is 0 when nothing failed, warnings or not, and 1 when something did. Nothing is changed,
     /// and no try of a PIN is spent without --login.
     Doctor(doctor::Args),
+    /// Set a device up: from a blank HSM to a request for a certificate, in one go
+    Setup(setup::Args),
     /// List the kinds of HSM that are known, and which are on this machine
     Hsms(hsms::Args),
     /// Tell how the signer is: tokens, counters, how long signatures take

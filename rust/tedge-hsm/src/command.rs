@@ -16,6 +16,7 @@ pub(crate) mod list_tokens;
 pub(crate) mod public_key;
 pub(crate) mod renew;
 pub(crate) mod self_signed;
+pub(crate) mod setup;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod unlock;

@@ -7,7 +7,7 @@ use crate::args::{AnyCommand, Args, Command};
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
     import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
-    self_signed, show, status, unlock, verify,
+    self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
 use crate::store::Store;
@@ -17,6 +17,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut args = with_settings(args)?;
     match args.command {
         AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
+        AnyCommand::Setup(setup) => setup::run(args.place, setup),
         AnyCommand::Hsms(hsms) => hsms::run(&hsms),
         AnyCommand::Status(status) => status::run(&args.place, &status),
         AnyCommand::OnTokens(command) => {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::profile::{PROFILES, Profile, Usb};
+use crate::profile::{Node, PROFILES, Profile, Usb};
 use crate::root::Root;
 
 impl Profile {
@@ -44,6 +44,28 @@ impl Profile {
         self.module_candidates()
             .into_iter()
             .find(|path| path.exists())
+    }
+
+    /// The same in an image, which may be for another architecture.
+    pub(crate) fn module_in(&self, root: &Root) -> Option<PathBuf> {
+        if root.is_machine() {
+            return self.module();
+        }
+        let places = self.modules.iter().flat_map(|module| {
+            let folders = ALL_LIBRARY_FOLDERS.iter();
+            folders.map(move |folder| Path::new(folder).join(module))
+        });
+        let mut installed = places.filter(|path| root.path(path).exists());
+        installed.next()
+    }
+
+    /// The variable that names this node, if the operator has set it to something else: a TPM behind a
+    /// resource manager's service, perhaps.
+    pub(crate) fn set_elsewhere(&self, node: &Node) -> Option<String> {
+        let mut variables = self.environment.iter();
+        let variable = variables.find(|variable| variable.value.contains(node.path))?;
+        let value = std::env::var(variable.name).ok()?;
+        (!value.contains(node.path)).then(|| format!("{}={value}", variable.name))
     }
 
     /// That its module is not there, and what brings it.
@@ -176,6 +198,16 @@ pub(crate) const LIBRARY_FOLDERS: &[&str] = if cfg!(target_arch = "x86_64") {
 } else {
     &["/usr/lib64", "/usr/lib"]
 };
+
+/// Those of all architectures.
+const ALL_LIBRARY_FOLDERS: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib/arm-linux-gnueabihf",
+    "/usr/lib/riscv64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+];
 
 #[cfg(test)]
 mod tests {

@@ -16,8 +16,21 @@ pub(crate) struct Profile {
     pub(crate) services: &'static [Service],
     /// Of the signer, in /usr/lib/tedge-p11-server.
     pub(crate) drop_in: &'static str,
+    /// Who makes the token.
+    pub(crate) token: Made,
+    /// Who makes the key.
+    pub(crate) key: Made,
     /// What to know of its keys and PINs.
     pub(crate) keys: &'static str,
+}
+
+/// Who makes something on an HSM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// This program, by PKCS#11.
+    Here,
+    /// The vendor's: what to do.
+    By(&'static str),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -120,6 +133,8 @@ pub(crate) static PROFILES: [Profile; 5] = [
         usb: &[],
         services: &[],
         drop_in: "tpm2.conf",
+        token: Made::Here,
+        key: Made::Here,
         keys: "EC P-256 and P-384, RSA 2048, and what else the TPM has; no Ed25519. The keys are files in \
                TPM2_PKCS11_STORE, sealed by this TPM: keep the folder. Wrong PINs add to the lockout of \
                the whole TPM: tpm2_getcap properties-variable shows the counter, tpm2_dictionarylockout \
@@ -157,6 +172,8 @@ pub(crate) static PROFILES: [Profile; 5] = [
         usb: &[],
         services: &[Service::TeeSupplicant],
         drop_in: "optee.conf",
+        token: Made::Here,
+        key: Made::Here,
         keys: "EC P-256, P-384 and P-521, RSA 2048 to 4096; Ed25519 works from OP-TEE 4.10 on. There are \
                three slots, so at most three tokens, unless the trusted application is built with \
                another CFG_PKCS11_TA_TOKEN_COUNT. Without tee-supplicant a call that needs the \
@@ -179,6 +196,8 @@ pub(crate) static PROFILES: [Profile; 5] = [
         }],
         services: &[Service::Pcscd],
         drop_in: "pcscd.conf",
+        token: PIV,
+        key: PIV,
         keys: "EC P-256 and P-384, RSA 2048 (3072 and 4096 from firmware 5.7 on). Keys are made with \
                `ykman piv keys generate --algorithm ECCP256 --pin-policy ONCE --touch-policy NEVER 9a \
                public.pem`, with a certificate in the same slot; OpenSC can't make them. Use slot 9a: the \
@@ -208,6 +227,11 @@ pub(crate) static PROFILES: [Profile; 5] = [
         ],
         services: &[Service::Pcscd],
         drop_in: "pcscd.conf",
+        token: Made::By(
+            "SO_PIN=$(cat so-pin) PIN=$(cat pin) sc-hsm-tool --initialize --so-pin env:SO_PIN --pin env:PIN, which \
+             erases it; then give --pin-file pin",
+        ),
+        key: Made::Here,
         keys: "EC P-256, P-384 and P-521, RSA 2048 to 4096. It is initialised once, by `sc-hsm-tool \
                --initialize --so-pin 16_HEX_DIGITS --pin PIN`, not by tedge-hsm init; the SO PIN has 16 \
                hexadecimal digits and 15 tries, after which the device is lost. Three wrong PINs lock the \
@@ -230,11 +254,18 @@ pub(crate) static PROFILES: [Profile; 5] = [
         usb: &[],
         services: &[],
         drop_in: "softhsm.conf",
+        token: Made::Here,
+        key: Made::Here,
         keys: "EC P-256, P-384 and P-521, RSA, Ed25519. Who can read directories.tokendir of the file \
                SOFTHSM2_CONF has the keys.",
     },
 ];
 
+const PIV: Made = Made::By(
+    "plug the card in; its key is made by ykman piv keys generate --algorithm ECCP256 --pin-policy ONCE \
+     --touch-policy NEVER 9a public.pem, and needs a certificate in the same slot: ykman piv certificates generate \
+     --subject CN=device 9a public.pem",
+);
 const OPENSC: &[&str] = &["opensc-pkcs11.so", "pkcs11/opensc-pkcs11.so"];
 const OPENSC_OR_YKCS11: &[&str] = &[
     "opensc-pkcs11.so",

@@ -100,19 +100,21 @@ impl Store {
         })
     }
 
+    /// Without `pin`, the user PIN is the one that the signer has configured.
     pub(crate) fn init_token(
         &self,
         uri: Option<&Uri>,
         label: &str,
         so_pin: Pin,
-        pin: Pin,
+        pin: Option<Pin>,
     ) -> anyhow::Result<Uri> {
         Ok(match self {
             Self::Signer(client) => {
-                client.init_token(&given(uri), label, Some(&so_pin), Some(&pin))?
+                client.init_token(&given(uri), label, Some(&so_pin), pin.as_ref())?
             }
             Self::Module(module) => {
                 let label = label.to_owned();
+                let pin = pin.context("a PIN for the user is needed to initialise a token")?;
                 let new = NewToken { label, so_pin, pin };
                 module.init_token(&given(uri), &new, ALLOWED)?
             }

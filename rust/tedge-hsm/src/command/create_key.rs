@@ -1,14 +1,13 @@
 //! `create-key`: makes a key pair on a token.
 
-use anyhow::bail;
-use clap::ValueEnum;
-use tedge_p11_client::{KeySpec, Pin, Uri, hex};
+use tedge_p11_client::Uri;
 
+use crate::key_type::KeyType;
+use crate::new_key::NewKey;
 use crate::output::{note, say};
 use crate::pins;
 use crate::place::Place;
-use crate::progress::Progress;
-use crate::store::{Object, Store};
+use crate::store::Store;
 use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
@@ -47,90 +46,21 @@ pub(crate) struct Args {
 #[derive(Clone, Debug)]
 pub(crate) struct Id(Vec<u8>);
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum KeyType {
-    P256,
-    P384,
-    P521,
-    Rsa2048,
-    Rsa3072,
-    Rsa4096,
-    Ed25519,
-}
-
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let key = NewKey {
+        label: args.label,
+        key_type: args.key_type,
+        id: args.id.map(|id| id.0),
+        token: args.uri,
+    };
     if !args.another {
-        let mut keys = store.keys(args.uri.as_ref(), pin.as_ref())?;
-        keys.retain(|key| key.class == "private" && key.label == args.label);
-        if !keys.is_empty() {
-            let key = existing(store, pin.as_ref(), &args, &keys)?;
+        if let Some(uri) = key.find(store, pin.as_ref())? {
             note("the key is there already; it is left as it is");
-            return Ok(say(&key.uri)?);
+            return Ok(say(uri)?);
         }
     }
-    let progress = args
-        .key_type
-        .is_slow()
-        .then(|| Progress::start("making an RSA key, this can take minutes on a slow token ..."));
-    let uri = store.create_key(
-        args.uri.as_ref(),
-        pin.as_ref(),
-        args.key_type.into(),
-        &args.label,
-        args.id.map(|id| id.0),
-    );
-    drop(progress);
-    Ok(say(uri?)?)
-}
-
-/// The one of the keys with the label that is what was asked for.
-fn existing<'a>(
-    store: &Store,
-    pin: Option<&Pin>,
-    args: &Args,
-    keys: &'a [Object],
-) -> anyhow::Result<&'a Object> {
-    let wanted = KeySpec::from(args.key_type);
-    let wanted_id = args.id.as_ref().map(|id| hex(&id.0));
-    let mut others = Vec::new();
-    for key in keys {
-        let uri: Uri = key.uri.parse()?;
-        let spec = store.public_key(Some(&uri), pin)?.spec();
-        if spec == Some(wanted) && wanted_id.as_ref().is_none_or(|id| *id == key.id) {
-            return Ok(key);
-        }
-        let spec = spec.map_or_else(|| key.object_type.clone(), |spec| spec.to_string());
-        others.push(format!("{spec} with id {}", key.id));
-    }
-    let id = wanted_id.map_or_else(String::new, |id| format!(" with id {id}"));
-    bail!(
-        "the key labelled {:?} is {}, not {wanted}{id}; delete it, choose another label, or make a second \
-         key of that label with --another",
-        args.label,
-        others.join(" and "),
-    )
-}
-
-impl KeyType {
-    /// A TPM looks for the primes of an RSA key for up to a minute.
-    fn is_slow(self) -> bool {
-        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
-    }
-}
-
-impl From<KeyType> for KeySpec {
-    fn from(key_type: KeyType) -> Self {
-        match key_type {
-            KeyType::P256 => Self::EcP256,
-            KeyType::P384 => Self::EcP384,
-            KeyType::P521 => Self::EcP521,
-            KeyType::Rsa2048 => Self::Rsa2048,
-            KeyType::Rsa3072 => Self::Rsa3072,
-            KeyType::Rsa4096 => Self::Rsa4096,
-            KeyType::Ed25519 => Self::Ed25519,
-        }
-    }
+    Ok(say(key.make(store, pin.as_ref())?)?)
 }
 
 fn parse_id(text: &str) -> Result<Id, String> {

@@ -50,6 +50,6 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         args.uri.as_ref(),
         &args.label,
         so_pin,
-        pin,
+        Some(pin),
     )?)?)
 }

@@ -39,7 +39,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
 }
 
 fn check_node(context: &Context<'_>, profile: &Profile, node: &Node, report: &mut Report) {
-    if let Some(setting) = set_elsewhere(profile, node) {
+    if let Some(setting) = profile.set_elsewhere(node) {
         return report.skipped(
             Area::Device,
             format!("{} is not used here: {setting}", node.path),
@@ -121,15 +121,6 @@ fn check_node(context: &Context<'_>, profile: &Profile, node: &Node, report: &mu
         ),
         _ => report.ok(Area::Device, format!("{}: {permissions}", node.path)),
     }
-}
-
-/// A variable that the profile has name this node, and that the operator set to something else: a TPM
-/// behind a resource manager's service, perhaps.
-fn set_elsewhere(profile: &Profile, node: &Node) -> Option<String> {
-    let mut variables = profile.environment.iter();
-    let variable = variables.find(|variable| variable.value.contains(node.path))?;
-    let value = std::env::var(variable.name).ok()?;
-    (!value.contains(node.path)).then(|| format!("{}={value}", variable.name))
 }
 
 /// A rule file that names the device.

@@ -1,0 +1,37 @@
+//! The types of keys, as options name them.
+
+use clap::ValueEnum;
+use tedge_p11_client::KeySpec;
+
+/// Type and size of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    P256,
+    P384,
+    P521,
+    Rsa2048,
+    Rsa3072,
+    Rsa4096,
+    Ed25519,
+}
+
+impl KeyType {
+    /// A TPM looks for the primes of an RSA key for up to a minute.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+}
+
+impl From<KeyType> for KeySpec {
+    fn from(key_type: KeyType) -> Self {
+        match key_type {
+            KeyType::P256 => Self::EcP256,
+            KeyType::P384 => Self::EcP384,
+            KeyType::P521 => Self::EcP521,
+            KeyType::Rsa2048 => Self::Rsa2048,
+            KeyType::Rsa3072 => Self::Rsa3072,
+            KeyType::Rsa4096 => Self::Rsa4096,
+            KeyType::Ed25519 => Self::Ed25519,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The user PIN, where the signer has it from.
+
+use anyhow::bail;
+use tedge_p11_client::Pin;
+
+use super::context::Setup;
+use super::seal::{self, Kept, SEALED_PIN_DROP_IN, Secret};
+use super::state_folder::StateFolder;
+use super::step::{State, Step};
+use super::{drop_in, restart};
+use crate::pins;
+use crate::profile::Made;
+
+/// Made at random for a token that is to be made, else the one that the token has.
+pub(super) struct UserPin;
+
+impl Step for UserPin {
+    fn name(&self) -> &'static str {
+        "PIN"
+    }
+
+    fn aim(&self, setup: &Setup) -> String {
+        let which = match (setup.pin_file(), setup.token_made()) {
+            (Some(file), _) => format!("take the PIN of {}", file.display()),
+            (None, Made::Here) => "make a PIN at random".to_owned(),
+            (None, Made::By(_)) => "ask for the token's PIN".to_owned(),
+        };
+        let kept = if seal::can_seal(setup) {
+            "seal it for the signer"
+        } else {
+            "keep it in a file that root alone may read"
+        };
+        format!("{which}, {kept}")
+    }
+
+    fn state(&self, setup: &Setup) -> anyhow::Result<State> {
+        let Some(kept) = PIN.find(&setup.root)? else {
+            return Ok(State::ToDo(self.aim(setup)));
+        };
+        if let Some(file) = setup.pin_file() {
+            if Pin::read_file(file)? != PIN.read(&kept)? {
+                bail!(
+                    "{} has another PIN than {}, which the signer has; tedge-hsm change-pin changes the \
+                     token's",
+                    file.display(),
+                    kept.path().display()
+                );
+            }
+        }
+        let path = kept.path().display();
+        match (&kept, seal::is_unsealed(&setup.root)) {
+            (Kept::Sealed(_), false) => Ok(State::ToDo(format!("have systemd unseal {path}"))),
+            (Kept::Plain(_), true) => bail!(
+                "{path} is not sealed, and the signer's drop-in {SEALED_PIN_DROP_IN} wants a sealed one: \
+                 move the file away, and give it as --pin-file"
+            ),
+            _ => Ok(State::Done(path.to_string())),
+        }
+    }
+
+    fn run(&self, setup: &Setup, folder: Option<&StateFolder>) -> anyhow::Result<String> {
+        let Some(folder) = folder else {
+            bail!("an image has no PIN");
+        };
+        let pin = match PIN.find(&setup.root)? {
+            Some(_) => None,
+            None => Some(pin(setup)?),
+        };
+        // First, as systemd would give the signer the sealed one as it is.
+        if (pin.is_none() || seal::can_seal(setup)) && !seal::is_unsealed(&setup.root) {
+            drop_in::link(&setup.root, SEALED_PIN_DROP_IN, Some(folder))?;
+        }
+        if let Some(pin) = pin {
+            folder.expect_restart()?;
+            PIN.keep(setup, &pin)?;
+        }
+        restart::signer(setup, folder)?;
+        let kept = PIN.find(&setup.root)?;
+        let path = kept.map(|kept| kept.path().display().to_string());
+        Ok(path.unwrap_or_default())
+    }
+}
+
+/// A token that is there has one already, which can't be made up.
+fn pin(setup: &Setup) -> anyhow::Result<Pin> {
+    let is_there = match setup.token_made() {
+        Made::By(_) => true,
+        Made::Here => super::token::labelled(setup)?.is_some(),
+    };
+    if is_there {
+        return pins::old_user_pin(setup.pin_file(), None);
+    }
+    match pins::given(setup.pin_file(), None)? {
+        Some(pin) => Ok(pin),
+        // A SmartCard-HSM takes no longer one.
+        None => seal::random_pin(14),
+    }
+}
+
+/// LoadCredential= of the signer's unit.
+const PIN: Secret = Secret {
+    file: "tedge-p11-server.pin",
+    name: "pin",
+};

@@ -1,0 +1,192 @@
+//! PINs on the disk: sealed by `systemd-creds` where there is one, else in files of root's.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use rustix::rand::{GetRandomFlags, getrandom};
+use tedge_p11_client::{Pin, hex};
+
+use super::context::Setup;
+use super::drop_in;
+use super::files::{replace, sync_folder};
+use super::systemd::filter;
+use crate::root::Root;
+
+/// A PIN that is kept for the time after this run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Secret {
+    /// Of its file.
+    pub(super) file: &'static str,
+    /// Of the credential, which is sealed with it.
+    pub(super) name: &'static str,
+}
+
+/// Where a PIN is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Sealed(PathBuf),
+    Plain(PathBuf),
+}
+
+impl Kept {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Sealed(path) | Self::Plain(path) => path,
+        }
+    }
+}
+
+impl Secret {
+    /// Where it is, if it is anywhere.
+    pub(super) fn find(self, root: &Root) -> anyhow::Result<Option<Kept>> {
+        let [sealed, plain] = [SEALED, PLAIN].map(|folder| root.path(folder).join(self.file));
+        match (sealed.exists(), plain.exists()) {
+            (true, true) => bail!(
+                "there are {} and {}: remove the one that is not in use",
+                sealed.display(),
+                plain.display()
+            ),
+            (true, false) => Ok(Some(Kept::Sealed(sealed))),
+            (false, true) => Ok(Some(Kept::Plain(plain))),
+            (false, false) => Ok(None),
+        }
+    }
+
+    /// The PIN itself, from where it was found.
+    pub(super) fn read(self, kept: &Kept) -> anyhow::Result<Pin> {
+        match kept {
+            Kept::Sealed(path) => {
+                let sealed = tedge_file::read(path, MAX_SEALED)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let what = || {
+                    format!(
+                        "{} can't be unsealed; if another TPM or machine has sealed it, remove it",
+                        path.display()
+                    )
+                };
+                self.unseal(&sealed).with_context(what)
+            }
+            Kept::Plain(path) => Ok(Pin::read_private_file(path)?),
+        }
+    }
+
+    /// Keeps it, for good when this returns.
+    pub(super) fn keep(self, setup: &Setup, pin: &Pin) -> anyhow::Result<Kept> {
+        let root = &setup.root;
+        let is_sealed = can_seal(setup);
+        let (folder, content) = if is_sealed {
+            let sealed = self.seal(pin).context(
+                "the PIN can't be sealed; --no-seal keeps it in a file that root alone may read",
+            )?;
+            (SEALED, sealed)
+        } else {
+            (PLAIN, pin.expose().as_bytes().to_vec().into())
+        };
+        let folder = root.path(folder);
+        make_folder(&folder)?;
+        let path = folder.join(self.file);
+        replace(&path, &content, 0o600)?;
+        Ok(if is_sealed {
+            Kept::Sealed(path)
+        } else {
+            Kept::Plain(path)
+        })
+    }
+
+    /// In a way that it can be unsealed again.
+    fn seal(self, pin: &Pin) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
+        // Not to PCR 7, as systemd does by itself: an update of UEFI's list of revoked signatures changes it, and
+        // the device would be without its PIN. systemd 252 cannot unseal what is sealed to none; no firmware
+        // changes 23.
+        let to_none = self.seal_to(pin, "");
+        to_none.or_else(|_| self.seal_to(pin, "23"))
+    }
+
+    fn seal_to(self, pin: &Pin, pcrs: &str) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
+        let mut encrypt = Command::new("systemd-creds");
+        encrypt.arg("encrypt");
+        encrypt.arg(format!("--with-key={}", sealing_key()));
+        encrypt.arg(format!("--tpm2-pcrs={pcrs}"));
+        encrypt
+            .arg(format!("--name={}", self.name))
+            .args(["-", "-"]);
+        let sealed = filter(&mut encrypt, pin.expose().as_bytes())?;
+        if self.unseal(&sealed)? != *pin {
+            bail!("systemd-creds unseals another PIN than it has sealed");
+        }
+        Ok(sealed)
+    }
+
+    fn unseal(self, sealed: &[u8]) -> anyhow::Result<Pin> {
+        let mut decrypt = Command::new("systemd-creds");
+        decrypt.arg("decrypt");
+        decrypt
+            .arg(format!("--name={}", self.name))
+            .args(["-", "-"]);
+        let pin = filter(&mut decrypt, sealed)?;
+        let text = std::str::from_utf8(&pin).context("it is no text")?;
+        Ok(Pin::new(text.to_owned())?)
+    }
+}
+
+/// Whether PINs are sealed here: not if it was declined, nor without systemd's program for it, which Debian 11 and
+/// small images lack.
+pub(super) fn can_seal(setup: &Setup) -> bool {
+    setup.wanted.seal && filter(Command::new("systemd-creds").arg("--version"), b"").is_ok()
+}
+
+/// Whether systemd unseals the signer's PIN.
+pub(super) fn is_unsealed(root: &Root) -> bool {
+    drop_in::linked(root, SEALED_PIN_DROP_IN).is_some()
+}
+
+/// With a TPM the seal is the TPM's, else a key of this machine's. Left to itself (`auto`) systemd takes the TPM
+/// only where the firmware is UEFI. `+system`: the kernel and this systemd have what it takes.
+fn sealing_key() -> &'static str {
+    let output = Command::new("systemd-creds").arg("has-tpm2").output();
+    let says = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    match says {
+        Ok(says) if says.contains("+driver") && says.contains("+system") => "host+tpm2",
+        _ => "auto",
+    }
+}
+
+/// `digits` hexadecimal digits, made at random.
+pub(super) fn random_pin(digits: usize) -> anyhow::Result<Pin> {
+    let mut bytes = zeroize::Zeroizing::new([0; 32]);
+    let filled = getrandom(&mut bytes[..], GetRandomFlags::empty()).context("no random numbers")?;
+    if filled != bytes.len() || digits > 2 * bytes.len() {
+        bail!("too few random numbers");
+    }
+    let mut text = hex(&bytes[..]);
+    text.truncate(digits);
+    Ok(Pin::new(text)?)
+}
+
+/// Of root alone.
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot make {}", path.display());
+    let mut builder = DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(failed)?;
+    let parent = path.parent().unwrap_or(path);
+    sync_folder(parent).with_context(failed)
+}
+
+/// Where files are written.
+pub(super) fn folders(setup: &Setup) -> [PathBuf; 2] {
+    [SEALED, PLAIN].map(|folder| setup.root.path(folder))
+}
+
+/// Of a PIN, which has hundreds of bytes at most.
+const MAX_SEALED: usize = 64 * 1024;
+const SEALED: &str = "/etc/credstore.encrypted";
+const PLAIN: &str = "/etc/credstore";
+/// Of the signer's unit: with it, the PIN is one that systemd unseals.
+pub(super) const SEALED_PIN_DROP_IN: &str = "sealed-pin.conf";

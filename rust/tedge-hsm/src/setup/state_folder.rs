@@ -1,0 +1,76 @@
+//! `/var/lib/tedge-hsm`: what `setup` made for commissioning, and how far it came.
+
+use std::fs::{File, create_dir_all};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::context::Setup;
+use super::files;
+use crate::output::note;
+
+/// The folder, for one run at a time.
+#[derive(Debug)]
+pub(super) struct StateFolder {
+    path: PathBuf,
+    /// Locked until it is closed.
+    _lock: File,
+}
+
+impl StateFolder {
+    /// Makes the folder if need be, and waits for another run to end.
+    pub(super) fn open(setup: &Setup) -> anyhow::Result<Self> {
+        let path = path(setup);
+        let failed = || format!("cannot open {}", path.display());
+        create_dir_all(&path).with_context(failed)?;
+        let lock = File::open(&path).with_context(failed)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            note("another setup runs, perhaps the first boot's; waiting for its end");
+            flock(&lock, FlockOperation::LockExclusive).with_context(failed)?;
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Something is about to be changed that the signer reads when it starts.
+    pub(super) fn expect_restart(&self) -> anyhow::Result<()> {
+        self.mark(RESTART)
+    }
+
+    /// The signer was started after all such changes.
+    pub(super) fn restarted(&self) -> anyhow::Result<()> {
+        match std::fs::remove_file(self.path.join(RESTART)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {RESTART}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// For the first boot's unit, which does not start then.
+    pub(super) fn mark_finished(&self) -> anyhow::Result<()> {
+        self.mark(FINISHED)
+    }
+
+    fn mark(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        if path.exists() {
+            return Ok(());
+        }
+        files::replace(&path, b"", 0o644)
+    }
+}
+
+/// Whether the signer must be started anew, so that it has what was changed.
+pub(super) fn restart_is_due(setup: &Setup) -> bool {
+    path(setup).join(RESTART).exists()
+}
+
+/// Where requests and certificates for commissioning are.
+pub(super) fn path(setup: &Setup) -> PathBuf {
+    setup.root.path("/var/lib/tedge-hsm")
+}
+
+const RESTART: &str = "restart-is-due";
+const FINISHED: &str = "provisioned";
