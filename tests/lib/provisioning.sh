@@ -6,7 +6,6 @@
 install_provisioning() {
     local root=$1 dropin=$2 module=$3 name=$4 units=$1/usr/lib/systemd/system
     local files=recipes/tedge-hsm-provision/files dropins=$1/usr/lib/systemd/system/tedge-p11-server.service.d
-    install -D -t "$root/usr/libexec" "$files/tedge-hsm-provision"
     install -m 0644 "$files/tedge-hsm-provision.service" "$units"
     install -d "$dropins"
     ln -s "../../../tedge-p11-server/$dropin.conf" ../../../tedge-p11-server/sealed-pin.conf "$dropins/"

@@ -7,7 +7,6 @@ LIC_FILES_CHKSUM = "file://${COREBASE}/meta/files/common-licenses/Apache-2.0;md5
 CVE_PRODUCT = "tedge-hsm:${BPN}"
 
 SRC_URI = "\
-    file://tedge-hsm-provision \
     file://tedge-hsm-provision.service \
     file://tedge-hsm-provision.conf.in \
 "
@@ -29,9 +28,8 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    install -d ${D}${systemd_system_unitdir}/tedge-p11-server.service.d ${D}${libexecdir} ${D}${sysconfdir}/tedge-hsm
-    install -m 0755 ${UNPACKDIR}/tedge-hsm-provision ${D}${libexecdir}
-    sed 's,/usr/libexec,${libexecdir},' ${UNPACKDIR}/tedge-hsm-provision.service \
+    install -d ${D}${systemd_system_unitdir}/tedge-p11-server.service.d ${D}${sysconfdir}/tedge-hsm
+    sed 's,/usr/bin,${bindir},' ${UNPACKDIR}/tedge-hsm-provision.service \
         > ${D}${systemd_system_unitdir}/tedge-hsm-provision.service
     ln -s ${nonarch_libdir}/tedge-p11-server/sealed-pin.conf ${D}${systemd_system_unitdir}/tedge-p11-server.service.d
     sed -e 's/@TOKEN@/${TEDGE_HSM_TOKEN}/' -e 's/@KEY@/${TEDGE_HSM_KEY}/' -e 's/@KEY_TYPE@/${TEDGE_HSM_KEY_TYPE}/' \
@@ -53,5 +51,5 @@ SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'dis
 
 FILES:${PN} += "${systemd_system_unitdir}/tedge-p11-server.service.d"
 CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf"
-# The script's; systemd-extra-utils has systemd-creds.
+# systemd-extra-utils has systemd-creds.
 RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server"

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use crate::key_type::KeyType;
 use crate::output::say;
@@ -83,6 +85,8 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {
     if args.root.is_none() && !rustix::process::geteuid().is_root() {
         bail!("this takes root: it writes to /etc and starts the signer");
     }
+    // What is made is for others to read, but where it says otherwise.
+    umask(Mode::from_raw_mode(0o022));
     let mut settings = match &args.settings {
         Some(file) => Settings::read(file)?,
         None => Settings::default(),
