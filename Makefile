@@ -9,6 +9,10 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 POLKITDIR ?= $(PREFIX)/share/polkit-1/rules.d
 # Drop-ins of the unit, for an operator to link.
 DROPINDIR ?= $(PREFIX)/lib/tedge-p11-server
+# Where PKCS#11 modules are, on Debian in the folder of the CPU.
+P11MODULEDIR ?= $(PREFIX)/lib/$(addsuffix /,$(shell $(CC) -print-multiarch 2>/dev/null))pkcs11
+P11KITDIR ?= $(PREFIX)/share/p11-kit/modules
+DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(PREFIX)/share/man
 BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
@@ -21,6 +25,9 @@ PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-ser
 BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
 BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
+# The PKCS#11 module has a Cargo profile of its own.
+MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
+MODULE_DIST = rust/tedge-p11-module/dist
 
 .PHONY: help demo test test-device bench soak fuzz lint build install
 
@@ -32,7 +39,7 @@ help:
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs, purposes and policies under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
-	@echo 'make install [DESTDIR=...]    programs, man pages, completions, units and the policy'
+	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
 
 demo:
 	@tests/demo
@@ -42,7 +49,7 @@ test:
 
 test-device:
 	@tests/install-packages build qemu piv
-	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm
+	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-p11-module
 	@qemu/all
 
 bench:
@@ -65,6 +72,7 @@ lint:
 
 build:
 	$(CARGO) build --release --locked $(PROGRAMS:%=-p %)
+	$(CARGO) build --profile module --locked -p tedge-p11-module
 
 ifeq ($(BUILD),target/release)
 install: build
@@ -97,3 +105,9 @@ install:
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
 		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+	install -d $(foreach dir,$(P11MODULEDIR) $(P11KITDIR) $(DATADIR)/tedge-p11,'$(DESTDIR)$(dir)')
+	install -m 0755 '$(MODULE)' '$(DESTDIR)$(P11MODULEDIR)'
+	sed 's,@P11MODULEDIR@,$(P11MODULEDIR),' $(MODULE_DIST)/tedge-p11.module | \
+		install -m 0644 /dev/stdin '$(DESTDIR)$(P11KITDIR)/tedge-p11.module'
+	sed -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' $(MODULE_DIST)/openssl.cnf | \
+		install -m 0644 /dev/stdin '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'

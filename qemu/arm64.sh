@@ -62,9 +62,9 @@ build_arm64_programs() {
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         cargo build --release --locked --quiet --target aarch64-unknown-linux-gnu --target-dir target/arm64 \
-        "${names[@]/#/--package=}" || fail "the programs can't be built for arm64"
+        "${names[@]/#/--package=}" --package=tedge-p11-module || fail "the programs can't be built for arm64"
     mkdir "$new_root"
-    for program in "${names[@]}"; do cp "$target/$program" "$new_root/"; done
+    for program in "${names[@]}" libtedge_p11.so; do cp "$target/$program" "$new_root/"; done
 }
 
 # shellcheck source=qemu/initrd.sh

@@ -19,6 +19,9 @@ python tedge_hsm_check () {
                  "the first boot." % provision)
     if provision and not d.getVar('TEDGE_HSM').split():
         bb.fatal("TEDGE_HSM_PROVISION = \"%s\" without a TEDGE_HSM to provision." % provision)
+    openssl = d.getVar('TEDGE_HSM_OPENSSL')
+    if openssl not in ('', '0', '1'):
+        bb.fatal("TEDGE_HSM_OPENSSL = \"%s\": it is 1, or empty." % openssl)
     key_type = d.getVar('TEDGE_HSM_KEY_TYPE')
     if key_type is not None and key_type not in d.getVar('TEDGE_HSM_KEY_TYPES').split():
         bb.fatal("TEDGE_HSM_KEY_TYPE = \"%s\": it is one of: %s."

@@ -12,6 +12,7 @@ REQUIRED_DISTRO_FEATURES = "systemd"
 RDEPENDS:${PN} = "\
     ${@' '.join(tedge_hsm_each(d, 'PACKAGES'))} \
     ${@'tedge-hsm-provision' if d.getVar('TEDGE_HSM_PROVISION') else ''} \
+    ${@'tedge-p11-module pkcs11-provider' if d.getVar('TEDGE_HSM_OPENSSL') == '1' else ''} \
     tedge-hsm \
     tedge-hsm-udev \
     tedge-p11-server \
