@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 use tedge_p11_client::{Client, Pin, PrivateKey as _};
+use tedge_p11_protocol::MODULE_MANUFACTURER;
 use zeroize::Zeroizing;
 
 use crate::attribute::{Class, Details, Value};
@@ -15,7 +16,7 @@ use crate::object::{Object, Objects};
 use crate::rv::{Result, Rv};
 use crate::session::{Session, Signing};
 use crate::signer::{Signer, Wanted};
-use crate::slot::{self, Login, MANUFACTURER, Slot, padded};
+use crate::slot::{self, Login, Slot, padded};
 use crate::template::Template;
 
 /// The library of one process. Its locks are held for moments only, never during a request.
@@ -547,7 +548,7 @@ impl Library {
 pub(crate) fn info(cryptoki: CK_VERSION) -> CK_INFO {
     CK_INFO {
         cryptokiVersion: cryptoki,
-        manufacturerID: padded(MANUFACTURER),
+        manufacturerID: padded(MODULE_MANUFACTURER),
         flags: 0,
         libraryDescription: padded("Keys behind tedge-p11-server"),
         libraryVersion: CK_VERSION { major: 0, minor: 1 },

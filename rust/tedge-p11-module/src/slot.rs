@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 use tedge_p11_client::Pin;
+use tedge_p11_protocol::MODULE_MANUFACTURER;
 
 use crate::rv::{Result, Rv};
 use crate::signer::Token;
@@ -70,7 +71,7 @@ impl Slot {
         let present = if present { CKF_TOKEN_PRESENT } else { 0 };
         CK_SLOT_INFO {
             slotDescription: padded(&format!("tedge-p11-server: {description}")),
-            manufacturerID: padded(MANUFACTURER),
+            manufacturerID: padded(MODULE_MANUFACTURER),
             flags: CKF_REMOVABLE_DEVICE | CKF_HW_SLOT | present,
             hardwareVersion: NO_VERSION,
             firmwareVersion: NO_VERSION,
@@ -179,8 +180,6 @@ pub(crate) fn padded<const LEN: usize>(text: &str) -> [u8; LEN] {
     field
 }
 
-/// By this the signer knows the module, and refuses to load it: it would call itself. At most 32 bytes.
-pub(crate) const MANUFACTURER: &str = "tedge-p11-module";
 /// Longest PIN in bytes; no token takes a longer one.
 pub(crate) const MAX_PIN_LEN: usize = 255;
 const NO_VERSION: CK_VERSION = CK_VERSION { major: 0, minor: 0 };

@@ -48,3 +48,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Where the signer listens unless told otherwise, as thin-edge.io's does.
 pub const DEFAULT_SOCKET_PATH: &str = "/run/tedge-p11-server/tedge-p11-server.sock";
+
+/// What our own PKCS#11 module calls its maker (`CK_INFO`'s `manufacturerID`). A signer that loaded it would call
+/// itself.
+pub const MODULE_MANUFACTURER: &str = "tedge-p11-module";

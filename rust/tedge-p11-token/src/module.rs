@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
-use tedge_p11_protocol::{Pin, Uri};
+use tedge_p11_protocol::{MODULE_MANUFACTURER, Pin, Uri};
 
 use crate::code::code_name;
 use crate::error::{Absent, Error, Result};
@@ -63,6 +63,16 @@ impl Module {
             }
             other => failed(other.to_string()),
         })?;
+        // It asks the signer's socket, but not before somebody wants its slots.
+        if pkcs11
+            .get_library_info()
+            .is_ok_and(|info| info.manufacturer_id() == MODULE_MANUFACTURER)
+        {
+            return Err(failed(
+                "this is the module for programs that use the signer; name the module of the HSM"
+                    .to_owned(),
+            ));
+        }
         let quirks = Quirks::of(&pkcs11);
         Ok(Self {
             quirks,
