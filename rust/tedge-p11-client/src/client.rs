@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use der::pem;
@@ -16,7 +17,7 @@ use tedge_p11_protocol::{
     CertificateEntry, ChangePin, ChangeSoPin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey,
     ExtensionRequest, ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec,
     ListKeys, MAX_REQUEST_LEN, ObjectType, Pin, PublicKey, Request, Response, Status, TokenEntry,
-    Uri, WriteCertificate,
+    TokenUse, Uri, WriteCertificate,
 };
 
 use crate::error::Error;
@@ -36,6 +37,8 @@ use crate::error::Error;
 pub struct Client {
     path: PathBuf,
     limits: TimeLimits,
+    /// Whether the signer explains failures to programs, once it was asked; none if nobody wants to know.
+    explains: Option<Arc<OnceLock<bool>>>,
 }
 
 /// How long the steps of a request may take.
@@ -68,7 +71,16 @@ impl Client {
         Self {
             path: socket.into(),
             limits: TimeLimits::default(),
+            explains: None,
         }
+    }
+
+    /// A signer of this project says why a request fails in a way that a program understands, and such failures
+    /// come as [`Error::Explained`]. It is asked once whether it does.
+    #[must_use]
+    pub fn explained(self) -> Self {
+        let explains = Some(Arc::default());
+        Self { explains, ..self }
     }
 
     /// With other limits on time.
@@ -98,6 +110,17 @@ impl Client {
         }
         match self.request(&Request::Extension(ExtensionRequest::Status))? {
             Response::Extension(ExtensionResponse::Status(status)) => Ok(*status),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// The tokens that this client can use, and what they take. None if the signer has no such list.
+    pub fn usable_tokens(&self) -> Result<Option<Vec<TokenUse>>, Error> {
+        if !self.does_explain()? {
+            return Ok(None);
+        }
+        match self.request(&Request::Extension(ExtensionRequest::Tokens))? {
+            Response::Extension(ExtensionResponse::Tokens(tokens)) => Ok(Some(tokens)),
             _ => Err(Error::Unexpected),
         }
     }
@@ -320,6 +343,37 @@ impl Client {
     /// changes nothing is sent again, until the limit for reading is over: systemd starts the signer
     /// anew. That there is no signer in the first place is told at once.
     pub(crate) fn request(&self, request: &Request) -> Result<Response, Error> {
+        if self.does_explain()? {
+            return match self.send(&Request::Explained(Box::new(request.clone())))? {
+                Response::Extension(ExtensionResponse::Failure(failure)) => Err(Error::Explained {
+                    reason: failure.reason,
+                    message: failure.message,
+                }),
+                response => Ok(response),
+            };
+        }
+        self.send(request)
+    }
+
+    /// Whether requests are sent so that failures come as [`Error::Explained`].
+    pub(crate) fn does_explain(&self) -> Result<bool, Error> {
+        let Some(explains) = &self.explains else {
+            return Ok(false);
+        };
+        if let Some(known) = explains.get() {
+            return Ok(*known);
+        }
+        let hello = Request::Extension(ExtensionRequest::Hello);
+        let does = match self.send(&Request::Explained(Box::new(hello))) {
+            Ok(Response::Extension(ExtensionResponse::Hello)) => true,
+            // It takes the question for no request.
+            Ok(_) | Err(Error::Refused(_)) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(*explains.get_or_init(|| does))
+    }
+
+    fn send(&self, request: &Request) -> Result<Response, Error> {
         let deadline = Instant::now() + self.limits.read;
         let mut result = self.request_once(request);
         if !matches!(result, Err(Error::Lost { .. })) || changes_something(request) {
@@ -472,6 +526,9 @@ fn v1_params(spec: KeySpec) -> Option<KeyParams> {
 
 /// Whether doing it twice may differ from doing it once.
 fn changes_something(request: &Request) -> bool {
+    if let Request::Explained(request) = request {
+        return changes_something(request);
+    }
     matches!(
         request,
         Request::CreateKey(_)

@@ -63,6 +63,16 @@ pub enum Error {
     /// The signer refused.
     #[error("{0}")]
     Refused(String),
+    /// The signer refused, and says why in a way that a program understands: see [`Client::explained`].
+    ///
+    /// [`Client::explained`]: crate::Client::explained
+    #[error("{message}")]
+    Explained {
+        /// Why.
+        reason: tedge_p11_protocol::Reason,
+        /// The same for a person.
+        message: String,
+    },
     /// The signer has a public key of a kind that is not known here.
     #[error("the signer's public key is of an unknown kind")]
     UnknownKey,

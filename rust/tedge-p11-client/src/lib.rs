@@ -27,8 +27,8 @@ pub use key::PrivateKey;
 pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
     CertificateEntry, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, ObjectType, Pin, PinError,
-    PinSource, PublicKey, SignatureAlgorithm, SignatureScheme, Status, TokenEntry, TokenStatus,
-    Uri, UriError, hex,
+    PinSource, PublicKey, Reason, SignatureAlgorithm, SignatureScheme, Status, TokenEntry,
+    TokenStatus, TokenUse, Uri, UriError, hex,
 };
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};

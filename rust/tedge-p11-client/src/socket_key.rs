@@ -2,7 +2,7 @@
 
 use tedge_p11_protocol::{
     ExtensionRequest, ExtensionResponse, ExtensionSign, KeyInfoRequest, Pin, PublicKey, Request,
-    Response, SignWithScheme, SignatureScheme, Uri, V1Scheme,
+    Response, SignDigest, SignWithScheme, SignatureScheme, Uri, V1Scheme,
 };
 
 use crate::client::{Client, answered, text, user_pin};
@@ -22,6 +22,8 @@ pub struct SocketKey {
     schemes: Vec<SignatureScheme>,
     /// Whether the signer answered a frame of ours.
     extended: bool,
+    /// Whether this client may have digests signed.
+    digests: bool,
 }
 
 impl SocketKey {
@@ -32,16 +34,22 @@ impl SocketKey {
             Some(pin) => Some(pin),
             None => user_pin(uri, None)?,
         };
-        if !client.knows_extension()? {
+        if !client.does_explain()? && !client.knows_extension()? {
             return Self::open_v1(client, uri, pin);
         }
-        let request = Request::Extension(ExtensionRequest::KeyInfo(KeyInfoRequest {
+        let request = KeyInfoRequest {
             uri: text(uri),
             pin: pin.clone(),
-        }));
-        let Response::Extension(ExtensionResponse::KeyInfo(info)) = client.request(&request)?
-        else {
-            return Err(Error::Unexpected);
+        };
+        let request = if client.does_explain()? {
+            ExtensionRequest::KeyUse(request)
+        } else {
+            ExtensionRequest::KeyInfo(request)
+        };
+        let (info, digests) = match client.request(&Request::Extension(request))? {
+            Response::Extension(ExtensionResponse::KeyInfo(info)) => (info, false),
+            Response::Extension(ExtensionResponse::KeyUse(key)) => (key.info, key.digests),
+            _ => return Err(Error::Unexpected),
         };
         Ok(Self {
             client,
@@ -51,6 +59,7 @@ impl SocketKey {
             public_key: PublicKey::from_spki(&info.spki.0).ok_or(Error::UnknownKey)?,
             schemes: info.schemes,
             extended: true,
+            digests,
         })
     }
 
@@ -64,7 +73,30 @@ impl SocketKey {
             schemes: v1_schemes(&public_key),
             public_key,
             extended: false,
+            digests: false,
         })
+    }
+
+    /// Whether this user may have digests signed that the program made: the policy's purpose `digest`. Known of a
+    /// client that has failures [explained](Client::explained) only.
+    #[must_use]
+    pub fn signs_digests(&self) -> bool {
+        self.digests
+    }
+
+    /// Signs a digest as [`PrivateKey::sign`] signs that of a message. For ECDSA the digest may be one of SHA-256,
+    /// SHA-384 or SHA-512, whatever the scheme's.
+    pub fn sign_digest(&self, scheme: SignatureScheme, digest: &[u8]) -> Result<Vec<u8>, Error> {
+        let request = Request::Extension(ExtensionRequest::SignDigest(SignDigest {
+            digest: digest.to_vec().into(),
+            uri: self.request_uri.clone(),
+            scheme,
+            pin: self.pin.clone(),
+        }));
+        match self.client.request(&request)? {
+            Response::Signature(signature) => Ok(signature.0),
+            _ => Err(Error::Unexpected),
+        }
     }
 
     fn sign_request(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Request, Error> {

@@ -30,6 +30,8 @@ pub struct Rule {
     pub keys: Vec<Uri>,
     /// What they may have signed.
     pub purposes: Purposes,
+    /// Whether they may also have digests signed that they made themselves. Of what, nobody can tell.
+    pub digests: bool,
 }
 
 /// The peers of a rule.
@@ -107,6 +109,17 @@ pub enum Refusal {
         /// What was to be signed.
         recognized: Recognized,
     },
+    /// No rule that is for this key lets the peer sign digests.
+    #[error(
+        "{peer} may not sign a digest with {key}: nobody can tell what it is the digest of, and no rule that \
+         covers the key has the purpose digest; a program that sends the whole message needs no such rule"
+    )]
+    Digest {
+        /// Who.
+        peer: Peer,
+        /// With which key.
+        key: Uri,
+    },
 }
 
 /// What was found out about a message: its purpose, or why it has none.
@@ -132,6 +145,7 @@ impl Policy {
             operations: operations.to_vec(),
             keys: Vec::new(),
             purposes: Purposes::default(),
+            digests: false,
         };
         let mut rules = vec![
             rule(Who::Everybody, &Operation::READING),
@@ -252,6 +266,26 @@ impl Policy {
             key: key.clone(),
             recognized,
         })
+    }
+
+    /// Whether one rule lets the peer have a digest signed with this key.
+    pub fn check_digest(&self, peer: &Peer, key: &Uri) -> Result<(), Refusal> {
+        self.check_key(peer, Operation::Sign, key)?;
+        let mut rules = self.rules_for(peer, Operation::Sign);
+        if rules.any(|rule| rule.digests && rule.covers(key)) {
+            return Ok(());
+        }
+        Err(Refusal::Digest {
+            peer: peer.clone(),
+            key: key.clone(),
+        })
+    }
+
+    /// Whether one rule lets the peer have digests signed with a key that could be on this token.
+    #[must_use]
+    pub fn signs_digests_on(&self, peer: &Peer, token: &Uri) -> bool {
+        let mut rules = self.rules_for(peer, Operation::Sign);
+        rules.any(|rule| rule.digests && rule.may_be_on(token))
     }
 
     fn rules_for<'a>(
@@ -423,6 +457,7 @@ mod tests {
             operations: vec![Operation::Sign],
             keys: Vec::new(),
             purposes: Purposes::default(),
+            digests: false,
         };
         let policy = Policy::new(vec![
             rule(Who::Everybody),
@@ -462,6 +497,7 @@ mod tests {
             operations: vec![Operation::Sign],
             keys: keys.iter().map(|key| uri(key)).collect(),
             purposes,
+            digests: false,
         };
         let policy = Policy::new(vec![
             rule(
@@ -488,12 +524,38 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_takes_a_rule_of_its_own() {
+        let rule = |key: &str, purposes, digests| Rule {
+            who: Who::Everybody,
+            operations: vec![Operation::Sign],
+            keys: vec![uri(key)],
+            purposes,
+            digests,
+        };
+        let policy = Policy::new(vec![
+            rule("pkcs11:object=tls", Purposes::Any, false),
+            rule("pkcs11:object=ssh", Purposes::Only(Vec::new()), true),
+        ]);
+        let tls = policy.check_digest(&peer(1, &[]), &uri("pkcs11:object=tls"));
+        assert!(matches!(tls, Err(Refusal::Digest { .. })), "{tls:?}");
+        let ssh = uri("pkcs11:object=ssh");
+        policy.check_digest(&peer(1, &[]), &ssh).unwrap();
+        let message = policy.check_signature(&peer(1, &[]), &ssh, || Ok(Purpose::Tls13Client));
+        assert!(message.is_err());
+        for who in [peer(0, &[]), peer(1, &[])] {
+            let decision = Policy::without_file(None).check_digest(&who, &ssh);
+            assert!(decision.is_err(), "{who}");
+        }
+    }
+
+    #[test]
     fn a_token_is_refused_where_no_key_can_be() {
         let policy = Policy::new(vec![Rule {
             who: Who::Everybody,
             operations: vec![Operation::Sign],
             keys: vec![uri("pkcs11:token=a;object=x"), uri("pkcs11:serial=2")],
             purposes: Purposes::Any,
+            digests: false,
         }]);
         for (token, allowed) in [
             ("pkcs11:", true),

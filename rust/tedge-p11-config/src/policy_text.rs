@@ -125,7 +125,14 @@ impl FileRule {
                 .map(|key| parse_key(key))
                 .collect::<Result<_, _>>()?,
         };
-        let purposes = match self.purposes {
+        // Not among the others: a digest has no purpose that anybody could look at.
+        let mut names = self.purposes;
+        let given = names.as_ref().map_or(0, Vec::len);
+        if let Some(names) = &mut names {
+            names.retain(|name| name != "digest");
+        }
+        let digests = names.as_ref().map_or(0, Vec::len) < given;
+        let purposes = match names {
             None => Purposes::default(),
             Some(names) if names.iter().any(|name| name == "any") => Purposes::Any,
             Some(names) => Purposes::Only(
@@ -143,6 +150,7 @@ impl FileRule {
             operations: operations.collect::<Result<_, _>>()?,
             keys,
             purposes,
+            digests,
         })
     }
 }
@@ -157,7 +165,7 @@ fn parse_key(key: &str) -> Result<Uri, String> {
     Ok(key)
 }
 
-const PURPOSES: &str = "tls13-client, tls12-client, csr, self-signed and any";
+const PURPOSES: &str = "tls13-client, tls12-client, csr, self-signed, any and digest";
 
 #[cfg(test)]
 mod tests {
@@ -202,21 +210,36 @@ mod tests {
                 operations: vec![Operation::Sign, Operation::Describe],
                 keys: vec!["pkcs11:token=device;object=tls".parse().unwrap()],
                 purposes: Purposes::Only(vec![Purpose::Tls13Client]),
+                digests: false,
             },
             Rule {
                 who: Who::Group(77),
                 operations: vec![Operation::CreateKey],
                 keys: Vec::new(),
                 purposes: Purposes::default(),
+                digests: false,
             },
             Rule {
                 who: Who::User(0),
                 operations: vec![Operation::Sign],
                 keys: Vec::new(),
                 purposes: Purposes::Any,
+                digests: false,
             },
         ]);
         assert_eq!(Policy::parse(text, &Table).unwrap(), expected);
+        let text = "[[rule]]\noperations = [\"sign\"]\npurposes = [\"digest\", \"csr\"]";
+        let digests = Rule {
+            who: Who::Everybody,
+            operations: vec![Operation::Sign],
+            keys: Vec::new(),
+            purposes: Purposes::Only(vec![Purpose::Csr]),
+            digests: true,
+        };
+        assert_eq!(
+            Policy::parse(text, &Table).unwrap(),
+            Policy::new(vec![digests])
+        );
         let text = "[limits]\nrequests-per-second = 7\nwaiting-requests = 3";
         let limited = Policy::parse(text, &Table).unwrap();
         assert_eq!(limited.requests_per_second.get(), 7);

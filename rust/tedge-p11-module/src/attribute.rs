@@ -172,23 +172,28 @@ impl Listed {
 }
 
 impl KeyDetails {
-    /// None for a key of a kind that is not known here.
+    /// Of a key with these schemes, which signs digests too or does not. None for one of a kind that is not known here.
     #[must_use]
-    pub fn new(key: &PublicKey, schemes: &[SignatureScheme]) -> Option<Self> {
-        let known = schemes
-            .iter()
-            .filter_map(|scheme| mechanism::of_scheme(*scheme));
+    pub fn new(key: &PublicKey, schemes: &[SignatureScheme], digests: bool) -> Option<Self> {
+        let numbers = Numbers::of(key)?;
+        let known = schemes.iter();
+        let mut mechanisms: Vec<_> = known
+            .filter_map(|scheme| mechanism::of_scheme(*scheme))
+            .collect();
+        if digests {
+            mechanisms.extend(mechanism::of_digests(numbers.key_type()));
+        }
         Some(Self {
             spki: key.spki().to_vec(),
-            numbers: Numbers::of(key)?,
-            mechanisms: known.collect(),
+            numbers,
+            mechanisms,
         })
     }
 
     fn value(&self, attribute: CK_ATTRIBUTE_TYPE, private: bool) -> Value {
         let value = match (attribute, &self.numbers) {
             (CKA_PUBLIC_KEY_INFO, _) => self.spki.clone(),
-            (CKA_ALLOWED_MECHANISMS, _) => {
+            (CKA_ALLOWED_MECHANISMS, _) if private => {
                 let mechanisms = self.mechanisms.iter();
                 mechanisms.flat_map(|id| number(*id)).collect()
             }

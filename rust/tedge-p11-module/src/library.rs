@@ -10,8 +10,9 @@ use tedge_p11_protocol::MODULE_MANUFACTURER;
 use zeroize::Zeroizing;
 
 use crate::attribute::{Class, Details, Value};
+use crate::debug;
 use crate::generate::NewKey;
-use crate::mechanism::{self, Mechanism};
+use crate::mechanism::{self, How, Mechanism};
 use crate::object::{Object, Objects};
 use crate::rv::{Result, Rv};
 use crate::session::{Session, Signing};
@@ -88,8 +89,8 @@ impl Library {
     }
 
     pub(crate) fn mechanism_list(&self, id: CK_SLOT_ID) -> Result<Vec<CK_MECHANISM_TYPE>> {
-        self.slot_with_token(id)?;
-        Ok(mechanism::list())
+        let token = self.slot_with_token(id)?.token()?;
+        Ok(mechanism::list(token.digests))
     }
 
     pub(crate) fn mechanism_info(
@@ -97,8 +98,8 @@ impl Library {
         id: CK_SLOT_ID,
         mechanism: CK_MECHANISM_TYPE,
     ) -> Result<CK_MECHANISM_INFO> {
-        self.slot_with_token(id)?;
-        mechanism::info(mechanism)
+        let token = self.slot_with_token(id)?.token()?;
+        mechanism::info(mechanism, token.digests)
     }
 
     pub(crate) fn init_token(&self, id: CK_SLOT_ID, so_pin: &[u8], label: &[u8]) -> Result<()> {
@@ -348,14 +349,25 @@ impl Library {
             Class::PublicKey => return Err(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED)),
             Class::Certificate => return Err(Rv(CKR_KEY_HANDLE_INVALID)),
         }
-        let scheme = mechanism.scheme(object.listed.key_type)?;
+        let how = mechanism.how(object.listed.key_type)?;
         let pin = session.slot.pin();
         let (key, details) = object.key(&self.signer, pin.as_ref())?;
         let Details::Key(details) = &*details else {
             return Err(Rv(CKR_KEY_HANDLE_INVALID));
         };
-        if !key.schemes().contains(&scheme) {
-            // Another curve than the one that TLS has for the hash, or the token lacks it.
+        let can = match how {
+            // Otherwise it is another curve than the one that TLS has for the hash, or the token lacks it.
+            How::Message(scheme) => key.schemes().contains(&scheme),
+            _ if key.signs_digests() => true,
+            _ => {
+                debug::log(format_args!(
+                    "{}: the mechanism signs a digest, which takes a rule with the purpose digest",
+                    object.listed.uri
+                ));
+                false
+            }
+        };
+        if !can {
             return Err(Rv(CKR_MECHANISM_INVALID));
         }
         session.active().signing = Some(Signing {
@@ -363,7 +375,7 @@ impl Library {
             is_ecdsa: object.listed.key_type == CKK_EC,
             object,
             key,
-            scheme,
+            how,
             message: Zeroizing::default(),
             in_parts: false,
         });

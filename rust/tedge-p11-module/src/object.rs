@@ -120,7 +120,7 @@ impl Object {
     fn ask(&self, signer: &Signer, pin: Option<&Pin>) -> Result<(Details, Option<SocketKey>)> {
         let uri = &self.listed.uri;
         let details = |key: &SocketKey| {
-            KeyDetails::new(key.public_key(), key.schemes())
+            KeyDetails::new(key.public_key(), key.schemes(), key.signs_digests())
                 .map(Details::Key)
                 .ok_or(Rv(CKR_FUNCTION_FAILED))
         };

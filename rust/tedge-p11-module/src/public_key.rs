@@ -1,5 +1,6 @@
 //! The numbers of a public key, as PKCS#11 has them.
 
+use cryptoki_sys::*;
 use der::asn1::{ObjectIdentifier, OctetStringRef, SequenceOf, UintRef};
 use der::{Decode as _, Encode as _};
 use tedge_p11_protocol::{KeySpec, PublicKey, curve};
@@ -43,6 +44,15 @@ impl Numbers {
                     exponent: numbers.get(1)?.as_bytes().to_vec(),
                 })
             }
+        }
+    }
+
+    pub(crate) fn key_type(&self) -> CK_KEY_TYPE {
+        match self {
+            // The 32 bytes of an Ed25519 key, in an OCTET STRING.
+            Self::Ec { point, .. } if point.len() == 34 => CKK_EC_EDWARDS,
+            Self::Ec { .. } => CKK_EC,
+            Self::Rsa { .. } => CKK_RSA,
         }
     }
 

@@ -8,6 +8,7 @@ use tedge_p11_client::{PrivateKey as _, SignatureScheme, SocketKey};
 use tedge_p11_protocol::MAX_REQUEST_LEN;
 use zeroize::Zeroizing;
 
+use crate::mechanism::How;
 use crate::object::Object;
 use crate::rv::{Result, Rv};
 use crate::signature;
@@ -33,7 +34,7 @@ pub(crate) struct Active {
 pub(crate) struct Signing {
     pub(crate) object: Arc<Object>,
     pub(crate) key: Arc<SocketKey>,
-    pub(crate) scheme: SignatureScheme,
+    pub(crate) how: How,
     /// Bytes of the signature.
     pub(crate) len: usize,
     /// Whether the signer's form differs: ECDSA.
@@ -103,7 +104,14 @@ impl Signing {
 
     /// Has `message` signed.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
-        let signature = self.key.sign(self.scheme, message).map_err(|error| {
+        let signature = match self.how {
+            How::Message(scheme) => self.key.sign(scheme, message),
+            how => {
+                let (scheme, digest) = self.digest(how, message)?;
+                self.key.sign_digest(scheme, digest)
+            }
+        };
+        let signature = signature.map_err(|error| {
             // The key may be another one by now.
             self.object.forget();
             failed("sign with", &self.object.listed.uri, &error)
@@ -114,5 +122,21 @@ impl Signing {
         (signature.len() == self.len)
             .then_some(signature)
             .ok_or(Rv(CKR_DEVICE_ERROR))
+    }
+
+    /// The scheme and the digest in what a program gives to a mechanism that signs digests.
+    fn digest<'m>(&self, how: How, data: &'m [u8]) -> Result<(SignatureScheme, &'m [u8])> {
+        match how {
+            How::Message(scheme) | How::PssDigest(scheme) => Ok((scheme, data)),
+            How::EcdsaDigest => {
+                let of_curve = self.key.schemes().first();
+                let scheme = of_curve.ok_or(Rv(CKR_MECHANISM_INVALID))?;
+                let is_digest = matches!(data.len(), 32 | 48 | 64);
+                is_digest
+                    .then_some((*scheme, data))
+                    .ok_or(Rv(CKR_DATA_LEN_RANGE))
+            }
+            How::Pkcs1Digest => signature::digest_info(data),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Signatures as PKCS#11 has them.
 
-use cryptoki_sys::CKR_DEVICE_ERROR;
+use cryptoki_sys::{CKR_DATA_INVALID, CKR_DEVICE_ERROR};
 use der::Decode as _;
 use der::asn1::{SequenceOf, UintRef};
+use tedge_p11_client::SignatureScheme;
 
 use crate::rv::{Result, Rv};
 
@@ -22,6 +23,45 @@ pub(crate) fn plain_ecdsa(der: &[u8], number_len: usize) -> Result<Vec<u8>> {
         plain.extend_from_slice(bytes);
     }
     Ok(plain)
+}
+
+/// Scheme and digest of a DER `DigestInfo` (RFC 8017, section 9.2) with one of the hashes that TLS has.
+pub(crate) fn digest_info(info: &[u8]) -> Result<(SignatureScheme, &[u8])> {
+    let known = [
+        (SignatureScheme::RSA_PKCS1_SHA256, 1, 32),
+        (SignatureScheme::RSA_PKCS1_SHA384, 2, 48),
+        (SignatureScheme::RSA_PKCS1_SHA512, 3, 64),
+    ];
+    for (scheme, arc, len) in known {
+        // SEQUENCE { SEQUENCE { id-sha2 (RFC 8017, appendix B.1), NULL }, OCTET STRING }
+        let start = [
+            0x30,
+            17 + len,
+            0x30,
+            13,
+            6,
+            9,
+            0x60,
+            0x86,
+            0x48,
+            1,
+            0x65,
+            3,
+            4,
+            2,
+            arc,
+            5,
+            0,
+            4,
+            len,
+        ];
+        if let Some(digest) = info.strip_prefix(&start) {
+            if digest.len() == usize::from(len) {
+                return Ok((scheme, digest));
+            }
+        }
+    }
+    Err(Rv(CKR_DATA_INVALID))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ pub(crate) struct Token {
     pub(crate) uri: Uri,
     /// Whether the signer has no PIN for it, so that requests must bring one.
     pub(crate) needs_pin: bool,
+    pub(crate) has_user_pin: bool,
+    /// Whether this user may have digests signed with some key on it.
+    pub(crate) digests: bool,
 }
 
 /// Which objects of a token are wanted.
@@ -45,24 +48,43 @@ impl Wanted {
 
 impl Signer {
     pub(crate) fn new(client: Client) -> Self {
+        let client = client.explained();
         Self { client }
     }
 
     /// The tokens, or why there is none in a few words.
     pub(crate) fn tokens(&self) -> std::result::Result<Vec<Token>, String> {
-        let entries = self.client.tokens().map_err(|error| {
+        self.ask_for_tokens().map_err(|error| {
             debug::log(format_args!("tokens: {error}"));
             match error {
                 Error::Connect { error, .. } => format!("no signer at the socket: {error}"),
                 error => error.to_string(),
             }
-        })?;
-        let token = |entry: TokenEntry| Token {
+        })
+    }
+
+    fn ask_for_tokens(&self) -> std::result::Result<Vec<Token>, Error> {
+        let token = |entry: TokenEntry, needs_pin, has_user_pin, digests| Token {
             uri: entry.uri.parse().unwrap_or_default(),
-            needs_pin: false,
+            needs_pin,
+            has_user_pin,
+            digests,
             entry,
         };
-        Ok(entries.into_iter().map(token).collect())
+        if let Some(tokens) = self.client.usable_tokens()? {
+            return Ok(tokens
+                .into_iter()
+                .map(|of| token(of.token, of.needs_pin, of.has_user_pin, of.digests))
+                .collect());
+        }
+        // thin-edge.io's signer says no more, and has its PIN.
+        let tokens = self.client.tokens()?.into_iter();
+        Ok(tokens
+            .map(|entry| {
+                let initialized = entry.initialized;
+                token(entry, false, initialized, false)
+            })
+            .collect())
     }
 
     /// The objects of a token that are wanted, and perhaps others. A private key that has no public key
@@ -86,7 +108,11 @@ impl Signer {
                 ..uri.clone()
             };
             let keys = self.client.keys(&uri, pin);
-            let keys = keys.map_err(|error| failed("keys", &uri, &error))?;
+            let keys = match keys.map_err(|error| failed("keys", &uri, &error)) {
+                // Before the login there are none to be seen; that is no error (PKCS#11 3.0, section 5.7.6).
+                Err(Rv(CKR_USER_NOT_LOGGED_IN)) => Vec::new(),
+                keys => keys?,
+            };
             found.extend(keys.iter().filter_map(|key| listed(key, token)));
             add_public_halves(&mut found);
         }
@@ -113,7 +139,7 @@ impl Signer {
     pub(crate) fn public_key(&self, uri: &Uri) -> Result<Details> {
         let key = self.client.public_key(uri);
         let key = key.map_err(|error| failed("public key", uri, &error))?;
-        KeyDetails::new(&key, &[])
+        KeyDetails::new(&key, &[], false)
             .map(Details::Key)
             .ok_or(Rv(CKR_FUNCTION_FAILED))
     }
@@ -193,6 +219,10 @@ fn listed(entry: &KeyEntry, token: &Token) -> Option<Listed> {
         _ => return None,
     };
     let uri: Uri = entry.uri.parse().ok()?;
+    // A signer that is confined to one token answers for that one, whatever it is asked for.
+    if !token.uri.token_part().covers(&uri) {
+        return None;
+    }
     Some(Listed {
         class,
         key_type,

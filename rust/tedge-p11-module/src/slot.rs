@@ -88,7 +88,10 @@ pub(crate) fn token_info(token: &Token, sessions: usize, rw_sessions: usize) -> 
     let entry = &token.entry;
     let mut flags = CKF_RNG;
     if entry.initialized {
-        flags |= CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED;
+        flags |= CKF_TOKEN_INITIALIZED;
+    }
+    if token.has_user_pin {
+        flags |= CKF_USER_PIN_INITIALIZED;
     }
     if token.needs_pin {
         flags |= CKF_LOGIN_REQUIRED;
@@ -203,6 +206,8 @@ mod tests {
             },
             uri: format!("pkcs11:serial={serial}").parse().unwrap(),
             needs_pin: false,
+            has_user_pin: true,
+            digests: false,
         }
     }
 

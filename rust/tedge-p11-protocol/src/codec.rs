@@ -334,7 +334,7 @@ macro_rules! wire_frames {
                         out.put_varint($number);
                         $(<$type as $crate::codec::Wire>::encode(value, out);)?
                     })*
-                    Self::Extension(_) => {}
+                    _ => {}
                 }
             }
 

@@ -3,7 +3,7 @@
 //! client then keeps to version 1. See `docs/protocol.md`.
 
 use crate::codec::{DecodeError, Reader, Wire, Writer, wire_struct};
-use crate::frame::Bytes;
+use crate::frame::{Bytes, TokenEntry};
 use crate::pin::Pin;
 use crate::scheme::SignatureScheme;
 
@@ -26,6 +26,13 @@ pub enum ExtensionRequest {
     WriteCertificate(WriteCertificate),
     /// Change the security officer's PIN, answered by [`ExtensionResponse::Done`].
     ChangeSoPin(ChangeSoPin),
+    /// The tokens that the configured URI leaves, and what a client needs to use them; answered by
+    /// [`ExtensionResponse::Tokens`].
+    Tokens,
+    /// A key and what the client may do with it, answered by [`ExtensionResponse::KeyUse`].
+    KeyUse(KeyInfoRequest),
+    /// Sign a digest that the client made, answered by `Response::Signature`.
+    SignDigest(SignDigest),
 }
 
 /// An answer of this project's own.
@@ -41,6 +48,12 @@ pub enum ExtensionResponse {
     Certificate(CertificateEntry),
     /// It is done; the URI of what it was done to.
     Done(String),
+    /// Why there is no other answer to an explained request.
+    Failure(Failure),
+    /// The tokens.
+    Tokens(Vec<TokenUse>),
+    /// A key and what the client may do with it.
+    KeyUse(KeyUse),
 }
 
 wire_struct! {
@@ -59,6 +72,18 @@ wire_struct! {
         /// RFC 7512 URI of the key.
         uri: Option<String>,
         /// The scheme.
+        scheme: SignatureScheme,
+        /// User PIN of the key's token.
+        pin: Option<Pin>,
+    }
+
+    /// Fields of [`ExtensionRequest::SignDigest`].
+    SignDigest {
+        /// The digest: for RSA of the scheme's hash, for ECDSA of SHA-256, SHA-384 or SHA-512, whatever the curve.
+        digest: Bytes,
+        /// RFC 7512 URI of the key.
+        uri: Option<String>,
+        /// The scheme; for ECDSA that of the key's curve.
         scheme: SignatureScheme,
         /// User PIN of the key's token.
         pin: Option<Pin>,
@@ -114,6 +139,34 @@ wire_struct! {
         spki: Bytes,
         /// What the key can sign with, in the order that a TLS 1.3 client prefers.
         schemes: Vec<SignatureScheme>,
+    }
+
+    /// A key, and what a client may do with it.
+    KeyUse {
+        /// The key.
+        info: KeyInfo,
+        /// Whether the client may have digests signed that it made itself.
+        digests: bool,
+    }
+
+    /// A token, for a client that uses it.
+    TokenUse {
+        /// The token.
+        token: TokenEntry,
+        /// Whether requests for its keys must bring a PIN, since the signer has none.
+        needs_pin: bool,
+        /// `CKF_USER_PIN_INITIALIZED`.
+        has_user_pin: bool,
+        /// Whether the client may have digests signed with some key on it.
+        digests: bool,
+    }
+
+    /// Why a request failed, for a program.
+    Failure {
+        /// What to make of it.
+        reason: Reason,
+        /// What an Error frame would say.
+        message: String,
     }
 
     /// How a signer is, and what it has done since it started.
@@ -175,6 +228,31 @@ wire_struct! {
     }
 }
 
+/// What a client can make of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// None of the others, or one that this version does not know.
+    Other,
+    /// The policy says no.
+    Refused,
+    /// The token needs its user PIN, and neither the request nor the signer has it.
+    PinNeeded,
+    /// The token does not take the PIN, or did not when it was last tried.
+    PinIncorrect,
+    /// The PIN is locked.
+    PinLocked,
+    /// No token, or several, match the URI.
+    NoToken,
+    /// No key or certificate, or several, match the URI.
+    NoObject,
+    /// The key or the token can't do this.
+    Unsupported,
+    /// The token is busy, or rests after failures.
+    Busy,
+    /// The token failed.
+    Token,
+}
+
 /// Type and size of a key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySpec {
@@ -225,6 +303,15 @@ impl Wire for ExtensionRequest {
                 out.put_varint(7);
                 request.encode(out);
             }
+            Self::Tokens => out.put_varint(8),
+            Self::KeyUse(request) => {
+                out.put_varint(9);
+                request.encode(out);
+            }
+            Self::SignDigest(request) => {
+                out.put_varint(10);
+                request.encode(out);
+            }
         }
     }
 
@@ -238,6 +325,9 @@ impl Wire for ExtensionRequest {
             5 => Wire::decode(input).map(Self::ReadCertificate),
             6 => Wire::decode(input).map(Self::WriteCertificate),
             7 => Wire::decode(input).map(Self::ChangeSoPin),
+            8 => Ok(Self::Tokens),
+            9 => Wire::decode(input).map(Self::KeyUse),
+            10 => Wire::decode(input).map(Self::SignDigest),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -265,6 +355,18 @@ impl Wire for ExtensionResponse {
                 out.put_varint(4);
                 uri.encode(out);
             }
+            Self::Failure(failure) => {
+                out.put_varint(5);
+                failure.encode(out);
+            }
+            Self::Tokens(tokens) => {
+                out.put_varint(6);
+                tokens.encode(out);
+            }
+            Self::KeyUse(key) => {
+                out.put_varint(7);
+                key.encode(out);
+            }
         }
     }
 
@@ -275,6 +377,9 @@ impl Wire for ExtensionResponse {
             2 => Wire::decode(input).map(Box::new).map(Self::Status),
             3 => Wire::decode(input).map(Self::Certificate),
             4 => Wire::decode(input).map(Self::Done),
+            5 => Wire::decode(input).map(Self::Failure),
+            6 => Wire::decode(input).map(Self::Tokens),
+            7 => Wire::decode(input).map(Self::KeyUse),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -314,6 +419,36 @@ impl Wire for KeySpec {
             })
     }
 }
+
+impl Wire for Reason {
+    const MIN_LEN: usize = 1;
+
+    fn encode(&self, out: &mut Writer) {
+        let position = REASONS.iter().position(|reason| reason == self);
+        // REASONS lists every variant, so there is a position.
+        out.put_varint(position.unwrap_or_default() as u64);
+    }
+
+    /// One that a later version added is no reason to drop the message.
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let value = input.take_discriminant()? as usize;
+        Ok(REASONS.get(value).copied().unwrap_or(Self::Other))
+    }
+}
+
+/// At their discriminants.
+const REASONS: [Reason; 10] = [
+    Reason::Other,
+    Reason::Refused,
+    Reason::PinNeeded,
+    Reason::PinIncorrect,
+    Reason::PinLocked,
+    Reason::NoToken,
+    Reason::NoObject,
+    Reason::Unsupported,
+    Reason::Busy,
+    Reason::Token,
+];
 
 /// At their discriminants.
 const KEY_SPECS: [KeySpec; 7] = [

@@ -38,6 +38,8 @@ pub enum Request {
     ListKeys(ListKeys),
     /// A request of this project's own, see [`ExtensionRequest`].
     Extension(ExtensionRequest),
+    /// Another request, whose failure is answered by [`ExtensionResponse::Failure`]. There is none in it.
+    Explained(Box<Request>),
 }
 
 /// A frame from the signer to a client.
@@ -338,16 +340,38 @@ impl Wire for Request {
     const MIN_LEN: usize = 2;
 
     fn encode(&self, out: &mut Writer) {
-        if let Self::Extension(frame) = self {
-            out.put_varint(EXTENSION.into());
-            return frame.encode(out);
+        match self {
+            Self::Extension(frame) => {
+                out.put_varint(EXTENSION.into());
+                frame.encode(out);
+            }
+            Self::Explained(request) => {
+                out.put_varint(EXPLAINED.into());
+                Wire::encode(&**request, out);
+            }
+            _ => {
+                out.put_varint(VERSION_1.into());
+                self.encode_v1(out);
+            }
         }
-        out.put_varint(VERSION_1.into());
-        self.encode_v1(out);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.take_discriminant()? {
+            EXPLAINED => {
+                let outer = input.take_discriminant()?;
+                Self::decode_plain(outer, input)
+                    .map(Box::new)
+                    .map(Self::Explained)
+            }
+            outer => Self::decode_plain(outer, input),
+        }
+    }
+}
+
+impl Request {
+    fn decode_plain(outer: u32, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match outer {
             VERSION_1 => Self::decode_v1(input),
             EXTENSION => ExtensionRequest::decode(input).map(Self::Extension),
             other => Err(DecodeError::UnknownVersion(other)),
@@ -414,6 +438,8 @@ wire_frames! {
 const VERSION_1: u32 = 0;
 /// Outer discriminant of this project's frames, far from any version that may follow.
 const EXTENSION: u32 = 112;
+/// Outer discriminant of a request whose failure is to be explained to a program.
+const EXPLAINED: u32 = 113;
 /// The schemes of protocol version 1, at their discriminants.
 const V1_SCHEMES: [SignatureScheme; 5] = [
     SignatureScheme::ECDSA_SECP256R1_SHA256,

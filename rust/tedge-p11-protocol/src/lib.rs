@@ -17,8 +17,8 @@ pub use codec::DecodeError;
 pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use extension::{
     CertificateEntry, ChangeSoPin, ExtensionCreateKey, ExtensionRequest, ExtensionResponse,
-    ExtensionSign, KeyInfo, KeyInfoRequest, KeySpec, Latency, Status, TokenStatus,
-    WriteCertificate,
+    ExtensionSign, Failure, KeyInfo, KeyInfoRequest, KeySpec, KeyUse, Latency, Reason, SignDigest,
+    Status, TokenStatus, TokenUse, WriteCertificate,
 };
 pub use frame::{
     Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken,

@@ -6,9 +6,10 @@
 use serde::Serialize;
 use tedge_p11_protocol::{
     Bytes, CertificateEntry, ChangePin, ChangeSoPin, ChooseScheme, ChosenScheme, CreateKey,
-    CreatedKey, Decoder, DeleteKey, ExtensionRequest, ExtensionResponse, InitToken, KeyEntry,
-    KeyPairParams, KeyParams, ListKeys, Pin, Request, Response, Sign, SignWithScheme,
-    SignatureScheme, TokenEntry, V1Scheme, WriteCertificate,
+    CreatedKey, Decoder, DeleteKey, ExtensionRequest, ExtensionResponse, Failure, InitToken,
+    KeyEntry, KeyInfo, KeyInfoRequest, KeyPairParams, KeyParams, KeyUse, ListKeys, Pin, Reason,
+    Request, Response, Sign, SignDigest, SignWithScheme, SignatureScheme, TokenEntry, TokenUse,
+    V1Scheme, WriteCertificate,
 };
 
 #[test]
@@ -263,6 +264,23 @@ fn frames_of_the_extension() {
         }),
         &[7, 0, 3, 111, 108, 100, 3, 110, 101, 119],
     );
+    extension(ExtensionRequest::Tokens, &[8]);
+    extension(
+        ExtensionRequest::KeyUse(KeyInfoRequest {
+            uri: Some("key".into()),
+            pin: None,
+        }),
+        &[9, 1, 3, 107, 101, 121, 0],
+    );
+    extension(
+        ExtensionRequest::SignDigest(SignDigest {
+            digest: Bytes(vec![7; 3]),
+            uri: None,
+            scheme: SignatureScheme(0x0403),
+            pin: pin("pin"),
+        }),
+        &[10, 3, 7, 7, 7, 0, 131, 8, 1, 3, 112, 105, 110],
+    );
     let extension = |frame, inner: &[u8]| whole_response(Response::Extension(frame), 112, inner);
     extension(
         ExtensionResponse::Certificate(CertificateEntry {
@@ -272,6 +290,67 @@ fn frames_of_the_extension() {
         &[3, 1, 117, 2, 0x30, 0],
     );
     extension(ExtensionResponse::Done("u".into()), &[4, 1, 117]);
+    extension(
+        ExtensionResponse::Failure(Failure {
+            reason: Reason::PinLocked,
+            message: "m".into(),
+        }),
+        &[5, 4, 1, 109],
+    );
+    extension(
+        ExtensionResponse::Tokens(vec![TokenUse {
+            token: TokenEntry {
+                slot: 1,
+                label: "l".into(),
+                model: "m".into(),
+                manufacturer: "n".into(),
+                serial: "s".into(),
+                initialized: true,
+                uri: "u".into(),
+            },
+            needs_pin: true,
+            has_user_pin: false,
+            digests: true,
+        }]),
+        &[6, 1, 1, 1, 108, 1, 109, 1, 110, 1, 115, 1, 1, 117, 1, 0, 1],
+    );
+    extension(
+        ExtensionResponse::KeyUse(KeyUse {
+            info: KeyInfo {
+                uri: "u".into(),
+                spki: Bytes(vec![0x30, 0]),
+                schemes: vec![SignatureScheme(0x0403)],
+            },
+            digests: true,
+        }),
+        &[7, 1, 117, 2, 0x30, 0, 1, 131, 8, 1],
+    );
+}
+
+/// Around a request of version 1, and around one of ours; never around another of its kind, which could go on.
+#[test]
+fn explained_requests() {
+    let explained = |request| Request::Explained(Box::new(request));
+    whole_request(explained(Request::Ping), 113, &[0, 8]);
+    let hello = Request::Extension(ExtensionRequest::Hello);
+    whole_request(explained(hello), 113, &[112, 0]);
+    let error = Decoder::for_request().push(&[113, 113, 0, 8]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        Decoder::for_request()
+            .push(&[114])
+            .unwrap_err()
+            .to_string()
+            .replace("114", "113")
+    );
+    // A reason of a later version.
+    let unknown = Decoder::for_response().push(&[112, 5, 99, 1, 109]).unwrap();
+    let failure = Failure {
+        reason: Reason::Other,
+        message: "m".into(),
+    };
+    let expected = Response::Extension(ExtensionResponse::Failure(failure));
+    assert_eq!(unknown, Some(expected));
 }
 
 fn request(frame: Request, inner: &[u8]) {

@@ -191,7 +191,7 @@ impl Service {
     }
 
     fn answer_within(&self, configuration: &Configuration, peer: &Peer, call: Call) -> Response {
-        let operation = call.operation();
+        let (operation, explained) = (call.operation(), call.explained);
         let mut record = Record::new(peer.clone(), operation);
         let rights = Rights {
             configuration,
@@ -209,6 +209,7 @@ impl Service {
                 }
                 response
             }
+            Err(failure) if explained => failure.explained(|uri| rights.may_list(uri)),
             Err(failure) => Response::Error(failure.told(|uri| rights.may_list(uri))),
         }
     }

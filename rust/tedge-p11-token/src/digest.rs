@@ -30,6 +30,11 @@ impl Digest {
 
     /// DER `DigestInfo` around the digest of `message` (RFC 8017, section 9.2, note 1).
     pub(crate) fn info_of(self, message: &[u8]) -> Vec<u8> {
+        self.info_around(&self.of(message))
+    }
+
+    /// DER `DigestInfo` around a digest of this kind.
+    pub(crate) fn info_around(self, digest: &[u8]) -> Vec<u8> {
         let (total, oid_end) = match self {
             Self::Sha256 => (0x31, 1),
             Self::Sha384 => (0x41, 2),
@@ -56,7 +61,7 @@ impl Digest {
             0x04,
             self.len(),
         ];
-        info.extend(self.of(message));
+        info.extend(digest);
         info
     }
 }

@@ -320,6 +320,16 @@ pub enum Error {
         /// What it can.
         schemes: Vec<SignatureScheme>,
     },
+    /// What should be signed as a digest can't be one.
+    #[error("{len} bytes are no digest that key {key} could sign with {scheme}")]
+    NotADigest {
+        /// The key.
+        key: Uri,
+        /// What was asked for.
+        scheme: SignatureScheme,
+        /// Bytes of it.
+        len: usize,
+    },
     /// The token returned something that is no signature or no key of the kind.
     #[error("token {token} returned a malformed {what}")]
     Malformed {

@@ -28,6 +28,15 @@ pub struct KeyInfo {
     pub schemes: Vec<SignatureScheme>,
 }
 
+/// What is to be signed.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// A message, which is hashed here.
+    Message(&'a [u8]),
+    /// A digest that somebody else made.
+    Digest(&'a [u8]),
+}
+
 /// A private key whose handle is kept. PKCS#11 handles of token objects are good in every session of
 /// the process (PKCS#11 3.0, section 2.5), as long as one session stays open.
 #[derive(Debug)]
@@ -45,13 +54,13 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Signs `message` with `scheme`, or with the scheme that the key prefers. ECDSA signatures
+    /// Signs `content` with `scheme`, or with the scheme that the key prefers. ECDSA signatures
     /// come as DER, others raw.
     pub(crate) fn sign(
         &self,
         pin: Option<GivenPin<'_>>,
         scheme: Option<SignatureScheme>,
-        message: &[u8],
+        content: Content<'_>,
         check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
         let recipe = match scheme {
@@ -71,7 +80,18 @@ impl Key {
             Err(error) => return Err(error),
         };
         check(&self.uri, *scheme, public_key).map_err(Error::Refused)?;
-        let (mechanism, data) = recipe.prepare(message);
+        let (mechanism, data) = match content {
+            Content::Message(message) => recipe.prepare(message),
+            Content::Digest(digest) => {
+                recipe
+                    .prepare_digest(digest)
+                    .ok_or_else(|| Error::NotADigest {
+                        key: self.uri.clone(),
+                        scheme: *scheme,
+                        len: digest.len(),
+                    })?
+            }
+        };
         let named = |error: CryptokiError| Error::pkcs11(&error, &self.uri);
         let signature = if self.always_authenticate {
             self.token.with_login_for_use(

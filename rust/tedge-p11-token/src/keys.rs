@@ -7,7 +7,7 @@ use tedge_p11_protocol::{ObjectType, PublicKey, SignatureScheme, Uri};
 use crate::access::{Access, SignatureCheck};
 use crate::error::{Error, Result};
 use crate::find;
-use crate::key::{Key, KeyInfo};
+use crate::key::{Content, Key, KeyInfo};
 use crate::module::Module;
 use crate::object::{CLASSES, KeyObject, check_type, describe, find};
 use crate::selector::KeySelector;
@@ -24,7 +24,27 @@ impl Module {
         check: SignatureCheck<'_>,
     ) -> Result<Vec<u8>> {
         self.with_key(key, access, |key| {
-            key.sign(access.pin, scheme, message, &mut *check)
+            key.sign(access.pin, scheme, Content::Message(message), &mut *check)
+        })
+    }
+
+    /// Signs a digest that the caller made, as [`sign`](Self::sign) does with the digest of a message. What it is
+    /// the digest of, nobody here can tell.
+    pub fn sign_digest(
+        &self,
+        key: &KeySelector,
+        access: Access<'_>,
+        scheme: SignatureScheme,
+        digest: &[u8],
+        check: SignatureCheck<'_>,
+    ) -> Result<Vec<u8>> {
+        self.with_key(key, access, |key| {
+            key.sign(
+                access.pin,
+                Some(scheme),
+                Content::Digest(digest),
+                &mut *check,
+            )
         })
     }
 

@@ -79,6 +79,28 @@ impl Recipe {
         }
     }
 
+    /// The mechanism, and what goes into it, for a digest that somebody else made. None if it is none that
+    /// the scheme could have: for ECDSA, which takes any, one of SHA-2's common lengths.
+    pub(crate) fn prepare_digest(
+        self,
+        digest: &[u8],
+    ) -> Option<(Mechanism<'static>, Cow<'_, [u8]>)> {
+        let fits = |wanted: Digest| digest.len() == usize::from(wanted.len());
+        match self {
+            Self::Ecdsa(_) => [Digest::Sha256, Digest::Sha384, Digest::Sha512]
+                .into_iter()
+                .any(fits)
+                .then(|| (Mechanism::Ecdsa, digest.into())),
+            Self::Eddsa => None,
+            Self::RsaCombined(Padding::Pkcs1, of) | Self::RsaDigest(Padding::Pkcs1, of) => {
+                fits(of).then(|| (Mechanism::RsaPkcs, of.info_around(digest).into()))
+            }
+            Self::RsaCombined(Padding::Pss, of) | Self::RsaDigest(Padding::Pss, of) => {
+                fits(of).then(|| (Mechanism::RsaPkcsPss(pss_params(of)), digest.into()))
+            }
+        }
+    }
+
     fn mechanism_type(self) -> MechanismType {
         match self {
             Self::Ecdsa(_) => MechanismType::ECDSA,

@@ -181,7 +181,10 @@ pub(super) unsafe fn mechanism(mechanism: *const CK_MECHANISM) -> Option<Mechani
 unsafe fn parameter(id: CK_MECHANISM_TYPE, place: *const c_void, len: usize) -> Parameter {
     let is_pss = matches!(
         id,
-        CKM_SHA256_RSA_PKCS_PSS | CKM_SHA384_RSA_PKCS_PSS | CKM_SHA512_RSA_PKCS_PSS
+        CKM_RSA_PKCS_PSS
+            | CKM_SHA256_RSA_PKCS_PSS
+            | CKM_SHA384_RSA_PKCS_PSS
+            | CKM_SHA512_RSA_PKCS_PSS
     );
     if place.is_null() || len == 0 {
         return Parameter::None;

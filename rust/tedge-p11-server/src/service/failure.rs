@@ -1,7 +1,7 @@
 //! Why a request is answered with an Error frame.
 
 use tedge_p11_config::Refusal;
-use tedge_p11_protocol::Uri;
+use tedge_p11_protocol::{ExtensionResponse, Reason, Response, Uri};
 use tedge_p11_token::Error;
 
 /// What went wrong, in words for a person, and the `CKR_` code if it was one.
@@ -12,6 +12,8 @@ pub(crate) struct Failure {
     pub(crate) code: Option<String>,
     /// Whether the policy said no.
     pub(crate) refused: bool,
+    /// What a program can make of it.
+    reason: Reason,
     /// What the message comes from, if that lists tokens, keys or certificates.
     listing: Option<Box<Error>>,
 }
@@ -22,8 +24,19 @@ impl Failure {
             message: message.into(),
             code: None,
             refused: false,
+            reason: Reason::Other,
             listing: None,
         }
+    }
+
+    /// The answer to an explained request, with the message for a client that `may_list` some of what there is.
+    pub(super) fn explained(self, may_list: impl Fn(&Uri) -> bool) -> Response {
+        let reason = self.reason;
+        let message = self.told(may_list);
+        Response::Extension(ExtensionResponse::Failure(tedge_p11_protocol::Failure {
+            reason,
+            message,
+        }))
     }
 
     /// The message for a client that `may_list` some of what there is.
@@ -57,6 +70,7 @@ impl From<Error> for Failure {
             message,
             code: error.code().map(str::to_owned),
             refused: matches!(error, Error::Refused(_)),
+            reason: reason(&error),
             listing: lists.then(|| Box::new(error)),
         }
     }
@@ -68,8 +82,47 @@ impl From<Refusal> for Failure {
             message: refusal.to_string(),
             code: None,
             refused: true,
+            reason: Reason::Refused,
             listing: None,
         }
+    }
+}
+
+/// What a program can make of an error.
+fn reason(error: &Error) -> Reason {
+    match error {
+        Error::Refused(_) => Reason::Refused,
+        Error::PinNeeded(_) => Reason::PinNeeded,
+        Error::PinIncorrect { .. }
+        | Error::SoPinIncorrect { .. }
+        | Error::PinRefusedBefore(_)
+        | Error::PinTriesSpared(_)
+        | Error::PinTrySpent(_)
+        | Error::PinPaused { .. }
+        | Error::PinFinalTry(_)
+        | Error::PinDiffers(_) => Reason::PinIncorrect,
+        Error::PinLocked(_) | Error::SoPinLocked(_) => Reason::PinLocked,
+        Error::NoToken { .. } | Error::SeveralTokens { .. } | Error::NoBlankToken { .. } => {
+            Reason::NoToken
+        }
+        Error::NoKey { .. }
+        | Error::SeveralKeys { .. }
+        | Error::NoKeyAtAll
+        | Error::NoCertificate { .. }
+        | Error::SeveralCertificates { .. }
+        | Error::WrongType { .. } => Reason::NoObject,
+        Error::UnsupportedScheme { .. }
+        | Error::UnsupportedKeyType { .. }
+        | Error::UnknownCurve { .. }
+        | Error::NoMechanism { .. }
+        | Error::NotADigest { .. } => Reason::Unsupported,
+        Error::Failing { .. } | Error::MakesKey(_) | Error::Outdated => Reason::Busy,
+        Error::Pkcs11 { .. }
+        | Error::WrongObject { .. }
+        | Error::Malformed { .. }
+        | Error::NoPublicKey(_)
+        | Error::SeveralPublicKeys(_) => Reason::Token,
+        _ => Reason::Other,
     }
 }
 

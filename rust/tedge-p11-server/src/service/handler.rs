@@ -51,6 +51,11 @@ fn sign(
     let mut check = |key: &Uri, scheme, public_key: Option<&PublicKey>| {
         record.found(key);
         record.scheme = Some(scheme);
+        if what.is_digest {
+            record.is_digest = true;
+            let decision = rights.check_digest(key);
+            return decision.map_err(|refusal| refusal.to_string());
+        }
         let recognize = || {
             let recognized = recognize(message, scheme, public_key);
             record.purpose = Some(recognized);
@@ -61,7 +66,13 @@ fn sign(
     };
     let may_use = rights.token_check(target);
     let access = target.access(rights.caller(), &may_use);
-    let signature = module.sign(target.key(), access, what.scheme, message, &mut check)?;
+    let key = target.key();
+    let signature = match what.scheme {
+        Some(scheme) if what.is_digest => {
+            module.sign_digest(key, access, scheme, message, &mut check)?
+        }
+        scheme => module.sign(key, access, scheme, message, &mut check)?,
+    };
     Ok(Response::Signature(signature.into()))
 }
 
@@ -79,6 +90,7 @@ fn manage(
     let response = match what {
         Manage::TokensUris => tokens::uris(module)?,
         Manage::ListTokens => tokens::list(module)?,
+        Manage::Tokens => tokens::usable(module, rights)?,
         Manage::InitToken { label, so_pin } => {
             let target = rights.any_target(uri, pin)?;
             tokens::init(module, rights, &target, label, so_pin, record)?
@@ -100,6 +112,7 @@ fn manage(
         Manage::PublicKeyPem => {
             keys::public_key(module, rights, &rights.target(uri, pin)?, record)?
         }
+        Manage::KeyUse => keys::usage(module, rights, &rights.target(uri, pin)?, record)?,
         Manage::KeyInfo => keys::info(module, rights, &rights.target(uri, pin)?, record)?,
         Manage::CreateKey(new) => {
             keys::create(module, rights, &rights.target(uri, pin)?, new, record)?

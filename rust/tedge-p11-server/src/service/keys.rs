@@ -2,8 +2,8 @@
 
 use der::pem::{LineEnding, encode_string};
 use tedge_p11_protocol::{
-    ChosenScheme, CreatedKey, ExtensionResponse, KeyEntry, PublicKey, Response, SignatureAlgorithm,
-    SignatureScheme, hex,
+    ChosenScheme, CreatedKey, ExtensionResponse, KeyEntry, KeyUse, PublicKey, Response,
+    SignatureAlgorithm, SignatureScheme, hex,
 };
 use tedge_p11_token::{KeyInfo, KeyObject, Module};
 
@@ -59,6 +59,25 @@ pub(super) fn info(
     record.found(&key.uri);
     rights.check_key(&key.uri)?;
     Ok(key_info(key))
+}
+
+/// URI, public key and schemes, and whether the peer may have digests signed.
+pub(super) fn usage(
+    module: &Module,
+    rights: &Rights<'_>,
+    target: &Target,
+    record: &mut Record,
+) -> Result<Response, Failure> {
+    let may_use = rights.token_check(target);
+    let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
+    record.found(&key.uri);
+    rights.check_key(&key.uri)?;
+    let digests = rights.check_digest(&key.uri).is_ok();
+    let info = wire_info(key);
+    Ok(Response::Extension(ExtensionResponse::KeyUse(KeyUse {
+        info,
+        digests,
+    })))
 }
 
 /// Makes a key pair.
@@ -127,11 +146,15 @@ fn v1_pem(key: &PublicKey) -> Result<String, Failure> {
 }
 
 fn key_info(key: KeyInfo) -> Response {
-    Response::Extension(ExtensionResponse::KeyInfo(tedge_p11_protocol::KeyInfo {
+    Response::Extension(ExtensionResponse::KeyInfo(wire_info(key)))
+}
+
+fn wire_info(key: KeyInfo) -> tedge_p11_protocol::KeyInfo {
+    tedge_p11_protocol::KeyInfo {
         uri: key.uri.to_string(),
         spki: key.public_key.spki().to_vec().into(),
         schemes: key.schemes,
-    }))
+    }
 }
 
 fn key_entry(key: KeyObject) -> KeyEntry {

@@ -18,6 +18,8 @@ pub(crate) struct Record {
     key: Option<Named>,
     pub(crate) scheme: Option<SignatureScheme>,
     pub(crate) purpose: Option<Recognized>,
+    /// Whether a digest is to be signed, whose purpose nobody can tell.
+    pub(crate) is_digest: bool,
 }
 
 /// What a request is about.
@@ -42,6 +44,7 @@ impl Record {
             key: None,
             scheme: None,
             purpose: None,
+            is_digest: false,
         }
     }
 
@@ -91,6 +94,11 @@ impl Record {
             Ok(purpose) => purpose.to_string(),
             Err(_) => "none".to_owned(),
         }));
+        let purpose = if self.is_digest {
+            "digest".to_owned()
+        } else {
+            purpose
+        };
         let code = text(failure.and_then(|failure| failure.code.clone()));
         let reason = failure.map_or_else(String::new, |failure| format!(": {}", failure.message));
         let microseconds = u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX);

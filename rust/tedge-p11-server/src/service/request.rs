@@ -30,6 +30,8 @@ pub(crate) struct Call {
     /// A user PIN; not that which an operation changes.
     pub(super) pin: Option<Pin>,
     pub(super) act: Act,
+    /// Whether a failure is to be explained to a program.
+    pub(super) explained: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Sign {
     /// The key's default without.
     pub(super) scheme: Option<SignatureScheme>,
     pub(super) message: Bytes,
+    /// Whether that is a digest of it instead, which the client made.
+    pub(super) is_digest: bool,
 }
 
 /// All calls but signatures.
@@ -52,6 +56,8 @@ pub(super) enum Manage {
     ChooseScheme { offered: Vec<SignatureScheme> },
     PublicKeyPem,
     KeyInfo,
+    KeyUse,
+    Tokens,
     TokensUris,
     ListTokens,
     ListKeys,
@@ -126,6 +132,13 @@ pub(super) fn sort(request: Request) -> Result<Sorted, String> {
         Request::DeleteKey(r) => manage(Some(r.uri), r.pin, Manage::DeleteKey),
         Request::ListKeys(r) => manage(r.uri, r.pin, Manage::ListKeys),
         Request::Extension(request) => sort_extension(request),
+        Request::Explained(request) => {
+            let mut sorted = sort(*request)?;
+            if let Sorted::Call(call) = &mut sorted {
+                call.explained = true;
+            }
+            sorted
+        }
     })
 }
 
@@ -134,7 +147,17 @@ fn sort_extension(request: ExtensionRequest) -> Sorted {
         ExtensionRequest::Hello => Sorted::Immediate(Immediate::Hello),
         ExtensionRequest::Status => Sorted::Immediate(Immediate::Status),
         ExtensionRequest::Sign(r) => sign(r.uri, r.pin, Some(r.scheme), r.to_sign),
+        ExtensionRequest::SignDigest(r) => {
+            let sign = Sign {
+                scheme: Some(r.scheme),
+                message: r.digest,
+                is_digest: true,
+            };
+            call(r.uri, r.pin, Act::Sign(sign))
+        }
         ExtensionRequest::KeyInfo(r) => manage(r.uri, r.pin, Manage::KeyInfo),
+        ExtensionRequest::KeyUse(r) => manage(r.uri, r.pin, Manage::KeyUse),
+        ExtensionRequest::Tokens => manage(None, None, Manage::Tokens),
         ExtensionRequest::CreateKey(r) => {
             let new = NewKey {
                 spec: r.key,
@@ -162,13 +185,25 @@ fn sign(
     scheme: Option<SignatureScheme>,
     message: Bytes,
 ) -> Sorted {
-    let act = Act::Sign(Sign { scheme, message });
-    Sorted::Call(Call { uri, pin, act })
+    let sign = Sign {
+        scheme,
+        message,
+        is_digest: false,
+    };
+    call(uri, pin, Act::Sign(sign))
 }
 
 fn manage(uri: Option<String>, pin: Option<Pin>, manage: Manage) -> Sorted {
-    let act = Act::Manage(manage);
-    Sorted::Call(Call { uri, pin, act })
+    call(uri, pin, Act::Manage(manage))
+}
+
+fn call(uri: Option<String>, pin: Option<Pin>, act: Act) -> Sorted {
+    Sorted::Call(Call {
+        uri,
+        pin,
+        act,
+        explained: false,
+    })
 }
 
 impl Call {
@@ -184,7 +219,7 @@ impl Call {
     pub(super) fn is_about_all_tokens(&self) -> bool {
         matches!(
             self.act,
-            Act::Manage(Manage::TokensUris | Manage::ListTokens)
+            Act::Manage(Manage::TokensUris | Manage::ListTokens | Manage::Tokens)
         )
     }
 }
@@ -195,8 +230,9 @@ impl Manage {
             Self::ChooseScheme { .. }
             | Self::PublicKeyPem
             | Self::KeyInfo
+            | Self::KeyUse
             | Self::ReadCertificate => Operation::Describe,
-            Self::TokensUris | Self::ListTokens | Self::ListKeys => Operation::List,
+            Self::Tokens | Self::TokensUris | Self::ListTokens | Self::ListKeys => Operation::List,
             Self::CreateKey(_) => Operation::CreateKey,
             Self::DeleteKey => Operation::DeleteKey,
             Self::InitToken { .. } => Operation::InitToken,

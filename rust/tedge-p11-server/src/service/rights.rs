@@ -99,6 +99,26 @@ impl Rights<'_> {
         }
     }
 
+    /// Whether the peer may have digests signed that it made itself.
+    pub(super) fn check_digest(&self, key: &Uri) -> Result<(), Refusal> {
+        let policy = self.configuration.policy();
+        policy.check_digest(self.peer, key)
+    }
+
+    /// Whether the peer may have digests signed with some key that could be on this token.
+    pub(super) fn signs_digests_on(&self, token: &Uri) -> bool {
+        let policy = self.configuration.policy();
+        policy.signs_digests_on(self.peer, token)
+    }
+
+    /// Whether requests of the peer can reach this token: it is one of those that are configured, and some rule
+    /// can be about it.
+    pub(super) fn reach(&self, token: &Uri) -> bool {
+        let configured = self.configuration.token();
+        let is_configured = configured.covers(&configured.clone().confined_to(token));
+        is_configured && self.check_token(token).is_ok()
+    }
+
     /// Whether the peer may know of the token or object of that URI.
     pub(super) fn may_list(&self, uri: &Uri) -> bool {
         let policy = self.configuration.policy();

@@ -1,6 +1,6 @@
 //! Requests about tokens as a whole: lists, initialising, PINs.
 
-use tedge_p11_protocol::{ExtensionResponse, Pin, Response, TokenEntry, Uri};
+use tedge_p11_protocol::{ExtensionResponse, Pin, Response, TokenEntry, TokenUse, Uri};
 use tedge_p11_token::{Module, NewToken, PinChange, TokenInfo};
 
 use super::failure::Failure;
@@ -24,6 +24,23 @@ pub(super) fn list(module: &Module) -> Result<Response, Failure> {
     Ok(Response::Tokens(
         tokens.into_iter().map(token_entry).collect(),
     ))
+}
+
+/// The tokens that the peer's requests can reach, and what they take.
+pub(super) fn usable(module: &Module, rights: &Rights<'_>) -> Result<Response, Failure> {
+    let has_pin = rights.configuration.pin().is_some();
+    let tokens = module.tokens()?.into_iter();
+    let tokens = tokens
+        .filter(|token| !token.initialized || rights.reach(&token.uri))
+        .map(|token| TokenUse {
+            needs_pin: token.login_required && !has_pin,
+            has_user_pin: token.user_pin_initialized,
+            digests: rights.signs_digests_on(&token.uri),
+            token: token_entry(token),
+        });
+    Ok(Response::Extension(ExtensionResponse::Tokens(
+        tokens.collect(),
+    )))
 }
 
 /// Initialises a token, and sets its user's PIN, the one in `target`. What `target` says is not held against
