@@ -47,8 +47,8 @@ fn run(name: &str) {
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy(ca.certificate(), dir.join("ca.pem")).unwrap();
     std::fs::copy(ca.file("ca.key"), dir.join("ca.key")).unwrap();
-    std::fs::write(dir.join("pin-file"), support::hsm::PIN).unwrap();
-    std::fs::write(dir.join("so-pin-file"), support::hsm::SO_PIN).unwrap();
+    support::write_secret(&dir.join("pin-file"), support::hsm::PIN);
+    support::write_secret(&dir.join("so-pin-file"), support::hsm::SO_PIN);
 
     let file = repository().join(format!("tests/cases/{name}.console"));
     let session = std::fs::read_to_string(&file).unwrap();

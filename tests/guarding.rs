@@ -599,7 +599,8 @@ impl Nobody {
     /// A file that they can read.
     fn file(&self, name: &str, content: &[u8]) -> String {
         let path = self.dir.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        support::write_secret(&path, content);
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         path.to_str().unwrap().to_owned()
     }
 

@@ -45,7 +45,7 @@ fn pins_on_a_tpm() {
 fn pins(kind: Kind) {
     let hsm = Hsm::start(kind);
     for (name, pin) in [("new-pin", "135790"), ("new-so-pin", "24681357")] {
-        std::fs::write(hsm.file(name), pin).unwrap();
+        support::write_secret(&hsm.file(name), pin);
     }
     let ours = |args: &[&str], files: &[(&str, &str)]| {
         let mut tedge_hsm = hsm.tedge_hsm();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::est::EstServer;
 use support::openssl::Ca;
-use support::{Hsm, Kind, Signer, fail, succeed};
+use support::{Hsm, Kind, Signer, fail, succeed, write_secret};
 
 /// A key in a token behind a signer without rules, an EST server, and a place for certificates.
 struct Device {
@@ -275,7 +275,7 @@ impl Device {
         let signer = Signer::start_with_default_policy(&hsm);
         let ca = Ca::new();
         std::fs::create_dir(hsm.file("certs")).unwrap();
-        std::fs::write(hsm.file("password"), "s3cret\n").unwrap();
+        write_secret(&hsm.file("password"), "s3cret\n");
         Self {
             server: EstServer::start(&ca),
             signer,

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use support::hsm::{LABEL, PIN, SO_PIN};
-use support::{Hsm, Kind, program, succeed};
+use support::{Hsm, Kind, program, succeed, write_secret};
 
 const NEW_PIN: &str = "135790";
 
@@ -25,7 +25,7 @@ fn init_asks_for_both_pins() {
     assert!(status.success() && seen.contains("token=typed"), "{seen}");
     assert!(!seen.contains(SO_PIN) && !seen.contains(NEW_PIN), "{seen}");
     let list = |pin: &str| {
-        std::fs::write(hsm.file("pin"), pin).unwrap();
+        write_secret(&hsm.file("pin"), pin);
         let mut list = hsm.tedge_hsm();
         list.args(["list-keys", "--uri", "pkcs11:token=typed"]);
         list

@@ -13,7 +13,7 @@ fn a_module_that_is_missing() {
     let findings = Findings::of(&mut bench.on_module(Path::new("/nowhere/libtpm2_pkcs11.so")));
     findings.failure(
         "module",
-        "/nowhere/libtpm2_pkcs11.so: No such file",
+        "/nowhere/libtpm2_pkcs11.so: /nowhere: No such file",
         "install libtpm2-pkcs11-1",
     );
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::signer::{ALL_ALLOWED, POLICY};
-use crate::{program, repository, succeed};
+use crate::{program, repository, succeed, write_secret};
 
 /// The user PIN of every token.
 pub const PIN: &str = "123456";
@@ -214,8 +214,8 @@ impl Drop for Rig {
 
 fn write_files(dir: &Path) {
     std::fs::write(dir.join(POLICY), ALL_ALLOWED).unwrap();
-    std::fs::write(dir.join("pin"), PIN).unwrap();
-    std::fs::write(dir.join("so-pin"), format!("{SO_PIN}\n")).unwrap();
+    write_secret(&dir.join("pin"), PIN);
+    write_secret(&dir.join("so-pin"), format!("{SO_PIN}\n"));
 }
 
 /// Where Debian has libtpm2_pkcs11.

@@ -54,6 +54,13 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace"))
 }
 
+/// Writes a file that only its owner may read, as PINs and passwords must be.
+pub fn write_secret(path: &Path, content: impl AsRef<[u8]>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// Copies a program of this workspace into `dir`, for users to whom the build's folder is closed.
 ///
 /// By a process of its own: a file that is open for writing can't be run, and a child that another

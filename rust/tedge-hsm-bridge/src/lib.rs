@@ -27,6 +27,8 @@ pub use crate::args::Args;
 
 /// Does what the command line says: carries messages until SIGTERM or SIGINT.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    // Passwords, and a PIN where the URI of a key has one, are in its memory.
+    tedge_p11_client::forbid_core_dumps();
     let configuration = configuration::load(&args.config)?;
     if args.check {
         return Ok(());

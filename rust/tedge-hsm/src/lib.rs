@@ -38,12 +38,15 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tedge_p11_client::forbid_core_dumps;
 
 use crate::args::Args;
 
 /// The program `tedge-hsm`: does what its arguments ask for.
 #[must_use]
 pub fn main() -> ExitCode {
+    // PINs are in its memory.
+    forbid_core_dumps();
     logging::init();
     match dispatch::run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,7 +28,7 @@ pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
     CertificateEntry, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, ObjectType, Pin, PinError,
     PinSource, PublicKey, Reason, SignatureAlgorithm, SignatureScheme, Status, TokenEntry,
-    TokenStatus, TokenUse, Uri, UriError, hex,
+    TokenStatus, TokenUse, Uri, UriError, forbid_core_dumps, hex,
 };
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};

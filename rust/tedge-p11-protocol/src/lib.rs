@@ -5,6 +5,7 @@
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 mod codec;
+mod core_dump;
 mod decoder;
 mod extension;
 mod frame;
@@ -14,6 +15,7 @@ mod scheme;
 mod uri;
 
 pub use codec::DecodeError;
+pub use core_dump::forbid_core_dumps;
 pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
 pub use extension::{
     CertificateEntry, ChangeSoPin, ExtensionCreateKey, ExtensionRequest, ExtensionResponse,

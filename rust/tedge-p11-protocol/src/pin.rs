@@ -28,7 +28,9 @@ pub enum PinError {
         error: FileError,
     },
     /// Others may read or write it.
-    #[error("{0} holds a PIN and may be read or written by others than its owner: chmod 600 it")]
+    #[error(
+        "{0} holds a PIN or password and may be read or written by others than its owner: chmod 600 it"
+    )]
     NotPrivate(String),
     /// What is in the file is not UTF-8.
     #[error("cannot read the PIN from {0}: it is not UTF-8")]
@@ -53,20 +55,21 @@ impl Pin {
         Ok(Self(text))
     }
 
-    /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line.
+    /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line. Nobody but its owner may be
+    /// allowed to read or write it.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
-        Self::read(path, |_| true)
-    }
-
-    /// Like [`read_file`](Self::read_file), but refuses a file that anybody else than its owner may
-    /// read or write.
-    pub fn read_private_file(path: &Path) -> Result<Self, PinError> {
         Self::read(path, |file| {
             use std::os::unix::fs::PermissionsExt as _;
-            // A pipe or a terminal that was passed to this process has no content that others could read.
             let of_others = file.permissions().mode() & 0o077;
+            // A pipe or a terminal that was passed to this process has no content that others could read.
             !file.is_file() || of_others == 0
         })
+    }
+
+    /// The same for a credential of systemd's, whose folder nobody else may enter: the mode of the file shows the
+    /// access control list that is there for the service's user.
+    pub fn read_credential(path: &Path) -> Result<Self, PinError> {
+        Self::read(path, |_| true)
     }
 
     /// Of a file that `may_be`; asked once it is open, so that it is the one that is read.
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_path_is_shown_in_one_line() {
-        let error = Pin::read_private_file(Path::new("/nowhere\nMAINPID=1")).unwrap_err();
+        let error = Pin::read_file(Path::new("/nowhere\nMAINPID=1")).unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
         assert!(error.to_string().contains("/nowhere\u{fffd}MAINPID=1"));
     }

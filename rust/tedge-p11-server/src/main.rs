@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use tedge_p11_config::{Policy, PolicyError, load_policy};
+use tedge_p11_protocol::forbid_core_dumps;
 use tedge_p11_token::Module;
 
 use crate::args::Args;
@@ -32,7 +33,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    process::protect_secrets();
+    forbid_core_dumps();
     process::abort_on_panic();
     match run(&Args::parse()) {
         Ok(()) => {

@@ -2,20 +2,6 @@
 
 use std::io::Write as _;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-
-/// Keeps PINs out of core dumps, and debuggers of the same user out of this process.
-pub(crate) fn protect_secrets() {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    // Neither can fail for a process that only lowers its own limits; were it so, the signer would
-    // be no worse off than without.
-    let _ = setrlimit(Resource::Core, none);
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-}
-
 /// A panic ends the process, in whatever thread it comes up: systemd starts a new one. What went on
 /// without the thread could be alive and deaf.
 pub(crate) fn abort_on_panic() {

@@ -74,12 +74,12 @@ impl Settings {
         let pin = if let Some(pin) = pin {
             Some(Pin::new(pin)?)
         } else if let Some(credential) = credential {
-            Some(Pin::read_file(&credential)?)
+            Some(Pin::read_credential(&credential)?)
         } else if let Some(pin) = set(file.pin) {
             Some(Pin::new(pin)?)
         } else {
             match uri_pin {
-                Some(PinSource::File(path)) => Some(Pin::read_private_file(&path)?),
+                Some(PinSource::File(path)) => Some(Pin::read_file(&path)?),
                 Some(PinSource::Value(pin)) => Some(pin),
                 None => None,
             }

@@ -69,7 +69,7 @@ impl Secret {
                 };
                 self.unseal(&sealed).with_context(what)
             }
-            Kept::Plain(path) => Ok(Pin::read_private_file(path)?),
+            Kept::Plain(path) => Ok(Pin::read_file(path)?),
         }
     }
 
