@@ -35,21 +35,33 @@ pub(crate) fn check(message: &[u8], public_key: &PublicKey) -> Result<(), Flaw> 
     Ok(())
 }
 
-fn attributes(info: &mut SliceReader<'_>) -> der::Result<()> {
+fn attributes(info: &mut SliceReader<'_>) -> Result<(), Flaw> {
     let attributes = x509::open(info, ATTRIBUTES)?;
     if attributes.is_finished() {
         return Ok(());
     }
+    let mut types = Vec::new();
+    let mut requested = Vec::new();
     x509::one_or_more_sorted(attributes, |attributes| {
         let mut attribute = x509::open(attributes, Tag::Sequence)?;
-        attribute.decode::<ObjectIdentifier>()?;
-        x509::one_or_more_sorted(x509::open(&mut attribute, Tag::Set)?, |values| {
-            values.decode::<AnyRef<'_>>().map(|_| ())
-        })?;
+        let attribute_type = attribute.decode::<ObjectIdentifier>()?;
+        let values = x509::open(&mut attribute, Tag::Set)?;
+        types.push(attribute_type);
+        if attribute_type == EXTENSION_REQUEST {
+            let mut value = values;
+            requested = x509::extensions(&mut value)?;
+            value.finish(())?;
+        } else {
+            x509::one_or_more_sorted(values, |values| values.decode::<AnyRef<'_>>().map(|_| ()))?;
+        }
         attribute.finish(())
-    })
+    })?;
+    x509::distinct(types)?;
+    x509::distinct(requested)
 }
 
+/// The extensions that the certificate is to have (RFC 2985, section 5.4.2). A CA copies them.
+const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 /// Version `v1`, the only one.
 const VERSION_1: u8 = 0;
 /// `[0] IMPLICIT` of a SET OF.

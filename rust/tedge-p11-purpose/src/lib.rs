@@ -21,13 +21,17 @@
 //! * `tls12-client` is the weakest, since TLS 1.2 has no context string. Two protocols whose
 //!   certificates may be the same sign bytes that a chosen ClientHello can imitate, and what reads
 //!   as theirs is refused: ServerKeyExchange of a TLS 1.2 server (RFC 5246, section 7.4.3), which
-//!   begins with the peer's random, and AUTH of IKEv2 (RFC 7296, section 2.15), which begins with an
+//!   begins with the peer's random (with parameters for DH, ECDH on named and explicit curves, and
+//!   SRP), and AUTH of IKEv2 (RFC 7296, section 2.15), which begins with an
 //!   IKE header. A policy that can do without TLS 1.2 should leave this purpose out.
 //! * JWT and JWS (text, first `e`), SSH (`SSHSIG`, or a length, first 0x00), COSE (CBOR array, first
 //!   0x84 or 0x85) and TPM quotes (first 0xff) begin with other bytes. A SSH host signs a bare hash:
 //!   too short for any purpose.
 //! * What is left is a verifier that takes any bytes whatever as signed by this key, such as CMS
-//!   without signed attributes: it can be shown a message of these forms, and no other.
+//!   without signed attributes: it can be shown a message of these forms, and no other. Names and
+//!   attributes of a request, and extensions of a certificate, are the client's choice. A reader that
+//!   finds its own format in the middle of other bytes (ZIP is read from the end) finds it there;
+//!   [at most 8 KiB](Flaw::TooLong) are signed.
 //!
 //! Hashes made elsewhere can't be signed at all: the signer hashes the message itself.
 //!
@@ -79,6 +83,7 @@ pub fn recognize(
     public_key: Option<&PublicKey>,
 ) -> Result<Purpose, Unrecognized> {
     let purpose = resembled(message).ok_or(Unrecognized::Nothing)?;
+    check_len(message, purpose).map_err(|flaw| Unrecognized::Flawed { purpose, flaw })?;
     let key = public_key.ok_or(Flaw::UnknownKey);
     match purpose {
         Purpose::Tls13Client => tls13::check(message, scheme),
@@ -127,6 +132,19 @@ impl FromStr for Purpose {
             .ok_or(UnknownPurpose)
     }
 }
+
+/// A transcript is as long as the server's certificates make it.
+fn check_len(message: &[u8], purpose: Purpose) -> Result<(), Flaw> {
+    let (len, max) = (message.len(), MAX_DOCUMENT_LEN);
+    match purpose {
+        Purpose::Csr | Purpose::SelfSigned if len > max => Err(Flaw::TooLong { len, max }),
+        _ => Ok(()),
+    }
+}
+
+/// Most bytes of a request or certificate. A device's has some hundred; with names and extensions of every kind,
+/// a few thousand.
+const MAX_DOCUMENT_LEN: usize = 8 * 1024;
 
 /// The only purpose that a message which begins like this can have.
 fn resembled(message: &[u8]) -> Option<Purpose> {

@@ -20,7 +20,9 @@ pub(crate) fn read_as(message: &[u8]) -> Option<&'static str> {
 fn is_server_key_exchange(message: &[u8]) -> bool {
     message.get(64..).is_some_and(|params| {
         let params = Reader::new(params);
-        is_dh_params(params).is_some() || is_ecdh_params(params).is_some()
+        [is_dh_params, is_ecdh_params, is_srp_params]
+            .iter()
+            .any(|read| read(params).is_some())
     })
 }
 
@@ -31,11 +33,57 @@ fn is_dh_params(mut params: Reader<'_>) -> Option<()> {
     params.last_vector(2).map(|_| ())
 }
 
-/// ServerECDHParams (RFC 8422, section 5.4): a named curve, its number and a point.
+/// ServerSRPParams (RFC 5054, section 2.6): N, g, the salt and the server's public value.
+fn is_srp_params(mut params: Reader<'_>) -> Option<()> {
+    params.vector(2)?;
+    params.vector(2)?;
+    params.vector(1)?;
+    params.last_vector(2).map(|_| ())
+}
+
+/// ServerECDHParams (RFC 4492, section 5.4): a curve and a point on it.
 fn is_ecdh_params(mut params: Reader<'_>) -> Option<()> {
-    (params.u8()? == 3).then_some(())?;
-    params.u16()?;
-    params.last_vector(1).map(|_| ())
+    match params.u8()? {
+        EXPLICIT_PRIME => {
+            let prime_len = params.vector(1)?.bytes().len();
+            is_explicit_curve(params, prime_len)
+        }
+        EXPLICIT_CHAR2 => {
+            let field_len = usize::from(params.u16()?).div_ceil(8);
+            // The exponents of a trinomial or of a pentanomial.
+            let exponents = match params.u8()? {
+                1 => 1,
+                2 => 3,
+                _ => return None,
+            };
+            for _ in 0..exponents {
+                params.vector(1)?;
+            }
+            is_explicit_curve(params, field_len)
+        }
+        NAMED_CURVE => {
+            params.u16()?;
+            params.last_vector(1).map(|_| ())
+        }
+        _ => None,
+    }
+}
+
+/// What follows the field of an explicit curve: a and b, the base point, its order, the cofactor, and the
+/// server's public point. Without the form of the points, one in some ten thousand honest transcripts could be
+/// read so.
+fn is_explicit_curve(mut params: Reader<'_>, field_len: usize) -> Option<()> {
+    let is_point = |point: Reader<'_>| match *point.bytes() {
+        [2 | 3, ref x @ ..] => (x.len() == field_len).then_some(()),
+        [4 | 6 | 7, ref xy @ ..] => (xy.len() == 2 * field_len).then_some(()),
+        _ => None,
+    };
+    params.vector(1)?;
+    params.vector(1)?;
+    is_point(params.vector(1)?)?;
+    params.vector(1)?;
+    params.vector(1)?;
+    is_point(params.last_vector(1)?)
 }
 
 /// RFC 7296, section 2.15: a whole IKE_SA_INIT message, the peer's nonce and a MAC. The header
@@ -55,24 +103,50 @@ fn is_ike_sa_init(message: &[u8]) -> bool {
     header() == Some(true)
 }
 
+/// ECCurveType (RFC 4492, section 5.4).
+const EXPLICIT_PRIME: u8 = 1;
+const EXPLICIT_CHAR2: u8 = 2;
+const NAMED_CURVE: u8 = 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_server_key_exchange_is_told() {
-        let mut dh = vec![1; 64];
-        dh.extend([0, 3, 7, 7, 7, 0, 1, 2, 0, 2, 9, 9]);
-        let mut ecdh = vec![1; 64];
-        ecdh.extend([3, 0, 23, 2, 4, 5]);
-        for params in [dh, ecdh] {
-            assert_eq!(
-                read_as(&params),
-                Some("ServerKeyExchange of a TLS 1.2 server")
-            );
-            let longer = [params.as_slice(), &[0]].concat();
-            assert_eq!(read_as(&longer), None);
-            assert_eq!(read_as(&params[..params.len() - 1]), None);
+        let cases: [(&str, &[u8]); 6] = [
+            ("DH", &[0, 3, 7, 7, 7, 0, 1, 2, 0, 2, 9, 9]),
+            ("SRP", &[0, 2, 7, 7, 0, 1, 2, 3, 1, 2, 3, 0, 2, 9, 9]),
+            ("named curve", &[3, 0, 23, 2, 4, 5]),
+            // Field of two bytes: p, a, b, base point, order, cofactor, public point.
+            (
+                "explicit prime",
+                &[
+                    1, 2, 7, 7, 1, 1, 1, 2, 5, 4, 1, 2, 3, 4, 2, 7, 5, 1, 1, 3, 2, 9, 9,
+                ],
+            ),
+            // Field of 2^9: one exponent.
+            (
+                "explicit, trinomial",
+                &[
+                    2, 0, 9, 1, 1, 4, 1, 1, 1, 2, 3, 3, 1, 2, 2, 7, 5, 1, 1, 5, 4, 9, 9, 8, 8,
+                ],
+            ),
+            (
+                "explicit, pentanomial",
+                &[
+                    2, 0, 9, 2, 1, 4, 1, 3, 1, 1, 1, 1, 1, 2, 3, 3, 1, 2, 2, 7, 5, 1, 1, 5, 4, 9,
+                    9, 8, 8,
+                ],
+            ),
+        ];
+        for (name, params) in cases {
+            let signed = [&[1; 64], params].concat();
+            let other = "ServerKeyExchange of a TLS 1.2 server";
+            assert_eq!(read_as(&signed), Some(other), "{name}");
+            let longer = [signed.as_slice(), &[0]].concat();
+            assert_eq!(read_as(&longer), None, "{name}");
+            assert_eq!(read_as(&signed[..signed.len() - 1]), None, "{name}");
         }
     }
 

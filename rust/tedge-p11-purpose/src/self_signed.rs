@@ -36,13 +36,14 @@ pub(crate) fn check(
     // Neither unique identifier is accepted: section 4.1.2.8 says that none is made.
     if version == Version::V3 && !tbs.is_finished() {
         let mut extensions = x509::open(&mut tbs, x509::explicit(TagNumber::N3))?;
-        x509::extensions(&mut extensions)?;
+        let types = x509::extensions(&mut extensions)?;
         extensions.finish(())?;
+        x509::distinct(types)?;
     }
     tbs.finish(())?;
-    // Section 4.1.2.2.
-    if serial_number.as_bytes().len() > 20 {
-        return Err(Flaw::Der);
+    // A UintRef has no leading zeros, but for the number 0 itself.
+    if serial_number.as_bytes() == [0] || serial_number.as_bytes().len() > 20 {
+        return Err(Flaw::SerialNumber);
     }
     if issuer != subject {
         return Err(Flaw::OtherIssuer);

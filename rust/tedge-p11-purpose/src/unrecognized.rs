@@ -47,6 +47,20 @@ pub enum Flaw {
     /// Not the DER that RFC 2986 or RFC 5280 asks for.
     #[error("it is not well-formed DER of that kind")]
     Der,
+    /// Longer than a device's request or certificate is; in the rest anything could be hidden.
+    #[error("it has {len} bytes, more than the {max} that a device's may have")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// Most bytes.
+        max: usize,
+    },
+    /// RFC 5280, section 4.1.2.2: from 1 on, and not longer than 20 bytes.
+    #[error("its serial number is 0 or has more than 20 bytes")]
+    SerialNumber,
+    /// RFC 5280, section 4.2: one reader would take the first, another the last.
+    #[error("it has an extension or an attribute twice")]
+    Twice,
     /// Its SubjectPublicKeyInfo is not that of the key that is to sign.
     #[error("it is about another key than the one that is to sign it")]
     OtherKey,

@@ -6,6 +6,8 @@
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, OctetStringRef, UtcTime};
 use der::{Decode as _, ErrorKind, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 
+use crate::unrecognized::Flaw;
+
 /// The first byte of a DER SEQUENCE.
 pub(crate) const SEQUENCE: u8 = 0x30;
 
@@ -49,7 +51,7 @@ pub(crate) fn open<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> der::Result<Sl
 /// Reads with `item` until nothing is left; there must be one at least.
 pub(crate) fn one_or_more<'a>(
     mut reader: SliceReader<'a>,
-    item: impl Fn(&mut SliceReader<'a>) -> der::Result<()>,
+    mut item: impl FnMut(&mut SliceReader<'a>) -> der::Result<()>,
 ) -> der::Result<()> {
     item(&mut reader)?;
     while !reader.is_finished() {
@@ -61,7 +63,7 @@ pub(crate) fn one_or_more<'a>(
 /// The same for a SET OF, whose elements are in ascending order (X.690, section 11.6).
 pub(crate) fn one_or_more_sorted<'a>(
     mut reader: SliceReader<'a>,
-    item: impl Fn(&mut SliceReader<'a>) -> der::Result<()>,
+    item: impl FnMut(&mut SliceReader<'a>) -> der::Result<()>,
 ) -> der::Result<()> {
     let mut before: &[u8] = &[];
     one_or_more(reader.clone(), item)?;
@@ -113,16 +115,27 @@ pub(crate) fn validity(reader: &mut SliceReader<'_>) -> der::Result<()> {
     validity.finish(())
 }
 
-/// Extensions (section 4.2), without the tag around them.
-pub(crate) fn extensions(reader: &mut SliceReader<'_>) -> der::Result<()> {
+/// The types of Extensions (section 4.2), which are read without the tag around them.
+pub(crate) fn extensions(reader: &mut SliceReader<'_>) -> der::Result<Vec<ObjectIdentifier>> {
+    let mut types = Vec::new();
     one_or_more(open(reader, Tag::Sequence)?, |extensions| {
         let mut extension = open(extensions, Tag::Sequence)?;
-        extension.decode::<ObjectIdentifier>()?;
+        types.push(extension.decode::<ObjectIdentifier>()?);
         if extension.peek_tag()? == Tag::Boolean && !extension.decode::<bool>()? {
             // FALSE is the default, which DER leaves out (X.690, section 11.5).
             return Err(Tag::Boolean.value_error());
         }
         extension.decode::<OctetStringRef<'_>>()?;
         extension.finish(())
-    })
+    })?;
+    Ok(types)
+}
+
+/// That no type stands there twice.
+pub(crate) fn distinct(mut types: Vec<ObjectIdentifier>) -> Result<(), Flaw> {
+    types.sort_unstable();
+    if types.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Flaw::Twice);
+    }
+    Ok(())
 }

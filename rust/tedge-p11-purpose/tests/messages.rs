@@ -205,6 +205,110 @@ fn other_things_that_are_signed_have_no_purpose() {
     }
 }
 
+/// Each is a message of the table above with one thing changed, and nothing else wrong.
+#[test]
+fn documents_that_are_read_in_two_ways_have_no_purpose() {
+    let zeros = |len| tlv(0x04, &vec![0; len]);
+    // An Attribute of a type that nobody knows, with `len` bytes in it.
+    let attribute = |len| {
+        tlv(
+            0x30,
+            &[&UNKNOWN_TYPE, tlv(0x31, &zeros(len)).as_slice()].concat(),
+        )
+    };
+    let extension = tlv(0x30, &[&UNKNOWN_TYPE, zeros(4).as_slice()].concat());
+    let requested = |extensions: &[u8]| {
+        let value = tlv(0x31, &tlv(0x30, extensions));
+        tlv(0x30, &[&EXTENSION_REQUEST, value.as_slice()].concat())
+    };
+    let csr = |attributes: &[u8]| {
+        let elements = elements(&message("p256", "csr"));
+        tlv(
+            0x30,
+            &[&elements[..3].concat(), tlv(0xa0, attributes).as_slice()].concat(),
+        )
+    };
+    let certificate = |serial: &[u8], extensions: &[u8]| {
+        let mut elements = elements(&message("p256", "self-signed"));
+        elements[1] = tlv(0x02, serial);
+        elements[7] = tlv(0xa3, &tlv(0x30, extensions));
+        tlv(0x30, &elements.concat())
+    };
+    let too_long = |len| Err(Flaw::TooLong { len, max: 8192 });
+    let [one, two] = [attribute(1), attribute(2)];
+    // The frame around it has its length in two bytes each.
+    let filling = 8192 - csr(&attribute(300)).len() + 300;
+    let cases = [
+        ("attribute", csr(&one), Ok(Purpose::Csr)),
+        (
+            "attribute twice",
+            csr(&[one, two].concat()),
+            Err(Flaw::Twice),
+        ),
+        (
+            "requested extension",
+            csr(&requested(&extension)),
+            Ok(Purpose::Csr),
+        ),
+        (
+            "requested extension twice",
+            csr(&requested(&[extension.as_slice(), &extension].concat())),
+            Err(Flaw::Twice),
+        ),
+        (
+            "request of 8192 bytes",
+            csr(&attribute(filling)),
+            Ok(Purpose::Csr),
+        ),
+        (
+            "request of 8193 bytes",
+            csr(&attribute(filling + 1)),
+            too_long(8193),
+        ),
+        (
+            "extension",
+            certificate(&[1], &extension),
+            Ok(Purpose::SelfSigned),
+        ),
+        (
+            "extension twice",
+            certificate(&[1], &[extension.as_slice(), &extension].concat()),
+            Err(Flaw::Twice),
+        ),
+        (
+            "serial number 0",
+            certificate(&[0], &extension),
+            Err(Flaw::SerialNumber),
+        ),
+        (
+            "of 20 bytes",
+            certificate(&[1; 20], &extension),
+            Ok(Purpose::SelfSigned),
+        ),
+        (
+            "of 21 bytes",
+            certificate(&[1; 21], &extension),
+            Err(Flaw::SerialNumber),
+        ),
+    ];
+    let long = tlv(0x30, &[&UNKNOWN_TYPE, zeros(9000).as_slice()].concat());
+    let long = certificate(&[1], &long);
+    let too_long = (
+        "certificate that is too long",
+        long.clone(),
+        too_long(long.len()),
+    );
+    for (name, message, expected) in cases.into_iter().chain([too_long]) {
+        let scheme = S::ECDSA_SECP256R1_SHA256;
+        let found = recognize(&message, scheme, Some(&public_key("p256")));
+        let found = found.map_err(|error| match error {
+            Unrecognized::Flawed { flaw, .. } => flaw,
+            Unrecognized::Nothing => panic!("{name}: {error}"),
+        });
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 #[test]
 fn a_transcript_has_its_messages_in_order() {
     let messages = handshake_messages(&message("p256", "tls12-0403"));
@@ -296,6 +400,43 @@ fn handshake_messages(mut transcript: &[u8]) -> Vec<Vec<u8>> {
     }
     messages
 }
+
+/// The elements of a DER SEQUENCE, with their tags and lengths.
+fn elements(der: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = content(der).0;
+    let mut elements = Vec::new();
+    while !rest.is_empty() {
+        let behind = content(rest).1;
+        elements.push(rest[..rest.len() - behind.len()].to_vec());
+        rest = behind;
+    }
+    elements
+}
+
+/// What is in the first element, and what follows it.
+fn content(der: &[u8]) -> (&[u8], &[u8]) {
+    let (header, len) = match der[1] {
+        0x81 => (3, usize::from(der[2])),
+        0x82 => (4, usize::from(u16::from_be_bytes([der[2], der[3]]))),
+        short => (2, usize::from(short)),
+    };
+    der[header..].split_at(len)
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let header = match content.len() {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [header, content.to_vec()].concat()
+}
+
+/// OBJECT IDENTIFIER 1.2.3.4.
+const UNKNOWN_TYPE: [u8; 5] = [6, 3, 42, 3, 4];
+/// OBJECT IDENTIFIER 1.2.840.113549.1.9.14.
+const EXTENSION_REQUEST: [u8; 11] = *b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
 
 fn message(key: &str, name: &str) -> Vec<u8> {
     fs::read(path(&format!("{key}-{name}.bin"))).unwrap()
