@@ -50,6 +50,11 @@ impl Mqtt {
         self.stream.write_all(&bytes)
     }
 
+    /// What rumqttc does not write.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
     pub fn receive(&mut self) -> io::Result<Packet> {
         let mut chunk = [0; 16 * 1024];
         loop {

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Packet, Publish};
+use rumqttc::mqttbytes::v4::{Packet, PubComp, Publish};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until};
 
+use crate::broker_role::BrokerRole;
 use crate::credentials::Credentials;
+use crate::drops::Drops;
 use crate::error::End;
-use crate::forward_queue::{ForwardQueue, Taken};
+use crate::forward_queue::{ForwardQueue, Refusal, Taken};
 use crate::health::{Link, Report, goodbye, last_will};
+use crate::packet::{Defect, Incoming, Unusable, printable};
 use crate::profile::Profile;
 use crate::rule::{Retain, Rule};
-use crate::session::Incoming;
-use crate::side::{Event, Side};
+use crate::side::{Event, Overdue, Side};
+use tedge_daemon::{CLIENT_TEXT, cut};
 
 /// Carries the messages of one profile.
 pub(crate) struct Bridge {
@@ -27,19 +30,16 @@ pub(crate) struct Bridge {
     out: ForwardQueue,
     /// From the cloud to the local broker.
     into: ForwardQueue,
-    dropped: u64,
+    drops: Drops,
     credentials: Credentials,
     /// What the health message on the local broker says.
-    announced: Option<(Link, Option<String>, Option<String>)>,
+    announced: Option<Announced>,
     report: watch::Sender<Report>,
 }
 
-/// Which of the two brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BrokerRole {
-    Local,
-    Cloud,
-}
+/// What is in a health message: the state of the cloud's connection, what is wrong with the HSM, what stops messages
+/// and which subscriptions are refused.
+type Announced = (Link, Option<String>, Option<String>, Option<String>);
 
 impl Bridge {
     /// Nothing is connected yet. How it goes is told to `report`.
@@ -66,7 +66,7 @@ impl Bridge {
             ),
             out: ForwardQueue::new(profile.window, profile.max_held),
             into: ForwardQueue::new(profile.window, profile.max_held),
-            dropped: 0,
+            drops: Drops::new(&profile.name),
             credentials: Credentials::new(&profile),
             announced: None,
             report,
@@ -76,7 +76,8 @@ impl Bridge {
 
     /// Carries messages until `stop` changes.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut tick = interval(REPORT_INTERVAL);
+        let patience = self.local.ack_timeout().min(self.cloud.ack_timeout());
+        let mut tick = interval(REPORT_INTERVAL.min(patience / 5));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let every = self.profile.check_interval;
         let mut look = interval_at(Instant::now() + every, every);
@@ -95,7 +96,11 @@ impl Bridge {
                     }
                 }
                 _ = look.tick(), if !self.credentials.is_looking() => self.credentials.look(),
-                _ = tick.tick() => self.report(),
+                _ = tick.tick() => {
+                    self.judge_overdue();
+                    self.drops.report();
+                    self.report();
+                }
                 _ = &mut stopped => break,
             }
             self.carry();
@@ -126,6 +131,7 @@ impl Bridge {
         }
         self.local.close();
         self.cloud.close();
+        self.drops.report_all();
     }
 
     fn happened(&mut self, broker: BrokerRole, event: Event) {
@@ -164,12 +170,12 @@ impl Bridge {
 
     /// Moves what can be moved.
     fn carry(&mut self) {
-        for broker in [BrokerRole::Cloud, BrokerRole::Local] {
+        for broker in BrokerRole::BOTH {
             if let Err(end) = self.send(broker) {
                 self.lost(broker, &end);
             }
         }
-        for broker in [BrokerRole::Local, BrokerRole::Cloud] {
+        for broker in BrokerRole::BOTH {
             let (side, from, _) = self.parts(broker);
             if side.is_up() && from.wants_refused() {
                 side.renew("there is room again for what was not taken");
@@ -204,37 +210,37 @@ impl Bridge {
             };
             let unwanted = match session.next()? {
                 None => return Ok(()),
-                Some(Incoming::Packet(Packet::Publish(publish))) => self.take(broker, &publish),
-                Some(Incoming::TooLong { topic, len, id }) => {
-                    self.drop_too_long(&topic, len);
-                    id
-                }
-                Some(Incoming::Packet(Packet::PubAck(ack))) => {
-                    // That of an identifier broker is not in flight means nothing.
-                    let _ = side.acknowledged(ack.pkid)? || to.acknowledged(ack.pkid);
+                Some(Incoming::Publish(publish)) => self.take(broker, &publish),
+                Some(Incoming::Unusable(message)) => self.take_unusable(broker, &message),
+                Some(Incoming::PubAck(id)) => {
+                    // That of an identifier which is not in flight means nothing.
+                    let _ = side.acknowledged(id)? || to.acknowledged(id);
                     None
                 }
-                Some(Incoming::Packet(Packet::SubAck(ack))) => {
-                    side.subscribed(&ack)?;
+                Some(Incoming::PubRel(id)) => {
+                    session.send(&Packet::PubComp(PubComp::new(id)))?;
                     None
                 }
-                Some(Incoming::Packet(Packet::PingResp)) => None,
-                Some(Incoming::Packet(other)) => {
-                    return Err(End::broken(format!(
-                        "the broker sent an unexpected {other:?}"
-                    )));
+                Some(Incoming::SubAck(id, codes)) => {
+                    side.subscribed(id, &codes)?;
+                    None
                 }
+                Some(Incoming::UnsubAck(id)) => {
+                    side.unsubscribed(id)?;
+                    None
+                }
+                Some(Incoming::PingResp) => None,
             };
             // What is not forwarded is acknowledged: else it would come again, and again.
-            if let (Some(id), Some(session)) = (unwanted, self.parts(broker).0.session()) {
-                session.acknowledge(id)?;
+            if let (Some((id, qos)), Some(session)) = (unwanted, self.parts(broker).0.session()) {
+                session.acknowledge(id, qos)?;
             }
         }
     }
 
-    /// Takes a message for the other broker. Returns its identifier if it is not to be forwarded.
-    fn take(&mut self, broker: BrokerRole, publish: &Publish) -> Option<u16> {
-        let id = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
+    /// Takes a message for the other broker. Returns its identifier and QoS if it is not to be forwarded.
+    fn take(&mut self, broker: BrokerRole, publish: &Publish) -> Option<(u16, QoS)> {
+        let id = (publish.qos != QoS::AtMostOnce).then_some((publish.pkid, publish.qos));
         let other_is_up = match broker {
             BrokerRole::Local => self.cloud.is_up(),
             BrokerRole::Cloud => self.local.is_up(),
@@ -244,14 +250,20 @@ impl Bridge {
             BrokerRole::Cloud => &self.profile.into,
         };
         let Some((rule, topic)) = route(rules, &publish.topic) else {
-            log::debug!("{}: no rule for {}", self.profile.name, publish.topic);
-            self.dropped += 1;
+            let topic = cut(&publish.topic, CLIENT_TEXT);
+            log::debug!("{}: no rule for {topic}", self.profile.name);
+            self.drops.count();
             return id;
         };
         let len = topic.len() + publish.payload.len();
         if len > self.profile.max_message {
-            self.drop_too_long(&publish.topic, len);
-            return id;
+            let message = Unusable {
+                topic: printable(publish.topic.as_bytes()),
+                len,
+                id,
+                defect: Defect::TooLong,
+            };
+            return self.take_unusable(broker, &message);
         }
         let retain = match rule.retain {
             Retain::Never => false,
@@ -260,22 +272,34 @@ impl Bridge {
         };
         // QoS 0 is not kept for a broker that is away.
         if id.is_none() && !other_is_up {
-            self.dropped += 1;
+            self.drops.count();
             return None;
         }
         let from = self.parts(broker).1;
         if from.take(publish, topic, retain) == Taken::Refused && id.is_none() {
-            self.dropped += 1;
+            self.drops.count();
         }
         None
     }
 
-    fn drop_too_long(&mut self, topic: &str, len: usize) {
-        log::error!(
-            "{}: a message on {topic} with {len} bytes is longer than max_message: dropped",
-            self.profile.name
-        );
-        self.dropped += 1;
+    /// A message that can't be forwarded. Returns its identifier and QoS if it is to be acknowledged: else the broker
+    /// keeps it, and the order is kept by taking none that comes behind it.
+    fn take_unusable(&mut self, broker: BrokerRole, message: &Unusable) -> Option<(u16, QoS)> {
+        let drops = message.defect == Defect::TooLong || self.profile.drop_refused > 0;
+        if drops || message.id.is_none() {
+            self.drops.tell(broker, message);
+            return message.id;
+        }
+        let (side, from, _) = self.parts(broker);
+        // It comes again with each connection, and behind itself.
+        if side.stopped_by().is_none() {
+            from.refuse();
+            side.stop(format!(
+                "{broker} sent a message that {}: what comes behind it waits, unless drop_refused is set",
+                message.description()
+            ));
+        }
+        None
     }
 
     /// Gives a broker what is for it: acknowledgements first, they make room.
@@ -284,8 +308,8 @@ impl Bridge {
         let Some(session) = side.session() else {
             return Ok(());
         };
-        while let Some(id) = from.next_to_acknowledge() {
-            session.acknowledge(id)?;
+        while let Some((id, qos)) = from.next_to_acknowledge() {
+            session.acknowledge(id, qos)?;
         }
         loop {
             while session.has_room() {
@@ -316,23 +340,44 @@ impl Bridge {
         to.sink_lost(closed);
     }
 
-    /// A broker that speaks MQTT 3.1.1 refuses a message by closing the connection, and would do so for ever.
+    /// Gives up connections over which an answer is overdue: what was lost is sent again over the next.
+    fn judge_overdue(&mut self) {
+        for broker in BrokerRole::BOTH {
+            let (side, _, to) = self.parts(broker);
+            let seconds = side.ack_timeout().as_secs();
+            match side.overdue(to.oldest().map(|(number, _)| number)) {
+                None => {}
+                Some(Overdue::Message) => {
+                    to.overdue();
+                    let why = to.refused().map(|(publish, ..)| named(publish));
+                    let why = format!(
+                        "no acknowledgement of {} in {seconds} s",
+                        why.unwrap_or_default()
+                    );
+                    self.lost(broker, &End::broken(why));
+                    self.judge_refused(broker);
+                }
+                Some(Overdue::Packet(name)) => {
+                    let why = format!("no answer to {name} in {seconds} s");
+                    self.lost(broker, &End::broken(why));
+                }
+            }
+        }
+    }
+
+    /// A broker that speaks MQTT 3.1.1 refuses a message by closing the connection, or says nothing, and would do so
+    /// for ever.
     fn judge_refused(&mut self, broker: BrokerRole) {
         let (name, limit) = (self.profile.name.clone(), self.profile.drop_refused);
         let (_, _, to) = self.parts(broker);
-        let Some((publish, times)) = to.refused() else {
+        let Some((publish, times, refusal)) = to.refused() else {
             return;
         };
-        let whose = match broker {
-            BrokerRole::Local => "the local broker",
-            BrokerRole::Cloud => "the cloud",
-        };
-        let (topic, len) = (&publish.topic, publish.payload.len());
         let drops = times == limit;
         if times == REFUSALS || drops {
             log::error!(
-                "{name}: {whose} closes the connection whenever it is sent the message on {topic} with {len} \
-                 bytes, {times} times now: {}",
+                "{name}: {}, {times} times now: {}",
+                refused(broker, publish, refusal),
                 if drops {
                     "dropped"
                 } else {
@@ -342,7 +387,7 @@ impl Bridge {
         }
         if drops {
             to.drop_refused();
-            self.dropped += 1;
+            self.drops.count();
         }
     }
 
@@ -352,6 +397,7 @@ impl Bridge {
             let now = (
                 self.cloud.link(),
                 self.credentials.hsm().cloned(),
+                self.stopped(),
                 self.refused(),
             );
             if self.announced.as_ref() != Some(&now) {
@@ -367,6 +413,7 @@ impl Bridge {
         let same = before.local == self.local.link()
             && before.cloud == self.cloud.link()
             && before.hsm.as_ref() == self.credentials.hsm()
+            && before.stopped == self.stopped()
             && before.refused == self.refused();
         drop(before);
         if !same {
@@ -383,16 +430,33 @@ impl Bridge {
         (!filters.is_empty()).then(|| format!("subscription refused: {}", filters.join(", ")))
     }
 
+    /// What stops messages although both connections stand.
+    fn stopped(&self) -> Option<String> {
+        let queues = [
+            (BrokerRole::Local, &self.into),
+            (BrokerRole::Cloud, &self.out),
+        ];
+        let refused = queues.into_iter().find_map(|(broker, queue)| {
+            let (publish, times, refusal) = queue.refused()?;
+            // A broker that ends closes connections, too.
+            let counts = refusal == Refusal::Silent || times >= REFUSALS;
+            counts.then(|| refused(broker, publish, refusal))
+        });
+        let mut stopped = [&self.local, &self.cloud].into_iter();
+        refused.or_else(|| stopped.find_map(Side::stopped_by).cloned())
+    }
+
     fn now(&self) -> Report {
         Report {
             local: self.local.link(),
             cloud: self.cloud.link(),
             hsm: self.credentials.hsm().cloned(),
+            stopped: self.stopped(),
             refused: self.refused(),
             out: self.out.delivered(),
             into: self.into.delivered(),
             held: self.out.len() + self.into.len(),
-            dropped: self.dropped,
+            dropped: self.drops.total(),
         }
     }
 }
@@ -402,6 +466,24 @@ fn route<'a>(rules: &'a [Rule], topic: &str) -> Option<(&'a Rule, String)> {
     rules
         .iter()
         .find_map(|rule| Some((rule, rule.target(topic)?)))
+}
+
+/// How a broker does not take a message.
+fn refused(broker: BrokerRole, publish: &Publish, refusal: Refusal) -> String {
+    let what = match refusal {
+        Refusal::Closed => "closes the connection whenever it is sent",
+        Refusal::Silent => "does not acknowledge",
+    };
+    format!("{broker} {what} {}", named(publish))
+}
+
+/// A message, for people.
+fn named(publish: &Publish) -> String {
+    format!(
+        "the message on {} with {} bytes",
+        printable(publish.topic.as_bytes()),
+        publish.payload.len()
+    )
 }
 
 /// How often the counters are told.

@@ -25,6 +25,9 @@ use crate::rule::{Rule, matches};
 pub(crate) enum ConfigurationError {
     #[error("cannot read {path}: {error}")]
     Unreadable { path: String, error: FileError },
+    /// As in the example that is installed.
+    #[error("{0}: no cloud is configured: it has no table [cloud.NAME] yet")]
+    NoCloud(String),
     #[error("{path}, line {line}, {key}: {message}")]
     Malformed {
         path: String,
@@ -43,16 +46,20 @@ pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
             error,
         }
     })?;
-    parse(&text).map_err(|mistake| {
+    let configuration = parse(&text).map_err(|mistake| {
         let (line, key) = position(&text, mistake.at);
         ConfigurationError::Malformed {
-            path: name,
+            path: name.clone(),
             line,
             key,
             // Some of toml's have several lines.
             message: mistake.message.replace('\n', " "),
         }
-    })
+    })?;
+    if configuration.is_empty() {
+        return Err(ConfigurationError::NoCloud(name));
+    }
+    Ok(configuration)
 }
 
 fn parse(text: &str) -> Result<Configuration, Mistake> {
@@ -61,12 +68,6 @@ fn parse(text: &str) -> Result<Configuration, Mistake> {
         message: error.message().to_owned(),
     })?;
     let local = file.local;
-    if file.cloud.is_empty() {
-        return Err(Mistake {
-            at: 0,
-            message: "there is no cloud in it".to_owned(),
-        });
-    }
     let mut profiles: Configuration = Vec::new();
     for (name, cloud) in file.cloud {
         let table = Spanned::new(cloud.span(), ());
@@ -118,6 +119,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
         tls12: file.tls12.unwrap_or(defaults.tls12),
     };
     let reconnect_max = bounded(file.reconnect_max, 60, 1..=3600)?;
+    let ack_timeout = bounded(file.ack_timeout, DEFAULT_ACK_TIMEOUT, 5..=3600)?;
     let check_interval = bounded(file.check_interval, 60, 1..=86_400)?;
     let max_message = bounded(file.max_message, defaults.max_message, 128..=268_435_455)?;
     Ok(Profile {
@@ -129,6 +131,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
             password_file: file.password_file,
             keep_alive: bounded(file.keep_alive, defaults.keep_alive, 5..=1160)?,
             reconnect_max: Duration::from_secs(reconnect_max),
+            ack_timeout: Duration::from_secs(ack_timeout),
         },
         tls,
         out,
@@ -154,6 +157,7 @@ fn local_broker(profile: &str, file: &Local) -> Result<Broker, Mistake> {
             Address::Tcp(host.to_owned(), file.port.unwrap_or(1883))
         }
     };
+    let ack_timeout = bounded(file.ack_timeout.clone(), DEFAULT_ACK_TIMEOUT, 5..=3600)?;
     Ok(Broker {
         address,
         client_id: format!("tedge-hsm-bridge-{profile}"),
@@ -161,6 +165,7 @@ fn local_broker(profile: &str, file: &Local) -> Result<Broker, Mistake> {
         password_file: file.password_file.clone(),
         keep_alive: bounded(file.keep_alive.clone(), 60, 5..=3600)?,
         reconnect_max: LOCAL_RECONNECT_MAX,
+        ack_timeout: Duration::from_secs(ack_timeout),
     })
 }
 
@@ -219,6 +224,8 @@ fn position(text: &str, at: usize) -> (usize, String) {
 /// Of Debian's and Yocto's package ca-certificates.
 const DEFAULT_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 const DEFAULT_MAX_HELD: usize = 4 * 1024 * 1024;
+/// Seconds.
+const DEFAULT_ACK_TIMEOUT: u64 = 60;
 const DEFAULT_WINDOW: u16 = 100;
 /// It is on the same machine: trying often costs nothing.
 const LOCAL_RECONNECT_MAX: Duration = Duration::from_secs(5);

@@ -4,16 +4,20 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rumqttc::mqttbytes;
-use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login, Packet};
+use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustls::{ClientConnection, ProtocolVersion};
 use tedge_file::MAX_CERTIFICATES;
 
 use crate::error::{ConnectError, explain};
+use crate::packet;
 use crate::profile::{Address, Broker, Tls};
 use crate::tls::Identity;
 
@@ -27,6 +31,8 @@ pub(crate) struct Connected {
     pub(crate) session_present: bool,
     /// For the log.
     pub(crate) description: String,
+    /// Whether the broker was asked for the RETAIN flag as published, and has not refused.
+    pub(crate) as_published: bool,
     /// As it was when the connection was made.
     pub(crate) certificate: Option<Vec<u8>>,
 }
@@ -37,16 +43,36 @@ pub(crate) enum BlockingSocket {
     Unix(UnixStream),
 }
 
-/// Connects; takes up to a minute, and longer only if the signer does.
-pub(crate) fn connect(
-    broker: &Broker,
-    tls: Option<&Tls>,
-    will: Option<LastWill>,
-) -> Result<Connected, ConnectError> {
+/// Connects; takes up to two minutes, and longer only if the signer does. With `as_published` the broker is asked to
+/// leave the RETAIN flag of what it sends as it was published; one that refuses that is connected to without.
+pub(crate) fn connect(endpoint: &Endpoint, as_published: bool) -> Result<Connected, ConnectError> {
+    if !as_published {
+        return connect_once(endpoint, MQTT_3_1_1);
+    }
+    match connect_once(endpoint, MQTT_3_1_1 | BRIDGE) {
+        Err(ConnectError::Refused(ConnectReturnCode::RefusedProtocolVersion)) => {
+            connect_once(endpoint, MQTT_3_1_1)
+        }
+        // A broker may close the connection over what it does not know, and also when it is about to end: only one
+        // that takes the one and again closes the other is refusing.
+        Err(ConnectError::Closed) => {
+            drop(connect_once(endpoint, MQTT_3_1_1)?);
+            match connect_once(endpoint, MQTT_3_1_1 | BRIDGE) {
+                Err(ConnectError::Closed) => connect_once(endpoint, MQTT_3_1_1),
+                result => result,
+            }
+        }
+        result => result,
+    }
+}
+
+fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectError> {
+    let (broker, tls, will) = &**endpoint;
     let login = login(broker)?;
-    let certificate = tls.and_then(|tls| tedge_file::read(&tls.cert, MAX_CERTIFICATES).ok());
+    let certificate =
+        (tls.as_ref()).and_then(|tls| tedge_file::read(&tls.cert, MAX_CERTIFICATES).ok());
     // Before anything goes to the network: without the key there is no point.
-    let identity = tls.map(Identity::load).transpose()?;
+    let identity = tls.as_ref().map(Identity::load).transpose()?;
     let mut stream = Waiting {
         socket: open(&broker.address)?,
         tls: None,
@@ -57,29 +83,34 @@ pub(crate) fn connect(
             .map_err(|error| ConnectError::Tls(error.to_string()))?;
         stream.tls = Some(Box::new(connection));
         let result = stream.handshake();
-        // The HSM's share of it has its own limit.
-        stream.deadline = Instant::now() + LIMIT;
         if let Some(failure) = identity.failure() {
             return Err(failure);
         }
         result.map_err(|error| ConnectError::Tls(explain(&error)))?;
     }
+    // The HSM's share of it has its own limit.
+    stream.deadline = Instant::now() + broker.ack_timeout;
     let mut connect = Connect::new(&broker.client_id);
     connect.keep_alive = broker.keep_alive;
     connect.clean_session = false;
-    connect.last_will = will;
+    connect.last_will.clone_from(will);
     connect.login = login;
     let mut received = BytesMut::new();
     let ConnAck {
         session_present,
         code,
     } = stream
-        .say(&connect)
+        .say(&connect, level)
         .and_then(|()| stream.hear(&mut received))
-        .map_err(|error| ConnectError::NoAnswer(explain(&error)))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                ConnectError::Closed
+            }
+            _ => ConnectError::NoAnswer(explain(&error)),
+        })?;
     match code {
         ConnectReturnCode::Success => {}
-        code => return Err(ConnectError::Refused(refusal(code))),
+        code => return Err(ConnectError::Refused(code)),
     }
     let description = describe(stream.tls.as_deref());
     Ok(Connected {
@@ -88,6 +119,7 @@ pub(crate) fn connect(
         received,
         session_present,
         description,
+        as_published: level != MQTT_3_1_1,
         certificate,
     })
 }
@@ -108,7 +140,7 @@ fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
 /// Tries every address of the host; the last failure is reported.
 fn open(address: &Address) -> Result<BlockingSocket, ConnectError> {
     match address {
-        Address::Unix(path) => UnixStream::connect(path)
+        Address::Unix(path) => open_unix(path)
             .map(BlockingSocket::Unix)
             .map_err(|error| ConnectError::Socket(path.display().to_string(), error)),
         Address::Tcp(host, port) => {
@@ -126,6 +158,22 @@ fn open(address: &Address) -> Result<BlockingSocket, ConnectError> {
             }
             Err(failed(last))
         }
+    }
+}
+
+/// Without a limit it would wait for ever for a broker that hangs and whose backlog is full.
+fn open_unix(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    set_socket_timeout(&socket, Timeout::Send, Some(TCP_LIMIT))?;
+    match rustix::net::connect(&socket, &address) {
+        Err(Errno::AGAIN) => Err(io::Error::new(ErrorKind::TimedOut, "no answer in time")),
+        result => Ok(result.map(|()| UnixStream::from(socket))?),
     }
 }
 
@@ -147,9 +195,14 @@ impl Waiting {
         self.flush()
     }
 
-    fn say(&mut self, connect: &Connect) -> io::Result<()> {
+    /// Sends a CONNECT, with this protocol level.
+    fn say(&mut self, connect: &Connect, level: u8) -> io::Result<()> {
         let mut packet = BytesMut::new();
         connect.write(&mut packet).map_err(io::Error::other)?;
+        // Behind the remaining length, whose last byte has no continuation bit, and the protocol name.
+        let remaining_len = packet.iter().skip(1).take_while(|byte| **byte >= 0x80);
+        let at = 2 + remaining_len.count() + PROTOCOL_NAME_LEN;
+        packet[at] = level;
         match &mut self.tls {
             Some(tls) => tls.writer().write_all(&packet)?,
             None => self.socket.write_all(&packet)?,
@@ -159,11 +212,8 @@ impl Waiting {
 
     fn hear(&mut self, received: &mut BytesMut) -> io::Result<ConnAck> {
         loop {
-            match Packet::read(received, CONNACK_LIMIT) {
-                Ok(Packet::ConnAck(ack)) => return Ok(ack),
-                Ok(_) => return Err(io::Error::other("it sent something else first")),
-                Err(mqttbytes::Error::InsufficientBytes(_)) => {}
-                Err(error) => return Err(io::Error::other(error)),
+            if let Some(ack) = packet::connack(received).map_err(io::Error::other)? {
+                return Ok(ack);
             }
             if self.tls.is_some() {
                 self.fill()?;
@@ -275,25 +325,19 @@ fn describe(tls: Option<&ClientConnection>) -> String {
     }
 }
 
-fn refusal(code: ConnectReturnCode) -> &'static str {
-    match code {
-        ConnectReturnCode::Success => "no reason",
-        ConnectReturnCode::RefusedProtocolVersion => "it does not speak MQTT 3.1.1",
-        ConnectReturnCode::BadClientId => "it does not take the client id",
-        ConnectReturnCode::ServiceUnavailable => "it is not available",
-        ConnectReturnCode::BadUserNamePassword => "bad user name or password",
-        ConnectReturnCode::NotAuthorized => "not authorised",
-    }
-}
-
 /// For an address to answer.
 const TCP_LIMIT: Duration = Duration::from_secs(10);
 /// For TLS, and again for MQTT.
 const LIMIT: Duration = Duration::from_secs(30);
 /// MQTT 3.1.1, section 3.1.3.5: a password has a length of two bytes.
 const MAX_PASSWORD: usize = 65535;
-/// A CONNACK has 4 bytes.
-const CONNACK_LIMIT: usize = 16;
+/// The protocol level of MQTT 3.1.1 (section 3.1.2.2).
+const MQTT_3_1_1: u8 = 4;
+/// What bridges set in the protocol level, so that a broker sends them the RETAIN flag as it was published, and not
+/// what they have published themselves. It is no part of MQTT 3.1.1; mosquitto, EMQX and VerneMQ know it.
+const BRIDGE: u8 = 0x80;
+/// Length and text, in bytes.
+const PROTOCOL_NAME_LEN: usize = 6;
 
 /// What a side needs to connect, shared with the thread that does it.
 pub(crate) type Endpoint = Arc<(Broker, Option<Tls>, Option<LastWill>)>;

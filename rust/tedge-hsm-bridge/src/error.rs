@@ -3,8 +3,11 @@
 use std::io::{self, ErrorKind};
 
 use rumqttc::mqttbytes;
+use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tedge_file::FileError;
 use tedge_p11_client::refuses_certificate;
+
+use crate::packet::Violation;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +22,10 @@ pub(crate) enum ConnectError {
     Socket(String, io::Error),
     #[error("no TLS: {0}")]
     Tls(String),
-    #[error("the broker refused the connection: {0}")]
-    Refused(&'static str),
+    #[error("the broker refused the connection: {}", refusal(*.0))]
+    Refused(ConnectReturnCode),
+    #[error("the broker closed the connection in place of an answer to CONNECT")]
+    Closed,
     #[error("the broker did not answer CONNECT: {0}")]
     NoAnswer(String),
     #[error("cannot read {0}: {1}")]
@@ -52,6 +57,12 @@ impl From<io::Error> for End {
     }
 }
 
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::broken(violation.to_string())
+    }
+}
+
 impl From<mqttbytes::Error> for End {
     fn from(error: mqttbytes::Error) -> Self {
         Self::broken(error.to_string())
@@ -71,5 +82,16 @@ pub(crate) fn explain(error: &io::Error) -> String {
         (None, ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
         (None, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),
         (None, _) => error.to_string(),
+    }
+}
+
+fn refusal(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::Success => "no reason",
+        ConnectReturnCode::RefusedProtocolVersion => "it does not speak MQTT 3.1.1",
+        ConnectReturnCode::BadClientId => "it does not take the client id",
+        ConnectReturnCode::ServiceUnavailable => "it is not available",
+        ConnectReturnCode::BadUserNamePassword => "bad user name or password",
+        ConnectReturnCode::NotAuthorized => "not authorised",
     }
 }

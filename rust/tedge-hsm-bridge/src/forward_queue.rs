@@ -30,14 +30,16 @@ pub(crate) struct ForwardQueue {
     /// Whether one message at a time is sent, to find out which it is that the sink does not take: its last
     /// connection was lost before it had acknowledged anything.
     probing: bool,
-    /// How many connections in a row the sink has closed over the one message that was in flight.
-    refusals: u32,
+    /// The message that the sink does not take, as it seems.
+    suspect: Option<Suspect>,
+    /// How many were acknowledged since the window was made smaller.
+    since_smaller: u32,
+    max_window: usize,
     /// Of all that is held.
     bytes: usize,
     max_bytes: usize,
     last_id: u16,
-    /// Whether a message was not taken, for lack of room: none that follows may be, for the order.
-    refusing: bool,
+    intake: Intake,
     /// How many the sink has acknowledged, or taken with QoS 0, since the start.
     delivered: u64,
 }
@@ -59,9 +61,40 @@ struct Held {
     publish: Publish,
     /// The source's packet identifier; 0 for QoS 0.
     came_as: u16,
+    /// How it is acknowledged to the source.
+    came_with: QoS,
     origin: Origin,
     /// By the sink.
     acknowledged: bool,
+}
+
+/// Whether messages are taken from the source over its present connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// One was not taken, for lack of room: none that follows may be, for the order.
+    Refusing,
+    /// None is taken, however much room there is.
+    Closed,
+}
+
+/// A message that the sink does not take, as it seems.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// Counted from the first that ever was held.
+    number: u64,
+    /// How many connections in a row ended over it.
+    times: u32,
+    reason: Refusal,
+}
+
+/// How a sink shows that it does not take a message: MQTT 3.1.1 has no answer that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It closes the connection (section 4.8).
+    Closed,
+    /// It never acknowledges the message.
+    Silent,
 }
 
 /// What the source knows of a message.
@@ -88,11 +121,13 @@ impl ForwardQueue {
             window: window.into(),
             progress: false,
             probing: false,
-            refusals: 0,
+            suspect: None,
+            since_smaller: 0,
+            max_window: window.into(),
             bytes: 0,
             max_bytes,
             last_id: 0,
-            refusing: false,
+            intake: Intake::Open,
             delivered: 0,
         }
     }
@@ -109,9 +144,13 @@ impl ForwardQueue {
             self.forget();
         }
         let size = OVERHEAD + topic.len() + came.payload.len();
-        if self.refusing || (!self.held.is_empty() && self.bytes + size > self.max_bytes) {
+        if self.intake != Intake::Open
+            || (!self.held.is_empty() && self.bytes + size > self.max_bytes)
+        {
             // QoS 0 would not come again.
-            self.refusing |= reliable;
+            if reliable && self.intake == Intake::Open {
+                self.intake = Intake::Refusing;
+            }
             return Taken::Refused;
         }
         self.bytes += size;
@@ -126,6 +165,7 @@ impl ForwardQueue {
                 payload: Bytes::copy_from_slice(&came.payload),
             },
             came_as: came.pkid,
+            came_with: came.qos,
             origin: if reliable {
                 Origin::Waits
             } else {
@@ -136,9 +176,9 @@ impl ForwardQueue {
         Taken::Held
     }
 
-    /// Takes no more until the source's connection is a new one.
+    /// Takes no more until the source's connection is a new one, of what the source would send again.
     pub(crate) fn refuse(&mut self) {
-        self.refusing = true;
+        self.intake = Intake::Closed;
     }
 
     /// A message that the source sends again and that is still here is not forwarded twice. By MQTT 3.1.1,
@@ -206,11 +246,11 @@ impl ForwardQueue {
 
     /// The sink has acknowledged. Returns false for an identifier that is not in flight.
     pub(crate) fn acknowledged(&mut self, id: u16) -> bool {
-        let Some(number) = self.ids.get(&id) else {
+        let Some(number) = self.ids.get(&id).copied() else {
             return false;
         };
-        // It was not acknowledged, so it is held; and there are not that many.
-        let at = usize::try_from(number - self.before).unwrap_or(usize::MAX);
+        // It was not acknowledged, so it is held.
+        let at = self.index(number);
         if at >= self.next {
             return false;
         }
@@ -220,8 +260,22 @@ impl ForwardQueue {
         self.delivered += 1;
         self.progress = true;
         self.probing = false;
-        self.refusals = 0;
+        if self.suspect.is_some_and(|suspect| suspect.number == number) {
+            self.suspect = None;
+        }
+        self.grow();
         true
+    }
+
+    /// A window that was made smaller becomes larger again while all goes well.
+    fn grow(&mut self) {
+        if self.window < self.max_window {
+            self.since_smaller += 1;
+            if self.since_smaller >= UNTIL_LARGER {
+                self.since_smaller = 0;
+                self.window = (self.window * 2).min(self.max_window);
+            }
+        }
     }
 
     fn limit(&self) -> usize {
@@ -230,7 +284,7 @@ impl ForwardQueue {
 
     /// What is to be acknowledged to the source next: in the order in which it came, as MQTT 3.1.1,
     /// section 4.6, demands.
-    pub(crate) fn next_to_acknowledge(&mut self) -> Option<u16> {
+    pub(crate) fn next_to_acknowledge(&mut self) -> Option<(u16, QoS)> {
         loop {
             let first = self.held.front()?;
             // One that is delivered stays until it is known whether the source sends it again.
@@ -243,7 +297,7 @@ impl ForwardQueue {
             self.bytes -= OVERHEAD + held.publish.topic.len() + held.publish.payload.len();
             self.next = self.next.saturating_sub(1);
             if held.origin == Origin::Waits {
-                return Some(held.came_as);
+                return Some((held.came_as, held.came_with));
             }
         }
     }
@@ -256,7 +310,7 @@ impl ForwardQueue {
             }
         }
         self.lost_from = 0;
-        self.refusing = false;
+        self.intake = Intake::Open;
     }
 
     /// The sink's connection is gone: over the next one, all that it has not acknowledged is sent again, in
@@ -264,7 +318,9 @@ impl ForwardQueue {
     pub(crate) fn sink_lost(&mut self, closed: bool) {
         if self.in_flight > 0 && !self.progress {
             self.probing = true;
-            self.refusals += u32::from(closed && self.in_flight == 1);
+            if let (true, 1, Some((number, _))) = (closed, self.in_flight, self.oldest()) {
+                self.suspect(number, Refusal::Closed);
+            }
         }
         self.progress = false;
         for held in &mut self.held {
@@ -274,33 +330,59 @@ impl ForwardQueue {
         self.in_flight = 0;
     }
 
-    /// The message over which the sink has closed its connections, and how many in a row. In MQTT 3.1.1 it has
-    /// no other way to refuse one (section 4.8).
-    pub(crate) fn refused(&self) -> Option<(&Publish, u32)> {
-        let mut waiting = self.held.iter().filter(|held| !held.acknowledged);
-        let first = waiting.find(|held| held.publish.qos != QoS::AtMostOnce)?;
-        (self.refusals > 0).then_some((&first.publish, self.refusals))
+    /// The oldest message that was sent over the sink's present connection and is not acknowledged, and its number.
+    pub(crate) fn oldest(&self) -> Option<(u64, &Publish)> {
+        let mut sent = self.held.iter().enumerate().take(self.next);
+        let (at, held) = sent.find(|(_, held)| !held.acknowledged)?;
+        Some((self.before + at as u64, &held.publish))
+    }
+
+    /// The sink has left its oldest message without an acknowledgement for too long; its connection is about to be
+    /// given up. A sink that takes fewer at a time than it is sent, and drops the rest, gets half as many.
+    pub(crate) fn overdue(&mut self) {
+        if let Some((number, _)) = self.oldest() {
+            self.suspect(number, Refusal::Silent);
+            self.window = (self.window / 2).max(1);
+            self.since_smaller = 0;
+        }
+    }
+
+    fn suspect(&mut self, number: u64, reason: Refusal) {
+        let before = self.suspect.filter(|suspect| suspect.number == number);
+        self.suspect = Some(Suspect {
+            number,
+            times: before.map_or(0, |suspect| suspect.times) + 1,
+            reason,
+        });
+    }
+
+    /// The message that the sink does not take, how often in a row it did not, and how that showed.
+    pub(crate) fn refused(&self) -> Option<(&Publish, u32, Refusal)> {
+        let suspect = self.suspect?;
+        let held = self.held.get(self.index(suspect.number))?;
+        Some((&held.publish, suspect.times, suspect.reason))
     }
 
     /// Gives up the message that [`ForwardQueue::refused`] names. The source is told that it was delivered.
     pub(crate) fn drop_refused(&mut self) {
-        let Some(id) = self.refused().map(|(publish, _)| publish.pkid) else {
+        let Some(suspect) = self.suspect.take() else {
             return;
         };
-        let sent = self
-            .held
-            .iter_mut()
-            .find(|held| held.publish.pkid == id && !held.acknowledged);
-        if let Some(held) = sent {
+        let at = self.index(suspect.number);
+        if let Some(held) = self.held.get_mut(at) {
             held.acknowledged = true;
+            self.ids.remove(&held.publish.pkid);
         }
-        self.ids.remove(&id);
-        self.refusals = 0;
+    }
+
+    /// The index of a message that is still held. There are not as many as could be too many for it.
+    fn index(&self, number: u64) -> usize {
+        usize::try_from(number - self.before).unwrap_or(usize::MAX)
     }
 
     /// Whether the source should be connected to anew, to send again what was refused.
     pub(crate) fn wants_refused(&self) -> bool {
-        self.refusing && self.bytes <= self.max_bytes / 2
+        self.intake == Intake::Refusing && self.bytes <= self.max_bytes / 2
     }
 
     /// Messages that the sink has to acknowledge.
@@ -330,6 +412,8 @@ impl ForwardQueue {
 
 /// Highest packet identifier of a forwarded message; those above are for the session's own packets.
 pub(crate) const MAX_ID: u16 = 0xfff0;
+/// How many acknowledgements it takes for a window that was made smaller to be made larger.
+const UNTIL_LARGER: u32 = 10_000;
 /// What a message costs beside its bytes.
 const OVERHEAD: usize = 160;
 

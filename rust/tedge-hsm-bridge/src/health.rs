@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) hsm: Option<String>,
     /// Subscriptions that the brokers refused: nothing comes by them.
     pub(crate) refused: Option<String>,
+    /// What stops messages although both connections stand.
+    pub(crate) stopped: Option<String>,
     /// Messages delivered to the cloud.
     pub(crate) out: u64,
     /// Messages delivered to the local broker.
@@ -57,7 +59,11 @@ impl Report {
     /// The health message, without its packet identifier. What changes with every message is not in it.
     pub(crate) fn message(&self, topic: &str) -> Publish {
         let health = Health {
-            status: if self.cloud == Link::Up { "up" } else { "down" },
+            status: if self.cloud == Link::Up && self.stopped.is_none() {
+                "up"
+            } else {
+                "down"
+            },
             pid: std::process::id(),
             time: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -71,6 +77,7 @@ impl Report {
             },
             reason: (self.hsm.as_deref())
                 .or(self.cloud.reason())
+                .or(self.stopped.as_deref())
                 .or(self.refused.as_deref()),
         };
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, json(&health));
@@ -91,8 +98,8 @@ impl Report {
         if let Some(reason) = self.hsm.as_deref().filter(|reason| !line.contains(reason)) {
             line = format!("{line}, HSM unusable: {reason}");
         }
-        if let Some(refused) = &self.refused {
-            line = format!("{line}, {refused}");
+        for more in [&self.stopped, &self.refused].into_iter().flatten() {
+            line = format!("{line}, {more}");
         }
         line = format!(
             "{line}; {} out, {} in, {} held",
@@ -190,6 +197,15 @@ mod tests {
         assert_eq!(payload(&report)["hsm"], "unusable");
         assert_eq!(report.line(), "up, HSM unusable: gone; 0 out, 0 in, 0 held");
         report.hsm = None;
+        report.stopped = Some("the cloud does not acknowledge".into());
+        assert_eq!(payload(&report)["status"], "down");
+        assert_eq!(payload(&report)["cloud"], "up");
+        assert_eq!(payload(&report)["reason"], "the cloud does not acknowledge");
+        assert_eq!(
+            report.line(),
+            "up, the cloud does not acknowledge; 0 out, 0 in, 0 held"
+        );
+        report.stopped = None;
         report.refused = Some("subscription refused: cmd/#".into());
         assert_eq!(payload(&report)["reason"], "subscription refused: cmd/#");
         assert_eq!(

@@ -1,18 +1,21 @@
 //! Carries MQTT messages between the local broker and the cloud. The key of the TLS client certificate stays in
 //! the HSM, behind tedge-p11-server.
 //!
-//! The way of a message: [`stream`] reads it, [`session`] finds it in the bytes, [`rule`] says where to,
-//! [`forward_queue`] holds it until the other broker has acknowledged it; [`bridge`] has one session with each
-//! broker and moves what can be moved. [`connect`] makes the connections.
+//! The way of a message: [`stream`] reads its bytes, [`packet`] finds it in them for the [`session`], [`rule`] says
+//! where to, [`forward_queue`] holds it until the other broker has acknowledged it; [`bridge`] has one session with
+//! each broker and moves what can be moved. [`connect`] makes the connections.
 
 mod args;
 mod bridge;
+mod broker_role;
 mod configuration;
 mod connect;
 mod credentials;
+mod drops;
 mod error;
 mod forward_queue;
 mod health;
+pub mod packet;
 mod preset;
 mod profile;
 mod reconnect_pause;

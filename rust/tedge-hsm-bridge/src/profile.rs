@@ -30,7 +30,8 @@ pub(crate) struct Profile {
     pub(crate) max_held: usize,
     /// Most messages in flight in each direction.
     pub(crate) window: u16,
-    /// How often in a row a broker closes the connection over a message until that is dropped; 0 for never.
+    /// How often in a row a broker closes the connection over a message, or does not acknowledge it, until that is
+    /// dropped; 0 for never.
     pub(crate) drop_refused: u32,
     /// How often the key and the certificate are looked at while the connection stands.
     pub(crate) check_interval: Duration,
@@ -58,6 +59,8 @@ pub(crate) struct Broker {
     pub(crate) keep_alive: u16,
     /// Longest pause between attempts.
     pub(crate) reconnect_max: Duration,
+    /// For the answer to CONNECT, SUBSCRIBE or UNSUBSCRIBE, and for the acknowledgement of the oldest message.
+    pub(crate) ack_timeout: Duration,
 }
 
 /// Where a broker listens.

@@ -1,24 +1,23 @@
-//! One MQTT 3.1.1 session over one connection: packets in the bytes, keep-alive.
+//! One MQTT 3.1.1 session over one connection: its packets, keep-alive.
 
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
-use rumqttc::mqttbytes::v4::{Packet, PingReq, PubAck, Publish};
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{Packet, PingReq, PubAck, PubRec, Publish};
 use rumqttc::mqttbytes::{self, QoS};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connect::Connected;
+use crate::packet::{Incoming, Reader, Violation};
 use crate::stream::Stream;
 
 /// A session that the broker has accepted.
 pub(crate) struct Session {
     stream: Stream,
     received: BytesMut,
-    /// What is left of a packet that is too long to be taken.
-    skip: usize,
-    max_message: usize,
+    reader: Reader,
     keep_alive: Duration,
     started: Instant,
     last_received: Instant,
@@ -27,19 +26,6 @@ pub(crate) struct Session {
     /// Set to a time that is not after [`Session::deadline`], and set anew only when that has come: not for
     /// each packet.
     timer: Pin<Box<Sleep>>,
-}
-
-/// What the broker sent.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    Packet(Packet),
-    /// A message that is too long to be taken, and was not.
-    TooLong {
-        topic: String,
-        len: usize,
-        /// To be acknowledged, unless it came with QoS 0.
-        id: Option<u16>,
-    },
 }
 
 impl Session {
@@ -53,8 +39,7 @@ impl Session {
         Ok(Self {
             stream: Stream::new(connected.socket, connected.tls)?,
             received: connected.received,
-            skip: 0,
-            max_message,
+            reader: Reader::new(max_message),
             keep_alive,
             started: now,
             last_received: now,
@@ -87,44 +72,8 @@ impl Session {
     }
 
     /// The next of the packets that were read.
-    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, mqttbytes::Error> {
-        let skipped = self.skip.min(self.received.len());
-        self.received.advance(skipped);
-        self.skip -= skipped;
-        let limit = self.max_message + HEADER;
-        match Packet::read(&mut self.received, limit) {
-            Ok(packet) => Ok(Some(Incoming::Packet(packet))),
-            Err(mqttbytes::Error::InsufficientBytes(_)) => Ok(None),
-            Err(mqttbytes::Error::PayloadSizeLimitExceeded(len)) => self.too_long(len),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A packet of `len` bytes after its header. If it is a message, its beginning is enough to know what it
-    /// was; the rest is skipped as it comes.
-    fn too_long(&mut self, len: usize) -> Result<Option<Incoming>, mqttbytes::Error> {
-        let bytes = &self.received[..];
-        if bytes[0] >> 4 != PUBLISH {
-            return Err(mqttbytes::Error::PayloadSizeLimitExceeded(len));
-        }
-        let Some(header) = bytes.iter().skip(1).position(|byte| byte & 0x80 == 0) else {
-            return Ok(None);
-        };
-        let header = header + 2;
-        let Some((beginning, id_len)) = beginning(bytes, header) else {
-            return Ok(None);
-        };
-        let topic_len = beginning.len() - 2;
-        if topic_len + 2 + id_len > len {
-            return Err(mqttbytes::Error::MalformedPacket);
-        }
-        let topic = String::from_utf8_lossy(&beginning[2..]).into_owned();
-        let at = header + beginning.len();
-        let id = (id_len == 2).then(|| u16::from_be_bytes([bytes[at], bytes[at + 1]]));
-        let taken = at + id_len;
-        self.received.advance(taken);
-        self.skip = len + header - taken;
-        Ok(Some(Incoming::TooLong { topic, len, id }))
+    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, Violation> {
+        self.reader.next(&mut self.received)
     }
 
     /// Whether there is room for another message to be written; what does not go out stays in memory.
@@ -136,8 +85,16 @@ impl Session {
         publish.write(self.stream.outgoing()).map(drop)
     }
 
-    pub(crate) fn acknowledge(&mut self, id: u16) -> Result<(), mqttbytes::Error> {
-        PubAck::new(id).write(self.stream.outgoing()).map(drop)
+    /// Acknowledges a message that came with this QoS.
+    pub(crate) fn acknowledge(&mut self, id: u16, qos: QoS) -> Result<(), mqttbytes::Error> {
+        let outgoing = self.stream.outgoing();
+        match qos {
+            QoS::AtMostOnce => Ok(()),
+            QoS::AtLeastOnce => PubAck::new(id).write(outgoing).map(drop),
+            // What comes with QoS 2 is forwarded at least once: a session that another program began has such
+            // messages. A PUBREL is the answer, to which PUBCOMP is ours.
+            QoS::ExactlyOnce => PubRec::new(id).write(outgoing).map(drop),
+        }
     }
 
     pub(crate) fn send(&mut self, packet: &Packet) -> Result<(), mqttbytes::Error> {
@@ -172,6 +129,11 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    /// Whether something waits for room in the connection.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stream.has_outgoing()
     }
 
     /// After all that is to be written now.
@@ -210,85 +172,5 @@ impl Session {
     }
 }
 
-/// Length and text of the topic, and how long the packet identifier is; none if not all of it has arrived.
-fn beginning(bytes: &[u8], header: usize) -> Option<(&[u8], usize)> {
-    let len = bytes.get(header..header + 2)?;
-    let topic_len = usize::from(u16::from_be_bytes([len[0], len[1]]));
-    let id_len = if (bytes[0] >> 1) & 3 == QoS::AtMostOnce as u8 {
-        0
-    } else {
-        2
-    };
-    bytes.get(..header + 2 + topic_len + id_len)?;
-    Some((&bytes[header..header + 2 + topic_len], id_len))
-}
-
-const PUBLISH: u8 = 3;
 /// Most that is read or put aside for writing in one turn, in bytes.
 const TURN: usize = 64 * 1024;
-/// Of a message beside its topic and payload: length of the topic and packet identifier.
-const HEADER: usize = 4;
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-    use crate::connect::BlockingSocket;
-
-    fn session(bytes: &[u8]) -> Session {
-        let (here, _there) = UnixStream::pair().unwrap();
-        let connected = Connected {
-            socket: BlockingSocket::Unix(here),
-            tls: None,
-            received: bytes.into(),
-            session_present: true,
-            description: String::new(),
-            certificate: None,
-        };
-        Session::new(connected, 60, 10).unwrap()
-    }
-
-    #[tokio::test]
-    async fn messages_that_are_too_long_are_skipped_however_they_arrive() {
-        let mut bytes = BytesMut::new();
-        let mut long = Publish::new("topic", QoS::AtLeastOnce, vec![7; 1000]);
-        long.pkid = 515;
-        long.write(&mut bytes).unwrap();
-        Publish::new("quick", QoS::AtMostOnce, vec![7; 20])
-            .write(&mut bytes)
-            .unwrap();
-        PubAck::new(9).write(&mut bytes).unwrap();
-        Publish::new("topic", QoS::AtMostOnce, vec![7; 5])
-            .write(&mut bytes)
-            .unwrap();
-        for step in [1, 3, 100, bytes.len()] {
-            let mut session = session(&[]);
-            let mut seen = Vec::new();
-            for chunk in bytes.chunks(step) {
-                session.received.extend_from_slice(chunk);
-                while let Some(incoming) = session.next().unwrap() {
-                    seen.push(match incoming {
-                        Incoming::TooLong { topic, id, .. } => format!("{topic} {id:?}"),
-                        Incoming::Packet(Packet::PubAck(ack)) => format!("ack {}", ack.pkid),
-                        Incoming::Packet(packet) => format!("{} bytes", packet.size()),
-                    });
-                }
-            }
-            assert_eq!(
-                seen,
-                ["topic Some(515)", "quick None", "ack 9", "14 bytes"],
-                "in steps of {step}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn other_packets_that_are_too_long_end_the_session() {
-        assert!(session(&[0x90, 0xff, 0x01, 0]).next().is_err());
-        // The topic claims to be longer than the packet.
-        let mut lying = vec![0x30, 100, 0, 200];
-        lying.resize(300, b'x');
-        assert!(session(&lying).next().is_err());
-    }
-}

@@ -14,6 +14,7 @@ use crate::rule::Retain;
 pub(super) struct File {
     #[serde(default)]
     pub(super) local: Local,
+    #[serde(default)]
     pub(super) cloud: BTreeMap<String, Spanned<Cloud>>,
 }
 
@@ -26,6 +27,7 @@ pub(super) struct Local {
     pub(super) username: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Spanned<u16>>,
+    pub(super) ack_timeout: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +40,7 @@ pub(super) struct Cloud {
     pub(super) username: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Spanned<u16>>,
+    pub(super) ack_timeout: Option<Spanned<u64>>,
     pub(super) alpn: Option<Vec<String>>,
     pub(super) tls12: Option<bool>,
     pub(super) cert: PathBuf,

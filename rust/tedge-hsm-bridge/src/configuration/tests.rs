@@ -68,7 +68,6 @@ fn several_clouds_have_their_own() {
 #[test]
 fn mistakes_have_line_and_key() {
     for (text, line, key, message) in [
-        ("", 1, "the file", "missing field `cloud`"),
         ("[cloud.x]\nhost = \"h\"\n", 1, "[cloud.x]", "missing field"),
         ("[cloud.x]\nhots = \"h\"\n", 2, "hots", "unknown field"),
         (HEAD, 1, "[cloud.c8y]", "no preset and no rules"),

@@ -31,7 +31,8 @@ fn sent(queue: &mut ForwardQueue) -> Vec<(u16, u8, bool)> {
 }
 
 fn acknowledged_to_source(queue: &mut ForwardQueue) -> Vec<u16> {
-    std::iter::from_fn(|| queue.next_to_acknowledge()).collect()
+    let acknowledged = std::iter::from_fn(|| queue.next_to_acknowledge());
+    acknowledged.map(|(id, _)| id).collect()
 }
 
 #[test]
@@ -122,7 +123,8 @@ fn a_message_that_the_sink_does_not_take_is_found() {
     for strikes in 1..=2 {
         assert_eq!(sent(&mut queue), [(2, 2, true)]);
         queue.sink_lost(true);
-        let (publish, refusals) = queue.refused().unwrap();
+        let (publish, refusals, reason) = queue.refused().unwrap();
+        assert_eq!(reason, Refusal::Closed);
         assert_eq!((publish.pkid, refusals), (2, strikes));
     }
     // The network is not the broker.
@@ -211,7 +213,7 @@ fn qos_0_is_sent_once_and_not_acknowledged() {
     take(&mut queue, &publish);
     take(&mut queue, &message(1, 6));
     assert_eq!(take(&mut queue, &publish), Taken::Refused);
-    assert!(!queue.refusing);
+    assert_eq!(queue.intake, Intake::Open);
     assert_eq!(sent(&mut queue), [(0, 5, false), (1, 6, false)]);
     queue.sink_lost(false);
     assert_eq!(sent(&mut queue), [(1, 6, true)]);
@@ -244,4 +246,72 @@ fn identifiers_do_not_run_out_while_the_first_is_not_acknowledged() {
         assert!(queue.acknowledged(id));
     }
     assert_eq!((queue.len(), queue.in_flight), (70_001, 1));
+}
+
+/// A sink that never acknowledges one message, but those behind it.
+#[test]
+fn a_message_that_is_never_acknowledged_is_found() {
+    let mut queue = ForwardQueue::new(8, 10_000);
+    for id in 1..=3 {
+        take(&mut queue, &message(id, u8::try_from(id).unwrap()));
+    }
+    assert!(queue.oldest().is_none());
+    for times in 1..=2 {
+        assert!(!sent(&mut queue).is_empty());
+        queue.acknowledged(2);
+        queue.acknowledged(3);
+        assert_eq!(queue.oldest().unwrap().0, 0);
+        queue.overdue();
+        queue.sink_lost(false);
+        let (publish, seen, reason) = queue.refused().unwrap();
+        assert_eq!((publish.pkid, seen, reason), (1, times, Refusal::Silent));
+    }
+    // It could have been lost: the message is sent again, and taken.
+    assert_eq!(sent(&mut queue), [(1, 1, true)]);
+    assert!(queue.acknowledged(1));
+    assert!(queue.refused().is_none());
+    assert_eq!(acknowledged_to_source(&mut queue), [1, 2, 3]);
+}
+
+#[test]
+fn a_sink_that_takes_fewer_at_a_time_is_sent_fewer() {
+    let mut queue = ForwardQueue::new(8, usize::MAX);
+    for _ in 0..8 {
+        take(&mut queue, &message(1, 0));
+    }
+    assert_eq!(sent(&mut queue).len(), 8);
+    assert!((1..=3).all(|id| queue.acknowledged(id)));
+    queue.overdue();
+    queue.sink_lost(false);
+    assert_eq!(sent(&mut queue).len(), 4);
+    // All goes well for a long time.
+    while queue.window < 8 {
+        take(&mut queue, &message(1, 0));
+        let id = queue.oldest().unwrap().1.pkid;
+        assert!(queue.acknowledged(id));
+        sent(&mut queue);
+    }
+    assert!(queue.delivered >= u64::from(UNTIL_LARGER));
+}
+
+/// The session was begun by a program that asked for QoS 2.
+#[test]
+fn qos_2_is_forwarded_at_least_once() {
+    let mut queue = ForwardQueue::new(8, 10_000);
+    let mut publish = message(7, 1);
+    publish.qos = QoS::ExactlyOnce;
+    take(&mut queue, &publish);
+    assert_eq!(sent(&mut queue), [(1, 1, false)]);
+    assert!(queue.acknowledged(1));
+    assert_eq!(queue.next_to_acknowledge(), Some((7, QoS::ExactlyOnce)));
+}
+
+#[test]
+fn a_closed_queue_does_not_ask_for_a_new_connection() {
+    let mut queue = ForwardQueue::new(8, 10_000);
+    queue.refuse();
+    assert_eq!(take(&mut queue, &message(1, 0)), Taken::Refused);
+    assert!(!queue.wants_refused());
+    queue.source_lost();
+    assert_eq!(take(&mut queue, &message(1, 0)), Taken::Held);
 }
