@@ -2,6 +2,7 @@
 //! otherwise, and what they tell systemd. Each entry is one line, and nobody waits for it.
 
 mod cut;
+mod line;
 mod log_queue;
 mod notify;
 mod stderr;
@@ -12,6 +13,7 @@ use log::{LevelFilter, SetLoggerError};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 pub use crate::cut::{CLIENT_TEXT, OWN_TEXT, cut};
+pub use crate::line::one_line;
 use crate::log_queue::LogQueue;
 pub use crate::notify::Notifier;
 
@@ -49,10 +51,4 @@ pub fn end(program: &str, error: &str) {
     log::logger().flush();
     // Not eprintln!, which panics when stderr is closed.
     let _ = writeln!(io::stderr(), "{program}: {}", one_line(error));
-}
-
-/// What is quoted in `text`, from a file, a module or a broker, must not begin a line of its own.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 
-use crate::one_line;
+use crate::line::one_line;
 
 /// A logger that waits for nothing. What does not fit is counted, and the number logged when there is
 /// room.

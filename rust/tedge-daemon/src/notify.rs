@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use sd_notify::NotifyState;
 
-use crate::one_line;
+use crate::line::one_line;
 
 /// Tells systemd how it goes, and waits for nothing.
 #[derive(Debug)]

@@ -2,10 +2,11 @@
 //! discriminant of their own; a signer that does not know it answers with an Error frame, and a
 //! client then keeps to version 1. See `docs/protocol.md`.
 
+use crate::bytes::Bytes;
 use crate::codec::{DecodeError, Reader, Wire, Writer, wire_struct};
-use crate::frame::{Bytes, TokenEntry};
 use crate::pin::Pin;
 use crate::scheme::SignatureScheme;
+use crate::token_entry::TokenEntry;
 
 /// A request of this project's own.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! The 24 frames of protocol version 1, as thin-edge.io deployed it, in two enums: what a client
 //! may send and what a signer may answer. The byte vectors are held in `tests/vectors.rs`.
 
-use std::fmt;
-
+use crate::bytes::Bytes;
 use crate::codec::{DecodeError, Reader, Wire, Writer, wire_frames, wire_struct};
 use crate::extension::{ExtensionRequest, ExtensionResponse};
 use crate::pin::Pin;
 use crate::scheme::SignatureScheme;
+use crate::token_entry::TokenEntry;
 
 /// A frame from a client to the signer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,24 +155,6 @@ wire_struct! {
         uri: Option<String>,
     }
 
-    /// A slot's token.
-    TokenEntry {
-        /// `CK_SLOT_ID`.
-        slot: u64,
-        /// Token label.
-        label: String,
-        /// Token model.
-        model: String,
-        /// Token manufacturer.
-        manufacturer: String,
-        /// Token serial number.
-        serial: String,
-        /// `CKF_TOKEN_INITIALIZED`.
-        initialized: bool,
-        /// RFC 7512 URI of the token.
-        uri: String,
-    }
-
     /// Fields of [`Request::ChangePin`].
     ChangePin {
         /// RFC 7512 URI of the token.
@@ -233,10 +215,6 @@ pub enum KeyParams {
     },
 }
 
-/// Bytes whose `Debug` shows their number only: what is signed must not end up in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
-
 /// One of the five schemes that [`Request::SignWithScheme`] can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct V1Scheme(SignatureScheme);
@@ -285,30 +263,6 @@ impl Wire for SignatureScheme {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         u16::decode(input).map(Self)
-    }
-}
-
-impl Wire for Bytes {
-    const MIN_LEN: usize = 1;
-
-    fn encode(&self, out: &mut Writer) {
-        out.put_bytes(&self.0);
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        input.take_bytes().map(|bytes| Self(bytes.to_vec()))
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{} bytes]", self.0.len())
     }
 }
 

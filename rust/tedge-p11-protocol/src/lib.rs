@@ -4,6 +4,7 @@
 //! Nothing here opens a socket or calls a PKCS#11 module.
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod bytes;
 mod codec;
 mod core_dump;
 mod decoder;
@@ -12,8 +13,10 @@ mod frame;
 mod pin;
 mod public_key;
 mod scheme;
+mod token_entry;
 mod uri;
 
+pub use bytes::Bytes;
 pub use codec::DecodeError;
 pub use core_dump::forbid_core_dumps;
 pub use decoder::{Decoder, MAX_REQUEST_LEN, MAX_RESPONSE_LEN};
@@ -23,13 +26,13 @@ pub use extension::{
     Status, TokenStatus, TokenUse, WriteCertificate,
 };
 pub use frame::{
-    Bytes, ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken,
-    KeyEntry, KeyPairParams, KeyParams, ListKeys, Request, Response, Sign, SignWithScheme,
-    TokenEntry, V1Scheme,
+    ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken, KeyEntry,
+    KeyPairParams, KeyParams, ListKeys, Request, Response, Sign, SignWithScheme, V1Scheme,
 };
 pub use pin::{Pin, PinError};
 pub use public_key::PublicKey;
 pub use scheme::{SignatureAlgorithm, SignatureScheme};
+pub use token_entry::TokenEntry;
 pub use uri::{ObjectType, PinSource, Uri, UriError};
 
 /// Object identifiers of curves.

@@ -47,6 +47,7 @@
 mod csr;
 mod other_protocol;
 mod presentation;
+mod purpose;
 mod self_signed;
 mod signature_algorithm;
 mod tls12;
@@ -54,25 +55,10 @@ mod tls13;
 mod unrecognized;
 mod x509;
 
-use std::fmt;
-use std::str::FromStr;
-
 use tedge_p11_protocol::{PublicKey, SignatureScheme};
 
-pub use unrecognized::{Flaw, UnknownPurpose, Unrecognized};
-
-/// What a signature is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Purpose {
-    /// `tls13-client`: CertificateVerify of a TLS 1.3 client (RFC 8446, section 4.4.3).
-    Tls13Client,
-    /// `tls12-client`: CertificateVerify of a TLS 1.2 client (RFC 5246, section 7.4.8).
-    Tls12Client,
-    /// `csr`: a CertificationRequestInfo (RFC 2986, section 4.1) for this key.
-    Csr,
-    /// `self-signed`: a TBSCertificate (RFC 5280, section 4.1) for this key, issued by its subject.
-    SelfSigned,
-}
+pub use purpose::{Purpose, UnknownPurpose};
+pub use unrecognized::{Flaw, Unrecognized};
 
 /// Tells what `message` is, given the key and the scheme that it is to be signed with.
 ///
@@ -93,44 +79,6 @@ pub fn recognize(
     }
     .map_err(|flaw| Unrecognized::Flawed { purpose, flaw })?;
     Ok(purpose)
-}
-
-impl Purpose {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Tls13Client,
-        Self::Tls12Client,
-        Self::Csr,
-        Self::SelfSigned,
-    ];
-
-    /// As a policy spells it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tls13Client => "tls13-client",
-            Self::Tls12Client => "tls12-client",
-            Self::Csr => "csr",
-            Self::SelfSigned => "self-signed",
-        }
-    }
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Purpose {
-    type Err = UnknownPurpose;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPurpose> {
-        Self::ALL
-            .into_iter()
-            .find(|purpose| purpose.name() == name)
-            .ok_or(UnknownPurpose)
-    }
 }
 
 /// A transcript is as long as the server's certificates make it.
@@ -154,20 +102,5 @@ fn resembled(message: &[u8]) -> Option<Purpose> {
         x509::SEQUENCE if csr::resembles(message) => Some(Purpose::Csr),
         x509::SEQUENCE if self_signed::resembles(message) => Some(Purpose::SelfSigned),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_they_are_shown() {
-        for purpose in Purpose::ALL {
-            assert_eq!(purpose.to_string().parse(), Ok(purpose));
-        }
-        for name in ["", "any", "CSR", "tls13-server", "csr "] {
-            assert_eq!(name.parse::<Purpose>(), Err(UnknownPurpose), "{name:?}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use tedge_p11_protocol::SignatureScheme;
 
-use crate::Purpose;
+use crate::purpose::Purpose;
 
 /// Why a message has none of the purposes, in words that fit behind "refused to sign: ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +72,6 @@ pub enum Flaw {
     #[error("its issuer is not its subject")]
     OtherIssuer,
 }
-
-/// A text that is no [`Purpose`]'s name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no purpose of a signature; these are tls13-client, tls12-client, csr and self-signed")]
-pub struct UnknownPurpose;
 
 impl From<der::Error> for Flaw {
     /// Where in a message the DER went wrong helps nobody who asks for a signature.

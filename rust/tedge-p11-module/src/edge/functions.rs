@@ -74,14 +74,14 @@ functions! {
     C_GetInfo_2(info: *mut CK_INFO) {
         library()?;
         // SAFETY: the program's promise.
-        unsafe { write(library::info(super::table::VERSION_2), info) }
+        unsafe { write(library::info(super::version::VERSION_2), info) }
     }
 
     // Of the interface of version 3.0.
     C_GetInfo_3(info: *mut CK_INFO) {
         library()?;
         // SAFETY: the program's promise.
-        unsafe { write(library::info(super::table::VERSION_3), info) }
+        unsafe { write(library::info(super::version::VERSION_3), info) }
     }
 
     C_GetSlotList(with_token: CK_BBOOL, slots: *mut Slot, count: *mut Len) {

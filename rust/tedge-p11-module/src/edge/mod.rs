@@ -13,5 +13,6 @@ mod environment;
 mod functions;
 mod memory;
 mod table;
+mod version;
 
 pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};

@@ -6,15 +6,8 @@ use cryptoki_sys::*;
 
 use super::functions::{self, run};
 use super::memory::{write, write_list};
+use super::version::{VERSION_2, VERSION_3};
 use crate::rv::Rv;
-
-/// Of the newer interface.
-pub(super) const VERSION_3: CK_VERSION = CK_VERSION { major: 3, minor: 0 };
-/// Of the older one.
-pub(super) const VERSION_2: CK_VERSION = CK_VERSION {
-    major: 2,
-    minor: 40,
-};
 
 /// Functions that are there and do nothing but say so.
 macro_rules! without {
