@@ -248,6 +248,10 @@ pub enum Error {
     /// The token was reset while the operation was on its way; it can be tried again at once.
     #[error("the token was reset meanwhile")]
     Outdated,
+    /// Whether the caller has to wait depends on a guess that is yet to be compared with those of earlier
+    /// processes; it can be tried again at once.
+    #[error("a PIN of this user is being compared")]
+    Unsettled,
     /// A search returned an object that is not what was searched for.
     #[error(
         "token {token} returned object {found} when asked for {wanted}; its handles are mixed up"
@@ -418,6 +422,23 @@ impl Error {
             },
             other => other,
         }
+    }
+
+    /// Whether a PIN was wrong, or may have been.
+    pub(crate) fn is_about_a_pin(&self) -> bool {
+        matches!(
+            self,
+            Self::PinDiffers(_)
+                | Self::PinIncorrect { .. }
+                | Self::SoPinIncorrect { .. }
+                | Self::PinRefusedBefore(_)
+                | Self::PinTriesSpared(_)
+                | Self::PinTrySpent(_)
+                | Self::PinFinalTry(_)
+                | Self::PinLocked(_)
+                | Self::SoPinLocked(_)
+                | Self::Unsettled
+        )
     }
 
     /// Whether only C_Initialize helps.

@@ -146,21 +146,28 @@ impl Module {
     }
 
     /// Runs `operation`, and again where [`Recovery::attempt`] knows that it helps.
-    pub(crate) fn attempt<T>(&self, operation: impl FnMut() -> Result<T>) -> Result<T> {
-        let result = self.recovery.attempt(&|| self.start_over(), operation);
-        // Nearly always there is nothing, and no lock is taken.
-        if self.unsettled.load(SeqCst) > 0 {
-            self.settle();
+    pub(crate) fn attempt<T>(&self, mut operation: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            let result = self.recovery.attempt(&|| self.start_over(), &mut operation);
+            // Nearly always there is nothing, and no lock is taken.
+            if self.unsettled.load(SeqCst) > 0 {
+                match &result {
+                    Err(error) if error.is_about_a_pin() => self.settle(TokenPins::settle),
+                    _ => self.settle(TokenPins::settle_right_ones),
+                }
+            }
+            if !matches!(result, Err(Error::Unsettled)) {
+                return result;
+            }
         }
-        result
     }
 
     /// Keeps and logs what was found out about callers' PINs, before they are told. No token is in use by this
     /// thread any more: it takes a while.
-    fn settle(&self) {
+    fn settle(&self, settle: fn(&TokenPins)) {
         let pins: Vec<_> = lock(&self.pins).values().cloned().collect();
         for pins in pins {
-            pins.settle();
+            settle(&pins);
         }
     }
 

@@ -61,4 +61,10 @@ impl TokenPins {
         self.user.settle();
         self.so.settle();
     }
+
+    /// See [`RolePin::settle_right_ones`].
+    pub(crate) fn settle_right_ones(&self) {
+        self.user.settle_right_ones();
+        self.so.settle_right_ones();
+    }
 }

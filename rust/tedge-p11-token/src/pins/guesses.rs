@@ -29,6 +29,7 @@ pub(crate) struct Guesses {
     /// Counts what there is to [`settle`](Self::settle).
     unsettled: Arc<AtomicUsize>,
     settling: Mutex<()>,
+    keeping: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +104,7 @@ impl Guesses {
             kept,
             unsettled,
             settling: Mutex::default(),
+            keeping: Mutex::default(),
         }
     }
 
@@ -157,6 +159,33 @@ impl Guesses {
         self.with_state(giver, State::was_right);
     }
 
+    /// Keeps nothing of `right`, which somebody may have given before it was. Takes a while if something is kept.
+    pub(super) fn forget(&self, right: &Pin) {
+        let mut state = lock(&self.state);
+        let mut pins = state.guessers.values().flat_map(|guesser| &guesser.pins);
+        if pins.next().is_none() {
+            return;
+        }
+        let trace = self.kept.as_ref().map(|kept| kept.trace(right));
+        let mut changed = Vec::new();
+        for (caller, guesser) in &mut state.guessers {
+            let before = guesser.pins.len();
+            guesser.pins.retain(|wrong| match &wrong.pin {
+                Some(pin) => pin != right,
+                None => wrong.trace != trace,
+            });
+            if guesser.pins.len() < before {
+                changed.push(*caller);
+            }
+        }
+        self.unsettled.fetch_add(changed.len(), SeqCst);
+        let changed = changed.into_iter().map(|caller| Unsettled {
+            caller,
+            guess: None,
+        });
+        state.unsettled.extend(changed);
+    }
+
     /// Whether `caller` has ever given the right PIN; none if no caller has.
     pub(super) fn has_been_right(&self, caller: Caller) -> Option<bool> {
         let state = lock(&self.state);
@@ -171,13 +200,22 @@ impl Guesses {
     /// token. A caller must not be told how its PIN compared before this is done.
     pub(super) fn settle(&self, token: &Uri) {
         let _settling = lock(&self.settling);
+        self.settle_those(token, |_| true);
+    }
+
+    /// Keeps who gave the right PIN, and leaves the wrong ones to those who gave them.
+    pub(super) fn settle_right_ones(&self, token: &Uri) {
+        self.settle_those(token, |unsettled| unsettled.guess.is_none());
+    }
+
+    fn settle_those(&self, token: &Uri, is_meant: fn(&Unsettled) -> bool) {
         loop {
             let unsettled = {
-                let mut state = lock(&self.state);
-                if state.unsettled.is_empty() {
+                let unsettled = &mut lock(&self.state).unsettled;
+                let Some(next) = unsettled.iter().position(is_meant) else {
                     return;
-                }
-                state.unsettled.remove(0)
+                };
+                unsettled.remove(next)
             };
             self.settle_one(unsettled, token);
             self.unsettled.fetch_sub(1, SeqCst);
@@ -189,23 +227,23 @@ impl Guesses {
             .as_ref()
             .zip(self.kept.as_ref())
             .map(|(guess, kept)| kept.trace(&guess.pin));
+        // Nobody keeps what is older after what is newer.
+        let _keeping = lock(&self.keeping);
         let mut state = lock(&self.state);
         let Some(guesser) = state.guessers.get_mut(&caller) else {
             return;
         };
-        if guess.is_some_and(|guess| guesser.settle(&guess, trace)) {
-            let pause = pause(guesser.wrong);
-            if !pause.is_zero() {
-                log::warn!(
-                    "{caller} has given {} different PINs that are wrong for token {token}: none of \
-                         this user's PINs is compared for {} s",
-                    guesser.wrong,
-                    pause.as_secs()
-                );
-            }
-        }
+        let stays = guess.is_some_and(|guess| guesser.settle(&guess, trace));
+        let (wrong, pause) = (guesser.wrong, pause(guesser.wrong));
         let guesser = guesser.to_be_kept();
         drop(state);
+        if stays && !pause.is_zero() {
+            log::warn!(
+                "{caller} has given {wrong} different PINs that are wrong for token {token}: none of this \
+                 user's PINs is looked at for {} s",
+                pause.as_secs()
+            );
+        }
         if let Some(kept) = &self.kept {
             kept.keep_guesser(caller, guesser);
         }
@@ -253,6 +291,9 @@ impl State {
         let pause = pause(guesser.wrong);
         if guesser.has_waited || now.saturating_sub(guesser.at) >= pause {
             return Ok(());
+        }
+        if guesser.is_unsettled() {
+            return Err(Error::Unsettled);
         }
         Err(Error::PinPaused {
             token: token.clone(),
@@ -326,6 +367,13 @@ impl Guesser {
             self.has_waited = guess.had_waited;
         }
         false
+    }
+
+    /// Whether a guess that was counted may turn out to be one that an earlier process counted.
+    fn is_unsettled(&self) -> bool {
+        let mut earlier = self.pins.iter().map(|wrong| wrong.pin.is_none());
+        let mut unsettled = self.pins.iter().map(|wrong| wrong.trace.is_none());
+        earlier.any(|is| is) && unsettled.any(|is| is)
     }
 
     fn to_be_kept(&self) -> KeptGuesser {
@@ -484,6 +532,23 @@ mod tests {
         assert_eq!(start().has_been_right(GUESSER), Some(false));
         let text = std::fs::read_to_string(dir.path().join("refused-pins")).unwrap();
         assert!(!text.contains(RIGHT) && text.contains("2002"), "{text}");
+    }
+
+    /// Somebody may have sent the new PIN before it was set.
+    #[test]
+    fn nothing_is_kept_of_a_pin_that_is_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = || std::fs::read_to_string(dir.path().join("refused-pins")).unwrap();
+        let guesses = start(dir.path());
+        give(&guesses, 0, GUESSER, "new");
+        let kept = text();
+        for guesses in [guesses, start(dir.path())] {
+            give(&guesses, 0, OTHER, "other");
+            guesses.forget(&Pin::new("new".into()).unwrap());
+            guesses.settle(&Uri::default());
+            let trace = kept.trim_end().rsplit(' ').next().unwrap();
+            assert!(!text().contains(trace), "{}", text());
+        }
     }
 
     /// Those beyond the last account share one, and nobody's is taken from it.

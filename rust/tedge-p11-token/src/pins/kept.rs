@@ -1,14 +1,12 @@
 //! What is kept of PINs over restarts, in a file: a signer that is restarted again and again would spend the
 //! tries that one process spares, and begin to count guesses anew.
 
-use std::fs::{File, Permissions, rename};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
+use tedge_file::{Attributes, FileError};
 use tedge_p11_protocol::Pin;
 
 use super::given::{Caller, Giver};
@@ -76,23 +74,12 @@ impl KeptPins {
 
     /// Whole or not at all, and for good when this returns.
     fn write(&self, kept: &Kept) {
-        let result = || -> io::Result<()> {
-            let new = self.file.with_extension("new");
-            let mut file = File::options()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(kept.to_text().as_bytes())?;
-            file.sync_all()?;
-            rename(&new, &self.file)?;
-            self.file
-                .parent()
-                .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        let attributes = Attributes::Set {
+            mode: 0o600,
+            owner: None,
         };
-        if let Err(error) = result() {
+        let written = tedge_file::write(&self.file, kept.to_text().as_bytes(), attributes);
+        if let Err(error) = written {
             log::error!(
                 "cannot write {}: {error}; a restart would forget the PINs that were wrong",
                 self.file.display()
@@ -224,14 +211,11 @@ fn drop_too_many(refused: &mut Vec<Refused>) {
     }
 }
 
-fn read(file: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let mut text = String::new();
-    file.take(MAX_LEN).read_to_string(&mut text)?;
-    Ok(Some(text))
+fn read(file: &Path) -> Result<Option<String>, FileError> {
+    match tedge_file::read_text(file, MAX_LEN) {
+        Err(error) if error.is_not_found() => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn random() -> [u8; 16] {
@@ -252,10 +236,12 @@ const MAX_KEPT: usize = 1500;
 /// Of all tokens together. More than a device has users.
 const MAX_GUESSERS: usize = 1024;
 /// Far more than that many take.
-const MAX_LEN: u64 = 4 * 1024 * 1024;
+const MAX_LEN: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const TOKENS: [(Role, &str); 3] = [

@@ -62,7 +62,9 @@ impl RolePin {
 
     /// The token took `given`.
     pub(crate) fn accepted(&self, given: GivenPin<'_>) {
-        lock(&self.tries).accepted(given.pin);
+        if lock(&self.tries).accepted(given.pin) {
+            self.guesses.forget(given.pin);
+        }
         self.guesses.was_right(given.by);
     }
 
@@ -75,5 +77,10 @@ impl RolePin {
     /// Keeps and logs what was counted: see [`Guesses::settle`].
     pub(crate) fn settle(&self) {
         self.guesses.settle(&self.token);
+    }
+
+    /// See [`Guesses::settle_right_ones`].
+    pub(crate) fn settle_right_ones(&self) {
+        self.guesses.settle_right_ones(&self.token);
     }
 }

@@ -156,15 +156,18 @@ impl PinTries {
         })
     }
 
-    pub(super) fn accepted(&mut self, pin: &Pin) {
-        if self.known.as_ref() == Some(pin) && self.refused.is_empty() {
-            return;
+    /// The token took `pin`. Tells whether it was not known to be right.
+    pub(super) fn accepted(&mut self, pin: &Pin) -> bool {
+        let was_known = self.known.as_ref() == Some(pin);
+        if was_known && self.refused.is_empty() {
+            return false;
         }
         self.known = Some(pin.clone());
         self.refused.clear();
         if let Some(kept) = &self.kept {
             kept.forgive(pin);
         }
+        !was_known
     }
 
     pub(super) fn refused(&mut self, given: GivenPin<'_>) {
