@@ -17,7 +17,8 @@ pub struct Args {
     )]
     pub(crate) config: PathBuf,
 
-    /// Only read the configuration and say whether it is good
+    /// Only look: at the configuration, at the files, keys and sockets that it names. Exit code 0 if all is good, 1 if
+    /// the configuration is not, 3 if something that it names is not there or can't be used
     #[arg(long)]
     pub(crate) check: bool,
 

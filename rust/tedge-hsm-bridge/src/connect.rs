@@ -124,7 +124,8 @@ fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectErro
     })
 }
 
-fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
+/// What the broker is told of the user.
+pub(crate) fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
     let password = match &broker.password_file {
         None => String::new(),
         Some(path) => {
@@ -334,7 +335,7 @@ const MAX_PASSWORD: usize = 65535;
 /// The protocol level of MQTT 3.1.1 (section 3.1.2.2).
 const MQTT_3_1_1: u8 = 4;
 /// What bridges set in the protocol level, so that a broker sends them the RETAIN flag as it was published, and not
-/// what they have published themselves. It is no part of MQTT 3.1.1; mosquitto, EMQX and VerneMQ know it.
+/// what they have published themselves. It is no part of MQTT 3.1.1; mosquitto knows it.
 const BRIDGE: u8 = 0x80;
 /// Length and text, in bytes.
 const PROTOCOL_NAME_LEN: usize = 6;

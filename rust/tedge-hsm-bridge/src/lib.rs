@@ -8,6 +8,7 @@
 mod args;
 mod bridge;
 mod broker_role;
+mod check;
 mod configuration;
 mod connect;
 mod credentials;
@@ -26,19 +27,43 @@ mod side;
 mod stream;
 mod tls;
 
-pub use crate::args::Args;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
 
-/// Does what the command line says: carries messages until SIGTERM or SIGINT.
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    // Passwords, and a PIN where the URI of a key has one, are in its memory.
-    tedge_p11_client::forbid_core_dumps();
+pub use crate::args::Args;
+use crate::profile::Configuration;
+
+/// Does what the command line says: carries messages until SIGTERM or SIGINT, or looks at the configuration.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let configuration = configuration::load(&args.config)?;
     if args.check {
-        return Ok(());
+        return Ok(look(&args.config, &configuration));
     }
     tedge_daemon::init(PROGRAM, args.log_level)?;
-    service::run(configuration)
+    service::run(configuration)?;
+    Ok(ExitCode::SUCCESS)
 }
+
+fn look(path: &Path, configuration: &Configuration) -> ExitCode {
+    let findings = check::check(path, configuration);
+    for warning in &findings.warnings {
+        tedge_daemon::end(PROGRAM, &format!("warning: {warning}"));
+    }
+    for failure in &findings.failures {
+        tedge_daemon::end(PROGRAM, failure);
+    }
+    if !findings.failures.is_empty() {
+        return ExitCode::from(NOT_THERE);
+    }
+    // A pipe that is closed is nobody who would like to know.
+    let _ = writeln!(io::stdout(), "ok: {}", check::summary(configuration));
+    ExitCode::SUCCESS
+}
+
+/// The exit code of `--check` when the configuration is good, and something that it names is not there or can't be
+/// used. A configuration that is none ends with 1.
+const NOT_THERE: u8 = 3;
 
 /// The name of the program, in what it logs.
 pub const PROGRAM: &str = "tedge-hsm-bridge";

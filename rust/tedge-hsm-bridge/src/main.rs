@@ -7,9 +7,9 @@ use tedge_hsm_bridge::{Args, PROGRAM};
 
 fn main() -> ExitCode {
     match tedge_hsm_bridge::run(&Args::parse()) {
-        Ok(()) => {
+        Ok(code) => {
             log::logger().flush();
-            ExitCode::SUCCESS
+            code
         }
         Err(error) => {
             tedge_daemon::end(PROGRAM, &format!("{error:#}"));
