@@ -596,3 +596,38 @@ fn key_info(uri: &str) -> Request {
         pin: None,
     }))
 }
+
+/// Another one would succeed, and the next command fail.
+#[test]
+fn a_token_gets_the_configured_pin_and_no_other() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=fresh", "--pin", "7777"]);
+    let client = signer.client();
+    let so_pin = Pin::new(support::hsm::SO_PIN.into()).unwrap();
+    let init = |pin: Option<&str>| {
+        let pin = pin.map(|pin| Pin::new(pin.into()).unwrap());
+        client.init_token(&Uri::default(), "fresh", Some(&so_pin), pin.as_ref())
+    };
+    let error = init(Some("8888")).unwrap_err().to_string();
+    assert!(error.contains("another user PIN than this one"), "{error}");
+    assert!(
+        !error.contains("8888") && !error.contains("7777"),
+        "{error}"
+    );
+    let tokens = client.tokens().unwrap();
+    assert!(tokens.iter().all(|token| token.label != "fresh"));
+    init(None).unwrap();
+    let key = client
+        .create_key(&Uri::default(), None, KeySpec::EcP256, "tls", None)
+        .unwrap();
+    openssl::verify_all_schemes(&signer.key(&key));
+
+    // The same one, sent, is none that differs; and a token that the PIN is not meant for may have its own.
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start_with(&hsm, &["--uri", "pkcs11:token=fresh", "--pin", "7777"]);
+    let pin = Pin::new("7777".into()).unwrap();
+    let client = signer.client();
+    client
+        .init_token(&Uri::default(), "fresh", Some(&so_pin), Some(&pin))
+        .unwrap();
+}

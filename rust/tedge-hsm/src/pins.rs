@@ -79,8 +79,13 @@ fn ask_twice(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
     Ok(pin)
 }
 
+/// Whether there is a terminal to ask at.
+pub(crate) fn can_ask() -> bool {
+    std::io::stdin().is_terminal()
+}
+
 fn ask(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
-    if !std::io::stdin().is_terminal() {
+    if !can_ask() {
         bail!("the {what} is needed and there is no terminal to ask at; give {otherwise}");
     }
     prompt::ask(what).with_context(|| format!("cannot read the {what}"))

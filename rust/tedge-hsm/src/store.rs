@@ -10,8 +10,8 @@ use tedge_p11_client::{
     TokenEntry, Uri, hex,
 };
 use tedge_p11_token::{
-    Access, Certificate, CertificateObject, GivenPin, KeyInfo, KeyObject, KeySelector, Module,
-    NewKey, NewToken, PinChange, TokenInfo,
+    Access, Certificate, CertificateObject, GivenPin, Giver, KeyInfo, KeyObject, KeySelector,
+    Module, NewKey, NewToken, PinChange, TokenInfo,
 };
 
 use crate::place::Place;
@@ -115,7 +115,13 @@ impl Store {
             Self::Module(module) => {
                 let label = label.to_owned();
                 let pin = pin.context("a PIN for the user is needed to initialise a token")?;
-                let new = NewToken { label, so_pin, pin };
+                let pin_by = Giver::Operator;
+                let new = NewToken {
+                    label,
+                    so_pin,
+                    pin,
+                    pin_by,
+                };
                 module.init_token(&given(uri), &new, ALLOWED)?
             }
         })

@@ -281,6 +281,12 @@ pub enum Error {
          lock the token"
     )]
     PinDiffers(Uri),
+    /// The user PIN for a token that is to be initialised is not the one that is configured for it.
+    #[error(
+        "the signer is configured with another user PIN than this one for token \"{0}\", which was not \
+         initialised: give no PIN, and it gets the configured one"
+    )]
+    NewPinDiffers(String),
     /// The token is locked.
     #[error(
         "the user PIN of token {0} is locked (CKR_PIN_LOCKED); the security officer can reset it: \

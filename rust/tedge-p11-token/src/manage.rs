@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::pins::security_officer::as_security_officer;
-use crate::pins::{GivenPin, auth_pin};
+use crate::pins::{GivenPin, Giver, auth_pin};
 use crate::token::Token;
 use crate::token_info::{TokenInfo, unpadded};
 
@@ -22,6 +22,8 @@ pub struct NewToken {
     pub so_pin: Pin,
     /// PIN of its user.
     pub pin: Pin,
+    /// By whom that was given.
+    pub pin_by: Giver,
 }
 
 /// How to change a user PIN.
@@ -76,17 +78,15 @@ impl Module {
         let blank = tokens
             .iter()
             .find(|t| !t.initialized && t.matches(&blank_uri) && self.slot_matches(t, &blank_uri))
-            .and_then(|token| Slot::try_from(token.slot).ok());
-        let Some(slot) = blank else {
+            .and_then(|token| Some((token, Slot::try_from(token.slot).ok()?)));
+        let Some((blank, slot)) = blank else {
+            let initialized = tokens.iter().filter(|token| token.initialized);
             return Err(Error::NoBlankToken {
                 uri: blank_uri,
-                tokens: tokens
-                    .into_iter()
-                    .filter(|t| t.initialized)
-                    .map(|t| t.uri)
-                    .collect(),
+                tokens: initialized.map(|token| token.uri.clone()).collect(),
             });
         };
+        self.check_new_pin(new, blank, &tokens)?;
         let slot_uri = Uri {
             slot_id: Some(slot.id()),
             ..Uri::default()
@@ -99,6 +99,28 @@ impl Module {
             session.init_pin(&auth_pin(&new.pin))
         })?;
         Ok(TokenInfo::read(self.pkcs11(), slot).map_err(failed)?.uri)
+    }
+
+    /// A token with another user PIN than the one that is configured for it would be of no use to its signer.
+    /// Whoever finds out in this way whether a PIN is the configured one has guessed.
+    fn check_new_pin(&self, new: &NewToken, blank: &TokenInfo, all: &[TokenInfo]) -> Result<()> {
+        let made = TokenInfo {
+            label: new.label.clone(),
+            ..blank.clone()
+        };
+        let is_only = all.iter().all(|token| !token.initialized);
+        let Some(configured) = self.configured_pin().of(&made, is_only) else {
+            return Ok(());
+        };
+        let given = GivenPin {
+            pin: &new.pin,
+            by: new.pin_by,
+        };
+        let pins = self.pins_of(blank);
+        match pins.user.compare(given, &configured) {
+            Err(Error::PinDiffers(_)) => Err(Error::NewPinDiffers(new.label.clone())),
+            other => other,
+        }
     }
 
     /// Changes the user PIN of the token that `uri` names, and returns the token's URI.

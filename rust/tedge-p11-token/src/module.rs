@@ -347,7 +347,11 @@ impl Module {
         Some(token)
     }
 
-    fn pins_of(&self, token: &TokenInfo) -> Arc<TokenPins> {
+    pub(crate) fn configured_pin(&self) -> &ConfiguredPin {
+        &self.configured_pin
+    }
+
+    pub(crate) fn pins_of(&self, token: &TokenInfo) -> Arc<TokenPins> {
         let uri = token.uri.to_string();
         let mut pins = lock(&self.pins);
         if let Some(pins) = pins.get(&uri) {

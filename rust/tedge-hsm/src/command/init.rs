@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use tedge_p11_client::Uri;
+use tedge_p11_client::{Pin, Uri};
 
 use crate::output::{note, say};
 use crate::pins;
 use crate::place::Place;
-use crate::store::Store;
+use crate::store::{Store, Token};
 use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Both
-PINs are asked for at the terminal, twice and without echo, if they are in no file.
+The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Through
+the signer, the user PIN is the one that the signer has; another one is refused. PINs that are neither there nor in a
+file are asked for at the terminal, twice and without echo.
 
 Examples:
   tedge-hsm init --label device
@@ -42,14 +43,25 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         return Ok(say(&token.uri)?);
     }
     let so_pin = pins::new_so_pin(args.so_pin_file.as_deref())?;
-    let pin = match pins::given(place.pin_file.as_deref(), args.uri.as_mut())? {
-        Some(pin) => pin,
-        None => pins::new_user_pin()?,
+    let given = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
+    let init =
+        |so_pin: &Pin, pin| store.init_token(args.uri.as_ref(), &args.label, so_pin.clone(), pin);
+    let can_have_one = matches!(store, Store::Signer(_));
+    let uri = match given {
+        Some(pin) => init(&so_pin, Some(pin))?,
+        // The signer's own is the one that the token needs: what is typed could only differ.
+        None if can_have_one => match init(&so_pin, None) {
+            Err(error) if has_blank(&tokens) && pins::can_ask() => {
+                note(format_args!("{error:#}"));
+                init(&so_pin, Some(pins::new_user_pin()?))?
+            }
+            other => other?,
+        },
+        None => init(&so_pin, Some(pins::new_user_pin()?))?,
     };
-    Ok(say(store.init_token(
-        args.uri.as_ref(),
-        &args.label,
-        so_pin,
-        Some(pin),
-    )?)?)
+    Ok(say(uri)?)
+}
+
+fn has_blank(tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| !token.initialized)
 }

@@ -1,7 +1,7 @@
 //! Requests about tokens as a whole: lists, initialising, PINs.
 
 use tedge_p11_protocol::{ExtensionResponse, Pin, Response, TokenEntry, TokenUse, Uri};
-use tedge_p11_token::{Module, NewToken, PinChange, TokenInfo};
+use tedge_p11_token::{Giver, Module, NewToken, PinChange, TokenInfo};
 
 use super::failure::Failure;
 use super::record::Record;
@@ -78,10 +78,12 @@ pub(super) fn init(
         token: Some(label.clone()),
         ..Uri::default()
     });
+    let pin_by = target.pin(rights.caller()).map(|pin| pin.by);
     let new = NewToken {
         label,
         so_pin: so_pin.ok_or_else(|| missing("security officer"))?,
         pin: target.pin.clone().ok_or_else(|| missing("user"))?,
+        pin_by: pin_by.unwrap_or(Giver::Operator),
     };
     let check = rights.check();
     let uri = module.init_token(target.token(), &new, &check)?;
