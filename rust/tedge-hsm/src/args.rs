@@ -84,8 +84,6 @@ pub(crate) enum Command {
 const EXIT_CODES: &str = "\
 Exit codes: 0, it is done; 1, it failed, and a line on standard error says why; 2, the command line is wrong.
 
-From a blank token to a connection:
-  tedge-hsm init --label device
-  tedge-hsm create-key --label tls
-  tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name DEVICE_ID --output device.csr
+From a blank HSM to a connection:
+  tedge-hsm setup --hsm tpm2 --common-name DEVICE_ID --output device.csr
   tedge-hsm connect --uri 'pkcs11:token=device;object=tls' --host BROKER --cert device.pem --ca ca.pem";
