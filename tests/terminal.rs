@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use support::hsm::{LABEL, PIN, SO_PIN};
-use support::{Hsm, Kind, program, succeed, write_secret};
+use support::{Hsm, Kind, Signer, program, succeed, write_secret};
 
 const NEW_PIN: &str = "135790";
 
@@ -32,6 +32,41 @@ fn init_asks_for_both_pins() {
     };
     succeed(&mut list(NEW_PIN));
     support::fail(&mut list(SO_PIN));
+}
+
+/// Through a signer that has the user PIN, only the other one is asked for.
+#[test]
+fn init_asks_for_no_pin_that_the_signer_has() {
+    for (configured, prompts) in [(true, 2), (false, 4)] {
+        let hsm = Hsm::start(Kind::SoftHsm);
+        let args = ["--uri", "pkcs11:token=typed", "--pin", NEW_PIN];
+        let signer = Signer::start_with(&hsm, if configured { &args } else { &args[..2] });
+        let command = format!(
+            "{} --socket-path {} init --label typed",
+            program("tedge-hsm").display(),
+            signer.socket().display()
+        );
+        let mut terminal = Terminal::open_shell(&hsm, &command);
+        for (prompt, pin) in [
+            ("security officer: ", SO_PIN),
+            ("security officer, again: ", SO_PIN),
+            ("PIN for the user: ", NEW_PIN),
+            ("PIN for the user, again: ", NEW_PIN),
+        ]
+        .into_iter()
+        .take(prompts)
+        {
+            terminal.answer(prompt, pin);
+        }
+        let (status, seen) = terminal.end();
+        assert!(status.success() && seen.contains("token=typed"), "{seen}");
+        assert_eq!(seen.contains("PIN for the user"), !configured, "{seen}");
+        write_secret(&hsm.file("pin"), NEW_PIN);
+        succeed(
+            hsm.tedge_hsm()
+                .args(["list-keys", "--uri", "pkcs11:token=typed"]),
+        );
+    }
 }
 
 #[test]

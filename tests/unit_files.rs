@@ -27,7 +27,7 @@ const ROOTS: [&str; 16] = [
 ];
 
 /// What somebody else may write, and why that gives him nothing that he has not.
-const EXCEPTIONS: [(&str, &str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str, &str); 4] = [
     (
         "tedge-hsm-renew.service",
         "/etc/tedge/tedge-hsm-renew.env",
@@ -37,11 +37,6 @@ const EXCEPTIONS: [(&str, &str, &str); 5] = [
         "tedge-hsm-renew.service",
         "/etc/tedge/device-certs",
         "the service runs as user tedge, whose folder it is, and writes the certificate there",
-    ),
-    (
-        "tedge-hsm-provision",
-        "/etc/tedge/tedge-hsm-provision.conf",
-        "where older versions had the settings: looked for and not read",
     ),
     (
         "tpm2.conf",

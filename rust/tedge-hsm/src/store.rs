@@ -109,9 +109,12 @@ impl Store {
         pin: Option<Pin>,
     ) -> anyhow::Result<Uri> {
         Ok(match self {
-            Self::Signer(client) => {
-                client.init_token(&given(uri), label, Some(&so_pin), pin.as_ref())?
-            }
+            Self::Signer(client) => client.clone().explained().init_token(
+                &given(uri),
+                label,
+                Some(&so_pin),
+                pin.as_ref(),
+            )?,
             Self::Module(module) => {
                 let label = label.to_owned();
                 let pin = pin.context("a PIN for the user is needed to initialise a token")?;

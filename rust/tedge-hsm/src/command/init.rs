@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use tedge_p11_client::{Pin, Uri};
+use tedge_p11_client::{Pin, Reason, Uri};
 
 use crate::output::{note, say};
 use crate::pins;
 use crate::place::Place;
-use crate::store::{Store, Token};
+use crate::store::Store;
 use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
@@ -46,22 +46,32 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
     let given = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
     let init =
         |so_pin: &Pin, pin| store.init_token(args.uri.as_ref(), &args.label, so_pin.clone(), pin);
-    let can_have_one = matches!(store, Store::Signer(_));
-    let uri = match given {
-        Some(pin) => init(&so_pin, Some(pin))?,
+    let uri = match (given, store) {
         // The signer's own is the one that the token needs: what is typed could only differ.
-        None if can_have_one => match init(&so_pin, None) {
-            Err(error) if has_blank(&tokens) && pins::can_ask() => {
-                note(format_args!("{error:#}"));
+        (None, Store::Signer(_)) => match init(&so_pin, None) {
+            Err(error) if needs_pin(&error) && pins::can_ask() => {
                 init(&so_pin, Some(pins::new_user_pin()?))?
             }
             other => other?,
         },
-        None => init(&so_pin, Some(pins::new_user_pin()?))?,
+        (None, Store::Module(_)) => init(&so_pin, Some(pins::new_user_pin()?))?,
+        (given, _) => init(&so_pin, given)?,
     };
     Ok(say(uri)?)
 }
 
-fn has_blank(tokens: &[Token]) -> bool {
-    tokens.iter().any(|token| !token.initialized)
+/// Whether the signer has no user PIN for the token. One that does not explain itself, as thin-edge.io's, may
+/// have none.
+fn needs_pin(error: &anyhow::Error) -> bool {
+    use tedge_p11_client::Error::{Explained, Refused};
+    matches!(
+        error.downcast_ref(),
+        Some(
+            Refused(_)
+                | Explained {
+                    reason: Reason::PinNeeded,
+                    ..
+                }
+        )
+    )
 }

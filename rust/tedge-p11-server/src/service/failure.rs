@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// That a PIN is needed.
+    pub(super) fn pin_needed(message: impl Into<String>) -> Self {
+        Self {
+            reason: Reason::PinNeeded,
+            ..Self::new(message)
+        }
+    }
+
     /// The answer to an explained request, with the message for a client that `may_list` some of what there is.
     pub(super) fn explained(self, may_list: impl Fn(&Uri) -> bool) -> Response {
         let reason = self.reason;
@@ -100,7 +108,8 @@ fn reason(error: &Error) -> Reason {
         | Error::PinTrySpent(_)
         | Error::PinPaused { .. }
         | Error::PinFinalTry(_)
-        | Error::PinDiffers(_) => Reason::PinIncorrect,
+        | Error::PinDiffers(_)
+        | Error::NewPinDiffers(_) => Reason::PinIncorrect,
         Error::PinLocked(_) | Error::SoPinLocked(_) => Reason::PinLocked,
         Error::NoToken { .. } | Error::SeveralTokens { .. } | Error::NoBlankToken { .. } => {
             Reason::NoToken

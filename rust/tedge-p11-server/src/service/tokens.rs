@@ -70,7 +70,7 @@ pub(super) fn init(
         return Ok(Response::InitToken(token.uri.to_string()));
     }
     let missing = |who: &str| {
-        Failure::new(format!(
+        Failure::pin_needed(format!(
             "a PIN for the {who} is needed to initialise a token"
         ))
     };
