@@ -208,11 +208,11 @@ fn the_brokers_certificate_is_verified() {
     for (config, wanted) in [
         (
             good.replace(&ca, &wrong_ca),
-            "invalid peer certificate: BadSignature",
+            "is not signed by the key of the CA",
         ),
         (
             good.replace("host = \"localhost\"", "host = \"127.0.0.1\""),
-            "invalid peer certificate: certificate not valid for name",
+            "is not for 127.0.0.1, but for localhost",
         ),
     ] {
         let bridge = Bridge::spawn(rig.dir(), &config);
@@ -233,7 +233,7 @@ fn tls_1_2_is_spoken_only_when_allowed() {
         &format!("port = {}\n", server.port),
     );
     let bridge = Bridge::spawn(rig.dir(), &config);
-    bridge.await_notification("no TLS: received fatal alert: ProtocolVersion");
+    bridge.await_notification("(TLS alert protocol_version)");
     drop(bridge);
     // s_server speaks no MQTT: that the handshake is done is all there is to see.
     let bridge = Bridge::spawn(rig.dir(), &config.replace("tls12 = false", "tls12 = true"));

@@ -187,14 +187,22 @@ fn a_broker_of_another_ca_or_name() {
     let other = Ca::new();
     let mut command =
         device.doctor_with(&device.cert, "localhost", broker.port, &other.certificate());
-    Findings::of(&mut command).failure("broker", "invalid peer certificate", "has not the CA");
+    Findings::of(&mut command).failure(
+        "broker",
+        "is not signed by the key of the CA",
+        "--ca, or root_cert_path",
+    );
     let mut command = device.doctor_with(
         &device.cert,
         "127.0.0.1",
         broker.port,
         &device.ca.certificate(),
     );
-    Findings::of(&mut command).failure("broker", "not valid for name", "name the broker");
+    Findings::of(&mut command).failure(
+        "broker",
+        "is not for 127.0.0.1, but for localhost",
+        "name the server",
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustls::{ClientConnection, ProtocolVersion};
 use tedge_file::MAX_CERTIFICATES;
+use tedge_p11_client::TlsFailure;
 
 use crate::error::{ConnectError, explain};
 use crate::packet;
@@ -80,13 +81,13 @@ fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectErro
     };
     if let (Some(tls), Some(identity)) = (tls, &identity) {
         let connection = ClientConnection::new(identity.config.clone(), tls.name.clone())
-            .map_err(|error| ConnectError::Tls(error.to_string()))?;
+            .map_err(|error| ConnectError::Tls(TlsFailure::of(&error, &[]).sentence()))?;
         stream.tls = Some(Box::new(connection));
         let result = stream.handshake();
         if let Some(failure) = identity.failure() {
             return Err(failure);
         }
-        result.map_err(|error| ConnectError::Tls(explain(&error)))?;
+        result.map_err(|error| ConnectError::Tls(identity.verifier.explain(&error).sentence()))?;
     }
     // The HSM's share of it has its own limit.
     stream.deadline = Instant::now() + broker.ack_timeout;

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tedge_file::FileError;
-use tedge_p11_client::refuses_certificate;
+use tedge_p11_client::TlsFailure;
 
 use crate::packet::Violation;
 
@@ -71,18 +71,7 @@ impl From<mqttbytes::Error> for End {
 
 /// What a broken connection means.
 pub(crate) fn explain(error: &io::Error) -> String {
-    let tls = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<rustls::Error>());
-    match (tls, error.kind()) {
-        (Some(rustls::Error::AlertReceived(alert)), _) if refuses_certificate(*alert) => {
-            format!("the broker refused the client certificate: TLS alert {alert:?}")
-        }
-        (Some(error), _) => error.to_string(),
-        (None, ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
-        (None, ErrorKind::UnexpectedEof) => "the broker closed the connection".to_owned(),
-        (None, _) => error.to_string(),
-    }
+    TlsFailure::of_io(error, &[]).sentence()
 }
 
 fn refusal(code: ConnectReturnCode) -> &'static str {

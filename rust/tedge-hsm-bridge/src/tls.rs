@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use tedge_p11_client::{
-    Client, ClientCertResolver, SocketKey, WatchedKey, read_ca_certificates, trust_anchors,
+    Client, ClientCertResolver, ServerVerifier, SocketKey, TlsFailure, WatchedKey,
+    read_ca_certificates, trust_anchors,
 };
 
 use crate::error::ConnectError;
@@ -15,6 +16,7 @@ use crate::profile::Tls;
 pub(crate) struct Identity {
     key: Arc<WatchedKey>,
     resolver: Arc<ClientCertResolver>,
+    pub(crate) verifier: Arc<ServerVerifier>,
     pub(crate) config: Arc<ClientConfig>,
 }
 
@@ -37,10 +39,15 @@ impl Identity {
             &[&rustls::version::TLS13]
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = ServerVerifier::new(Arc::new(roots), provider.clone())
+            .map_err(|error| ConnectError::Certificate(error.sentence()))?;
+        let verifier = Arc::new(verifier);
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
-            .map_err(|error| ConnectError::Tls(error.to_string()))?
-            .with_root_certificates(roots)
+            .map_err(|error| ConnectError::Tls(TlsFailure::of(&error, &[]).sentence()))?
+            // It is rustls's own, which remembers what it refused.
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
             .with_client_cert_resolver(resolver.clone());
         config.alpn_protocols = tls
             .alpn
@@ -52,6 +59,7 @@ impl Identity {
         Ok(Self {
             key,
             resolver,
+            verifier,
             config: Arc::new(config),
         })
     }

@@ -1,55 +1,178 @@
-//! HTTPS with our own TLS: the client's key is on a token, which ureq's TLS has no place for.
+//! HTTPS with our own TLS: the client's key is on a token, which ureq's TLS has no place for. Nothing else
+//! here knows ureq, whose interface for other transports may change with each of its versions.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use rustls::ClientConfig;
+use anyhow::{Context as _, anyhow, bail};
+use ureq::http::{HeaderValue, Response, Uri, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
+use crate::names::printable;
 use crate::timed_stream::TimedStream;
-use crate::tls::{self, TlsStream};
+use crate::tls::{self, TlsClient, TlsStream};
 
-/// An HTTPS client that follows no redirections, uses no proxy, and takes `limit` for each request
-/// at most.
-pub(crate) fn agent(tls: ClientConfig, limit: Duration) -> Agent {
-    let config = Agent::config_builder()
-        .https_only(true)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .timeout_global(Some(limit))
-        .user_agent(concat!("tedge-hsm/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let connector = TlsConnector {
-        config: Arc::new(tls),
-        limit,
+/// An HTTPS client. It follows no redirections and uses no proxy.
+pub(crate) struct HttpsClient(Agent);
+
+/// What a server answered.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Status code (RFC 9110, section 15).
+    pub status: u16,
+    /// Of each header that is looked at, and may be there more than once, what it says as far as it is ASCII.
+    pub headers: Vec<(Header, String)>,
+    /// At most 256 KiB.
+    pub body: Vec<u8>,
+}
+
+/// A header of an answer that somebody looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Header {
+    /// `Content-Type`.
+    ContentType,
+    /// `Location`.
+    Location,
+    /// `Retry-After`.
+    RetryAfter,
+    /// `WWW-Authenticate`.
+    WwwAuthenticate,
+}
+
+/// A header of a request. What is secret is not logged.
+pub(crate) struct RequestHeader<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'a str,
+    pub(crate) secret: bool,
+}
+
+impl<'a> RequestHeader<'a> {
+    pub(crate) fn new(name: &'static str, value: &'a str) -> Self {
+        Self {
+            name,
+            value,
+            secret: false,
+        }
+    }
+}
+
+impl HttpsClient {
+    /// Takes `limit` for each request at most.
+    pub(crate) fn new(tls: TlsClient, limit: Duration) -> Self {
+        let config = Agent::config_builder()
+            .https_only(true)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_global(Some(limit))
+            .user_agent(concat!("tedge-hsm/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let connector = TlsConnector { tls, limit };
+        Self(Agent::with_parts(
+            config,
+            connector,
+            DefaultResolver::default(),
+        ))
+    }
+
+    pub(crate) fn get(&self, url: &str) -> anyhow::Result<Answer> {
+        self.0.get(url).call().map_err(explain).and_then(answer)
+    }
+
+    pub(crate) fn post(
+        &self,
+        url: &str,
+        headers: &[RequestHeader<'_>],
+        body: &str,
+    ) -> anyhow::Result<Answer> {
+        let mut request = self.0.post(url);
+        for header in headers {
+            let mut value = HeaderValue::try_from(header.value)?;
+            value.set_sensitive(header.secret);
+            request = request.header(header.name, value);
+        }
+        request.send(body).map_err(explain).and_then(answer)
+    }
+}
+
+/// `https://HOST[:PORT]`, and the path without a slash at its end.
+pub(crate) fn split_url(url: &str) -> anyhow::Result<(String, String)> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| anyhow!("{} is no URL: {error}", printable(url)))?;
+    let authority = uri.authority().context("the URL has no host")?;
+    if uri.scheme_str() != Some("https") {
+        bail!("the URL must begin with https://");
+    }
+    if authority.as_str().contains('@') || uri.query().is_some() {
+        bail!("the URL may have neither a user nor a query");
+    }
+    let path = uri.path().trim_end_matches('/');
+    Ok((format!("https://{authority}"), path.to_owned()))
+}
+
+impl Answer {
+    /// What a header says, the first if it is there twice.
+    #[must_use]
+    pub fn header(&self, header: Header) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(name, _)| *name == header);
+        found.next().map(|(_, value)| value.as_str())
+    }
+}
+
+fn answer(mut response: Response<Body>) -> anyhow::Result<Answer> {
+    let mut headers = Vec::new();
+    for (header, name) in [
+        (Header::ContentType, header::CONTENT_TYPE),
+        (Header::Location, header::LOCATION),
+        (Header::RetryAfter, header::RETRY_AFTER),
+        (Header::WwwAuthenticate, header::WWW_AUTHENTICATE),
+    ] {
+        let values = response.headers().get_all(name);
+        let values = values.iter().filter_map(|value| value.to_str().ok());
+        headers.extend(values.map(|value| (header, value.to_owned())));
+    }
+    let status = response.status();
+    let body = response.body_mut();
+    let body = if status.is_success() {
+        let body = body.with_config().limit(MAX_BODY);
+        body.read_to_vec().map_err(explain)?
+    } else {
+        // The status says it already: of a reason that is long or cut off, the beginning does.
+        let mut reason = Vec::new();
+        let _ = body.as_reader().take(MAX_REASON).read_to_end(&mut reason);
+        reason
     };
-    Agent::with_parts(config, connector, DefaultResolver::default())
+    Ok(Answer {
+        status: status.as_u16(),
+        headers,
+        body,
+    })
 }
 
 /// What a failed request means.
-pub(crate) fn explain(error: Error) -> anyhow::Error {
+fn explain(error: Error) -> anyhow::Error {
     match error {
         Error::Io(error) => tls::explain(&error),
         Error::Timeout(_) => anyhow!("no answer in time"),
         Error::BodyExceedsLimit(limit) => anyhow!("the answer has more than {limit} bytes"),
+        Error::HostNotFound => anyhow!("the host has no address"),
         // Made below.
-        Error::Other(error) => anyhow!("{error}"),
+        Error::Other(error) => anyhow::Error::from_boxed(error),
+        Error::Protocol(error) => anyhow!("the server does not keep to HTTP: {error}"),
         other => anyhow!("{other}"),
     }
 }
 
 #[derive(Debug)]
 struct TlsConnector {
-    config: Arc<ClientConfig>,
+    tls: TlsClient,
     limit: Duration,
 }
 
@@ -69,9 +192,9 @@ impl Connector for TlsConnector {
             // What is left of the limit once the host is looked up.
             let limit = details.timeout.not_zero().map_or(self.limit, |left| *left);
             let tcp = TimedStream::connect_any(&details.addrs, limit).context("cannot connect")?;
-            tls::handshake(self.config.clone(), host, port, tcp)
+            self.tls.handshake(host, port, tcp)
         };
-        let stream = connect().map_err(|error| Error::Other(format!("{error:#}").into()))?;
+        let stream = connect().map_err(|error| Error::Other(error.into()))?;
         let config = details.config;
         Ok(Some(TlsTransport {
             stream,
@@ -128,3 +251,8 @@ impl fmt::Debug for TlsTransport {
         f.debug_struct("TlsTransport").finish_non_exhaustive()
     }
 }
+
+/// Bytes of an answer. A chain of RSA certificates has some 10 KiB.
+const MAX_BODY: u64 = 256 * 1024;
+/// Bytes of the reason that a server gives for a refusal.
+const MAX_REASON: u64 = 16 * 1024;

@@ -9,6 +9,7 @@ mod dist;
 mod doctor;
 mod document;
 mod est;
+mod est_answer;
 mod file;
 mod hsm;
 mod http;
@@ -38,9 +39,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tedge_p11_client::forbid_core_dumps;
+use tedge_p11_client::{TlsFailure, forbid_core_dumps};
 
 use crate::args::Args;
+
+// What reads the bytes of others, for fuzz/.
+pub use est_answer::certificates as est_certificates;
+pub use http::{Answer, Header};
+pub use pkcs7::certificates as pkcs7_certificates;
 
 /// The program `tedge-hsm`: does what its arguments ask for.
 #[must_use]
@@ -53,17 +59,22 @@ pub fn main() -> ExitCode {
         // Who read standard output has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
-            let hint = match error.downcast_ref() {
-                Some(tedge_p11_token::Error::PinNeeded(_)) => {
-                    "; give --pin-file or TEDGE_DEVICE_CRYPTOKI_PIN"
-                }
-                _ => "",
-            };
+            let hint = hint(&error).map(|hint| format!("; {hint}"));
+            let hint = hint.unwrap_or_default();
             // Not eprintln!, which panics when stderr is closed.
             let _ = writeln!(std::io::stderr(), "tedge-hsm: {error:#}{hint}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the person can do about it, where the error's own words don't say.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(tedge_p11_token::Error::PinNeeded(_)) = error.downcast_ref() {
+        return Some("give --pin-file or TEDGE_DEVICE_CRYPTOKI_PIN".to_owned());
+    }
+    let tls = error.chain().find_map(|cause| cause.downcast_ref());
+    tls.and_then(|tls: &TlsFailure| tls.cure.clone())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -6,9 +6,10 @@ use std::io::{Read as _, Write as _};
 use anyhow::{Context as _, anyhow, bail};
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, Disconnect, Packet, Publish, Subscribe, SubscribeReasonCode,
+    Connect, ConnectReturnCode, Disconnect, Login, Packet, Publish, Subscribe, SubscribeReasonCode,
 };
 use rumqttc::mqttbytes::{self, QoS};
+use tedge_p11_client::Pin;
 
 use crate::tls::{TlsStream, explain};
 
@@ -22,7 +23,11 @@ pub(crate) struct Mqtt {
 
 impl Mqtt {
     /// Sends CONNECT with a clean session and waits for a CONNACK that accepts it.
-    pub(crate) fn connect(stream: TlsStream, client_id: &str) -> anyhow::Result<Self> {
+    pub(crate) fn connect(
+        stream: TlsStream,
+        client_id: &str,
+        login: Option<(&str, Option<&Pin>)>,
+    ) -> anyhow::Result<Self> {
         let mut mqtt = Self {
             stream,
             received: BytesMut::new(),
@@ -30,12 +35,18 @@ impl Mqtt {
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
+        connect.login = login.map(|(user, password)| {
+            let password = password.map(Pin::expose).unwrap_or_default();
+            Login::new(user, password)
+        });
         mqtt.stream.sock.restart();
         mqtt.send(|buffer| connect.write(buffer))?;
         match mqtt.receive().context("no CONNACK")? {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => Ok(mqtt),
-            Packet::ConnAck(ack) => bail!("the broker refused the connection: {:?}", ack.code),
-            other => bail!("the broker answered CONNECT with {other:?}"),
+            Packet::ConnAck(ack) => {
+                bail!("the broker refused the connection: {}", refusal(ack.code))
+            }
+            other => bail!("the broker answered CONNECT with {}", name(&other)),
         }
     }
 
@@ -100,7 +111,10 @@ impl Mqtt {
                 Ok(())
             }
             Packet::PingResp => Ok(()),
-            other => Err(anyhow!("the broker sent an unexpected {other:?}")),
+            other => Err(anyhow!(
+                "the broker sent {}, which has no place there",
+                name(&other)
+            )),
         }
     }
 
@@ -130,6 +144,44 @@ impl Mqtt {
                 Err(error) => return Err(explain(&error)),
             }
         }
+    }
+}
+
+/// What the return code of a CONNACK means (MQTT 3.1.1, section 3.2.2.3).
+fn refusal(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::Success => "no reason",
+        ConnectReturnCode::RefusedProtocolVersion => "it does not speak MQTT 3.1.1",
+        ConnectReturnCode::BadClientId => {
+            "it does not take the client id; give another by --client-id"
+        }
+        ConnectReturnCode::ServiceUnavailable => "it is not available; try again later",
+        ConnectReturnCode::BadUserNamePassword => {
+            "bad user name or password; give them by --username and --password-file"
+        }
+        ConnectReturnCode::NotAuthorized => {
+            "not authorised; does it know the device, the client id, and --username?"
+        }
+    }
+}
+
+/// A packet, as MQTT 3.1.1 calls it.
+fn name(packet: &Packet) -> &'static str {
+    match packet {
+        Packet::Connect(_) => "CONNECT",
+        Packet::ConnAck(_) => "CONNACK",
+        Packet::Publish(_) => "PUBLISH",
+        Packet::PubAck(_) => "PUBACK",
+        Packet::PubRec(_) => "PUBREC",
+        Packet::PubRel(_) => "PUBREL",
+        Packet::PubComp(_) => "PUBCOMP",
+        Packet::Subscribe(_) => "SUBSCRIBE",
+        Packet::SubAck(_) => "SUBACK",
+        Packet::Unsubscribe(_) => "UNSUBSCRIBE",
+        Packet::UnsubAck(_) => "UNSUBACK",
+        Packet::PingReq => "PINGREQ",
+        Packet::PingResp => "PINGRESP",
+        Packet::Disconnect => "DISCONNECT",
     }
 }
 

@@ -5,7 +5,8 @@
 //! the other crates does not know. The certificates themselves are DER, and are not looked into here.
 
 /// DER of the certificates in `message`, none if it is no SignedData.
-pub(crate) fn certificates(message: &[u8]) -> Option<Vec<&[u8]>> {
+#[must_use]
+pub fn certificates(message: &[u8]) -> Option<Vec<&[u8]>> {
     let mut input = message;
     let content_info = Element::read(&mut input, MAX_DEPTH)?.of(SEQUENCE)?;
     if !input.is_empty() {

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
-use tedge_p11_client::{read_ca_certificates, trust_anchors};
+use tedge_p11_client::{TlsFailure, Whose, read_ca_certificates, trust_anchors};
 
 use crate::certificate::{Certificate, Issued};
 use crate::names;
@@ -49,7 +49,7 @@ impl Trust {
             return Err(anyhow!("there is no certificate"));
         };
         if certificate.version() < 3 {
-            return self.verify_old(certificate, intermediates);
+            return self.verify_old(chain, certificate, intermediates);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(self.roots.clone());
@@ -58,13 +58,14 @@ impl Trust {
         verifier
             .verify_client_cert(certificate.der(), &intermediates, UnixTime::now())
             .map(|_| ())
-            .map_err(explain)
+            .map_err(|error| explain(&error, chain))
     }
 
     /// The same for a certificate of version 1 or 2, as servers on OpenSSL take it and rustls does not. It
     /// has no extensions to be looked at.
     fn verify_old(
         &self,
+        chain: &[Certificate],
         certificate: &Certificate,
         intermediates: &[Certificate],
     ) -> anyhow::Result<()> {
@@ -74,10 +75,10 @@ impl Trust {
         let mut last = certificate;
         for below in 0..=intermediates.len() {
             if now < last.not_before() {
-                return Err(explain(CertificateError::NotValidYet.into()));
+                return Err(explain(&CertificateError::NotValidYet.into(), chain));
             }
             if last.not_after() < now {
-                return Err(explain(CertificateError::Expired.into()));
+                return Err(explain(&CertificateError::Expired.into(), chain));
             }
             match cas.iter().map(|ca| last.issued_by(ca)).max() {
                 Some(Issued::Yes) => return Ok(()),
@@ -97,7 +98,7 @@ impl Trust {
                 None => break,
             }
         }
-        Err(explain(CertificateError::UnknownIssuer.into()))
+        Err(explain(&CertificateError::UnknownIssuer.into(), chain))
     }
 }
 
@@ -121,28 +122,14 @@ pub(crate) fn chain(certificate: Certificate, candidates: &[Certificate]) -> Vec
     chain
 }
 
-/// rustls speaks of a peer's certificate.
-fn explain(error: rustls::Error) -> anyhow::Error {
-    use CertificateError as E;
-    let rustls::Error::InvalidCertificate(error) = error else {
-        return anyhow!("{error}");
-    };
+/// What is wrong with the first certificate of `chain`.
+fn explain(error: &rustls::Error, chain: &[Certificate]) -> anyhow::Error {
+    let chain: Vec<_> = chain.iter().map(|c| c.der().clone()).collect();
     match error {
-        E::Expired | E::ExpiredContext { .. } => {
-            anyhow!("it, or a certificate that it was issued by, has expired")
+        rustls::Error::InvalidCertificate(error) => {
+            TlsFailure::of_certificate(error, &chain, Whose::Client)
         }
-        E::NotValidYet | E::NotValidYetContext { .. } => {
-            anyhow!("it is not valid yet; is the clock right?")
-        }
-        E::UnknownIssuer => anyhow!("it was not issued by the CA, nor by way of its chain"),
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
-            anyhow!("it is not for TLS clients: its extended key usage has no clientAuth")
-        }
-        E::UnsupportedSignatureAlgorithmContext { .. }
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            anyhow!("nothing here can verify its signature, or one in its chain")
-        }
-        E::BadSignature => anyhow!("a signature in the chain is wrong"),
-        other => anyhow!("{other}"),
+        error => TlsFailure::of(error, &[]),
     }
+    .into()
 }

@@ -6,6 +6,8 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber};
 use rustls::pki_types::CertificateDer;
 use x509_cert::name::Name;
 
+use crate::words::{MAX_SHOWN, printable};
+
 /// Why a file has not the certificates that were expected in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,13 +109,6 @@ pub(crate) fn named(certificate: &CertificateDer<'_>) -> String {
         Ok(subject) if !subject.is_empty() => format!(" ({})", printable(&subject.to_string())),
         _ => String::new(),
     }
-}
-
-/// Without what a terminal could obey, and not long.
-fn printable(text: &str) -> String {
-    let text = text.chars().take(MAX_SHOWN);
-    text.map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// The parts of a certificate (RFC 5280, section 4.1) that are looked at here.
@@ -310,8 +305,6 @@ const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1135
 const PKCS7: &str = "PKCS#7: openssl pkcs7 -print_certs takes the certificates out";
 const PKCS12: &str = "PKCS#12: openssl pkcs12 -nokeys takes the certificates out";
 const REQUEST: &str = "a certificate request: what the CA makes of it is wanted";
-/// Characters of a subject or a label.
-const MAX_SHOWN: usize = 200;
 
 #[cfg(test)]
 mod tests {

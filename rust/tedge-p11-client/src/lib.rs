@@ -2,6 +2,10 @@
 #![cfg_attr(feature = "rustls", doc = include_str!("../README.md"))]
 
 #[cfg(feature = "rustls")]
+mod alert;
+#[cfg(feature = "rustls")]
+mod certificate_failure;
+#[cfg(feature = "rustls")]
 mod certificate_files;
 #[cfg(feature = "rustls")]
 mod certificates;
@@ -10,11 +14,21 @@ mod client;
 mod csr;
 mod error;
 mod key;
+#[cfg(feature = "rustls")]
+mod server_verifier;
 mod socket_key;
 #[cfg(feature = "rustls")]
 mod tls;
+#[cfg(feature = "rustls")]
+mod tls_failure;
 mod watched_key;
+#[cfg(feature = "rustls")]
+mod words;
 
+#[cfg(feature = "rustls")]
+pub use alert::refuses_certificate;
+#[cfg(feature = "rustls")]
+pub use certificate_failure::Whose;
 #[cfg(feature = "rustls")]
 pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
 #[cfg(feature = "rustls")]
@@ -24,6 +38,8 @@ pub use client::{Client, TimeLimits};
 pub use csr::CsrKey;
 pub use error::Error;
 pub use key::PrivateKey;
+#[cfg(feature = "rustls")]
+pub use server_verifier::ServerVerifier;
 pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
     CertificateEntry, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, ObjectType, Pin, PinError,
@@ -31,5 +47,7 @@ pub use tedge_p11_protocol::{
     TokenStatus, TokenUse, Uri, UriError, forbid_core_dumps, hex,
 };
 #[cfg(feature = "rustls")]
-pub use tls::{ClientCertResolver, TlsKey, refuses_certificate};
+pub use tls::{ClientCertResolver, TlsKey};
+#[cfg(feature = "rustls")]
+pub use tls_failure::{About, TlsFailure};
 pub use watched_key::{Signing, WatchedKey};

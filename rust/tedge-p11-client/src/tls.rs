@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::SignatureAlgorithm;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
-use rustls::{AlertDescription, SignatureAlgorithm};
 use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_protocol::SignatureScheme;
 
@@ -147,23 +147,6 @@ impl ResolvesClientCert for ClientCertResolver {
     fn has_certs(&self) -> bool {
         true
     }
-}
-
-/// Whether an alert of a TLS server is its verdict on the client's certificate.
-#[must_use]
-pub fn refuses_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::DecryptError
-    )
 }
 
 #[derive(Debug)]

@@ -207,6 +207,9 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l port -d 
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l cert -d 'PEM file with the certificate chain of the key' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l ca -d 'PEM file with the certificates that the broker\'s is verified with' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l client-id -d 'MQTT client id; the certificate\'s common name without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l username -d 'User name for MQTT, which some clouds want beside the certificate' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l password-file -d 'File with the user\'s password for MQTT' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l alpn -d 'Offer this application protocol (ALPN), such as AWS\'s x-amzn-mqtt-ca for port 443; may be repeated' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l publish -d 'Publish this message with QoS 1' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l subscribe -d 'Subscribe to this topic and wait for one message' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l timeout -d 'Seconds that each step may take' -r

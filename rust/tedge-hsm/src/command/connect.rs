@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tedge_p11_client::Uri;
+use tedge_p11_client::{Pin, Uri};
 
 use crate::certificate;
 use crate::mqtt::Mqtt;
@@ -41,6 +41,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
 
+    /// User name for MQTT, which some clouds want beside the certificate
+    #[arg(long, value_name = "NAME")]
+    username: Option<String>,
+
+    /// File with the user's password for MQTT
+    #[arg(long, value_name = "FILE", requires = "username")]
+    password_file: Option<PathBuf>,
+
+    /// Offer this application protocol (ALPN), such as AWS's x-amzn-mqtt-ca for port 443; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = alpn)]
+    alpn: Vec<String>,
+
     /// Publish this message with QoS 1
     #[arg(long, num_args = 2, value_names = ["TOPIC", "MESSAGE"])]
     publish: Option<Vec<String>>,
@@ -63,14 +75,18 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         Some(id) => id.clone(),
         None => common_name(&args.cert)?,
     };
-    let handshake = tls::connect(
-        &args.host,
-        args.port,
-        key.clone(),
-        &args.cert,
-        &args.ca,
-        limit,
-    )?;
+    let password = match &args.password_file {
+        Some(path) => Some(Pin::read_file(path).context("--password-file")?),
+        None => None,
+    };
+    let server = tls::Server {
+        host: &args.host,
+        port: args.port,
+        cert: &args.cert,
+        ca: &args.ca,
+        alpn: &args.alpn,
+    };
+    let handshake = tls::connect(&server, key.clone(), limit)?;
     let connection = &handshake.stream.conn;
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
@@ -90,6 +106,12 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         "cipher suite      {}",
         suite.unwrap_or_default()
     ))?;
+    if let Some(name) = connection.alpn_protocol() {
+        let name = String::from_utf8_lossy(name);
+        say(format_args!("ALPN              {name}"))?;
+    } else if !args.alpn.is_empty() {
+        say("ALPN              none: the broker does not look at it")?;
+    }
     match handshake.signature {
         Some((scheme, duration)) => {
             say(format_args!("signature scheme  {scheme}"))?;
@@ -108,7 +130,9 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
             ))?;
         }
     }
-    let mut mqtt = Mqtt::connect(handshake.stream, &client_id)?;
+    let login = args.username.as_deref();
+    let login = login.map(|user| (user, password.as_ref()));
+    let mut mqtt = Mqtt::connect(handshake.stream, &client_id, login)?;
     say(format_args!(
         "CONNACK           accepted, client id {client_id}"
     ))?;
@@ -139,4 +163,12 @@ fn common_name(path: &Path) -> anyhow::Result<String> {
                 path.display()
             )
         })
+}
+
+/// A protocol's name has 1 to 255 bytes (RFC 7301, section 3.1).
+fn alpn(name: &str) -> Result<String, String> {
+    match name.len() {
+        1..=255 => Ok(name.to_owned()),
+        _ => Err("it has 1 to 255 bytes".to_owned()),
+    }
 }

@@ -17,9 +17,10 @@ use crate::output::say;
 use crate::place::Place;
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
+use crate::tls::TlsClient;
 use crate::trust::{self, Trust};
 use crate::uri_parser::UriParser;
-use crate::{document, file, pins, tls};
+use crate::{document, file, pins};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -183,7 +184,7 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     };
 
     let mut trust = Trust::read(&ca)?;
-    let tls = tls::config(&trust, client)?;
+    let tls = TlsClient::new(&trust, client)?;
     let server = EstServer::new(&est, tls, login, Duration::from_secs(args.timeout))?;
     let cas = match &args.cacerts_out {
         Some(_) => server.ca_certificates()?,

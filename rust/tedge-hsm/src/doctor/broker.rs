@@ -4,14 +4,15 @@
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use rustls::{AlertDescription, CertificateError, ProtocolVersion};
+use rustls::ProtocolVersion;
+use tedge_p11_client::{About, TlsFailure};
 use tedge_p11_config::{Cloud, read_connections};
 
 use super::certificate::Certified;
 use super::context::Context;
 use super::cures;
 use super::report::{Area, Report};
-use crate::tls::{self, FatalAlert, Handshake};
+use crate::tls::{self, Handshake};
 
 pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report: &mut Report) {
     let brokers = brokers(context);
@@ -80,20 +81,20 @@ fn check_broker(
     report: &mut Report,
 ) {
     let (host, port) = (&broker.host, broker.port);
-    let result = tls::connect(
+    let server = tls::Server {
         host,
         port,
-        certified.key.clone(),
-        &certified.chain,
-        &broker.ca,
-        context.limit,
-    )
-    .and_then(|handshake| {
-        let version = handshake.stream.conn.protocol_version();
-        let signature = handshake.signature;
-        verdict(handshake).map_err(|error| tls::explain(&error))?;
-        Ok((version, signature))
-    });
+        cert: &certified.chain,
+        ca: &broker.ca,
+        alpn: &[],
+    };
+    let result =
+        tls::connect(&server, certified.key.clone(), context.limit).and_then(|handshake| {
+            let version = handshake.stream.conn.protocol_version();
+            let signature = handshake.signature;
+            verdict(handshake).map_err(|error| tls::explain(&error))?;
+            Ok((version, signature))
+        });
     match result {
         Err(error) => report.failure(
             Area::Broker,
@@ -143,42 +144,21 @@ fn verdict(mut handshake: Handshake) -> io::Result<()> {
 }
 
 fn cure(error: &anyhow::Error, broker: &Broker) -> String {
-    if let Some(FatalAlert { alert, refused }) = error.downcast_ref() {
-        return match alert {
-            AlertDescription::CertificateExpired => {
-                "have a new certificate issued; or set the clock of this device or the broker"
-            }
-            AlertDescription::ProtocolVersion => "the broker speaks neither TLS 1.3 nor TLS 1.2: update it",
-            _ if *refused => {
-                "have the broker trust the CA of the device's certificate, or upload the certificate to the \
-                 cloud; send the whole chain in the file"
-            }
-            _ => "see the broker's log",
-        }
-        .to_owned();
-    }
     let tls = error
         .chain()
-        .find_map(|cause| cause.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(reason)) = tls {
-        return match reason {
-            // The latter is that of another CA of the same name.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-                "{} has not the CA of the broker's certificate: give it by --ca, or as root_cert_path in \
-                 tedge.toml",
+        .find_map(|cause| cause.downcast_ref::<TlsFailure>());
+    if let Some(TlsFailure {
+        cure: Some(cure),
+        about,
+        ..
+    }) = tls
+    {
+        return match about {
+            About::ServerCertificate => format!(
+                "{cure}; the CAs are those in {}: --ca, or root_cert_path in tedge.toml, has others",
                 broker.ca.display()
             ),
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "set the clock (timedatectl)".to_owned()
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "set the clock (timedatectl); if it is right, the broker needs a new certificate"
-                    .to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "name the broker as its certificate does".to_owned()
-            }
-            _ => "see the broker's certificate: openssl s_client -connect HOST:PORT".to_owned(),
+            _ => cure.clone(),
         };
     }
     let text = format!("{error:#}");
