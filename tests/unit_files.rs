@@ -1,4 +1,9 @@
-//! What our units and their scripts read, judged by who may write it: nobody who is less privileged than the unit.
+//! What our units and their scripts name, judged by who may write it: nobody who is less privileged than the unit.
+//!
+//! What the programs read without being told is not in a unit: tedge.toml, the policy and the bridge's file, in /etc/tedge,
+//! which may be user tedge's. N5 of docs/threat-model.md says why they may be there: a policy must be root's, and one in
+//! /etc/tedge-hsm goes before it; of tedge.toml the signer loads no module that he wrote, and doctor neither; the bridge
+//! has little that he has not.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

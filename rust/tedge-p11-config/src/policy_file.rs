@@ -2,10 +2,11 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tedge_file::{FileError, MAX_SETTINGS};
 
+use crate::POLICY_FILE;
 use crate::policy::Policy;
 use crate::policy_text::{Names as _, TextError};
 use crate::user_database::UserDatabase;
@@ -35,6 +36,19 @@ pub enum PolicyError {
         /// What is wrong.
         error: TextError,
     },
+}
+
+/// Where the policy is: in the folder `given` if one was named; else in `of_root`, which is
+/// [`ROOT_DIR`](crate::ROOT_DIR), if there is one in it; else in `default`.
+#[must_use]
+pub fn policy_path(given: Option<&Path>, of_root: &Path, default: &Path) -> PathBuf {
+    let of_root = of_root.join(POLICY_FILE);
+    match given {
+        Some(folder) => folder.join(POLICY_FILE),
+        // One that can't be read is there, too: it is not for others to replace.
+        None if of_root.symlink_metadata().is_ok() => of_root,
+        None => default.join(POLICY_FILE),
+    }
 }
 
 /// Reads the policy in `path` for a signer that runs as the user `signer`; a file that is not there
@@ -68,3 +82,23 @@ fn is_own(file: &Metadata, signer: u32) -> bool {
 
 /// Members may change things on tokens when there is no file.
 const ADMINISTRATORS: &str = "tedge-hsm";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_in_roots_own_folder_goes_before_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&root).unwrap();
+        let path = |given| policy_path(given, &root, &default);
+        assert_eq!(path(None), default.join(POLICY_FILE));
+        std::fs::write(root.join(POLICY_FILE), "").unwrap();
+        assert_eq!(path(None), root.join(POLICY_FILE));
+        assert_eq!(
+            path(Some(Path::new("/x"))),
+            Path::new("/x").join(POLICY_FILE)
+        );
+    }
+}

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use tedge_p11_config::{DEFAULT_CONFIG_DIR, POLICY_FILE, TomlError, read_cryptoki};
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path, read_cryptoki};
 use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, PinSource, Uri, UriError};
 
 use crate::args::Args;
@@ -48,9 +48,11 @@ impl Settings {
             let path = path.as_ref().filter(|path| !path.is_empty());
             path.map(PathBuf::from)
         };
-        let config_dir = path(&args.config_dir)
-            .or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from))
-            .unwrap_or_else(|| DEFAULT_CONFIG_DIR.into());
+        let config_dir =
+            path(&args.config_dir).or_else(|| env("TEDGE_CONFIG_DIR").map(PathBuf::from));
+        let default = Path::new(DEFAULT_CONFIG_DIR);
+        let policy_path = policy_path(config_dir.as_deref(), ROOT_DIR.as_ref(), default);
+        let config_dir = config_dir.unwrap_or_else(|| default.to_owned());
         let config_file = config_dir.join("tedge.toml");
         let file = read_cryptoki(&config_file)?;
         let module_path = path(&args.module_path)
@@ -87,7 +89,7 @@ impl Settings {
         Ok(Self {
             socket_path,
             module_path,
-            policy_path: config_dir.join(POLICY_FILE),
+            policy_path,
             uri,
             pin,
             log_level: args.log_level.unwrap_or(LevelFilter::Info),

@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use tedge_p11_client::{PinSource, Uri};
-use tedge_p11_config::POLICY_FILE;
 
 use super::context::Context;
 use super::report::{Area, Report};
@@ -147,5 +146,5 @@ fn check_pin_file(context: &Context<'_>, path: &Path, report: &mut Report) {
 
 /// The policy's file.
 pub(super) fn policy_file(context: &Context<'_>) -> std::path::PathBuf {
-    context.config_dir.join(POLICY_FILE)
+    context.policy_path.clone()
 }

@@ -6,7 +6,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
-use tedge_p11_config::{Cryptoki, DEFAULT_CONFIG_DIR, TomlError, read_cryptoki};
+use tedge_p11_config::{
+    Cryptoki, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path, read_cryptoki,
+};
 
 use super::args::Args;
 use crate::place::Place;
@@ -26,6 +28,7 @@ pub(crate) struct Context<'a> {
     /// Whether tedge.toml named it.
     pub(super) module_is_configured: bool,
     pub(super) config_dir: PathBuf,
+    pub(super) policy_path: PathBuf,
     pub(super) cryptoki: Result<Cryptoki, TomlError>,
     pub(super) limit: Duration,
 }
@@ -37,10 +40,10 @@ impl<'a> Context<'a> {
             .take()
             .map(|dir| Root::new(&dir))
             .unwrap_or_default();
-        let config_dir = args
-            .config_dir
-            .take()
-            .unwrap_or_else(|| root.path(DEFAULT_CONFIG_DIR));
+        let given = args.config_dir.take();
+        let default = root.path(DEFAULT_CONFIG_DIR);
+        let policy_path = policy_path(given.as_deref(), &root.path(ROOT_DIR), &default);
+        let config_dir = given.unwrap_or(default);
         let cryptoki = read_cryptoki(&config_dir.join("tedge.toml"));
         let configured = cryptoki.as_ref().ok().and_then(|c| c.module_path.clone());
         let given = place
@@ -60,6 +63,7 @@ impl<'a> Context<'a> {
             module_path,
             module_is_configured,
             config_dir,
+            policy_path,
             cryptoki,
         }
     }
