@@ -1,6 +1,8 @@
 //! What the daemons share: how they log, to the journal when they are connected to it and to stderr
 //! otherwise, and what they tell systemd. Each entry is one line, and nobody waits for it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod cut;
 mod line;
 mod log_queue;

@@ -5,6 +5,8 @@
 //! where to, [`forward_queue`] holds it until the other broker has acknowledged it; [`bridge`] has one session with
 //! each broker and moves what can be moved. [`connect`] makes the connections.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod args;
 mod bridge;
 mod broker_role;

@@ -157,6 +157,7 @@ impl Usb {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the kernel makes these files")]
 fn usb_devices(root: &Root) -> Vec<UsbDevice> {
     let folder = root.path("/sys/bus/usb/devices");
     let Ok(entries) = std::fs::read_dir(&folder) else {

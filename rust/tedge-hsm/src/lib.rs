@@ -1,5 +1,7 @@
 //! tedge-hsm: takes a blank HSM to a device that connects with the key in it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod args;
 mod certificate;
 mod command;

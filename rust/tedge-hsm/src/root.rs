@@ -67,7 +67,8 @@ impl Root {
 
     /// Names and ids in /etc/passwd or /etc/group.
     fn database(&self, name: &str) -> Vec<(String, u32)> {
-        let text = std::fs::read_to_string(self.path("/etc").join(name)).unwrap_or_default();
+        let text = tedge_file::read_text(&self.path("/etc").join(name), tedge_file::MAX_SETTINGS)
+            .unwrap_or_default();
         text.lines()
             .filter_map(|line| {
                 let mut fields = line.split(':');

@@ -1,4 +1,6 @@
 //! A client of tedge-p11-server, ours or thin-edge.io's: keys that stay behind its socket.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 #![cfg_attr(feature = "rustls", doc = include_str!("../README.md"))]
 
 #[cfg(feature = "rustls")]

@@ -4,6 +4,8 @@
 //! The signer goes by it; tedge-hsm tells from it what the signer would say. Nothing here opens a
 //! socket or calls a PKCS#11 module.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod peer;
 mod policy;
 mod policy_file;

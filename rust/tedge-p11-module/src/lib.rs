@@ -9,6 +9,8 @@
 //! [`process`] (the library of this process), [`library`] (what the standard's functions do), and from
 //! there to `slot`, `session`, `object` and `signer`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod attribute;
 mod debug;
 mod edge;

@@ -2,6 +2,8 @@
 //! the limits on them, PKCS#11 URIs (RFC 7512), PINs and TLS signature schemes (RFC 8446).
 //!
 //! Nothing here opens a socket or calls a PKCS#11 module.
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 mod bytes;

@@ -44,6 +44,8 @@
 //! this key makes for itself, with other names in `subjectAltName` too, whatever `cA` says; an
 //! operator who does not want that leaves `self-signed` out.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod csr;
 mod other_protocol;
 mod presentation;

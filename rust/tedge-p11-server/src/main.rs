@@ -6,6 +6,8 @@
 //! connection and `calls` a turn on the token. In [`service`], `handler` makes the calls on the module, within
 //! policy and [`configuration`]. [`server`] starts all this and ends it.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod args;
 mod configuration;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! a broken driver, for ever: callers give them threads of their own. A [`Module`] may be shared by
 //! any number of threads.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod access;
 mod back_off;
 mod certificate;

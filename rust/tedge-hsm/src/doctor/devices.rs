@@ -131,7 +131,8 @@ fn check_rule(context: &Context<'_>, node: &Node, report: &mut Report) {
         };
         for file in files.flatten() {
             let is_rule = file.path().extension().is_some_and(|end| end == "rules");
-            let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+            let text =
+                tedge_file::read_text(&file.path(), tedge_file::MAX_SETTINGS).unwrap_or_default();
             let names_it = text
                 .lines()
                 .filter(|line| !line.trim_start().starts_with('#'))

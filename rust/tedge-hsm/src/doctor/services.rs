@@ -43,6 +43,7 @@ fn check_pcscd(context: &Context<'_>, report: &mut Report) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the kernel makes these files")]
 fn check_tee_supplicant(context: &Context<'_>, report: &mut Report) -> bool {
     let processes = std::fs::read_dir(context.root.path("/proc"));
     let runs = processes.is_ok_and(|processes| {

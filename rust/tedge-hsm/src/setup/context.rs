@@ -114,7 +114,7 @@ impl Setup {
     pub(super) fn names(&self) -> anyhow::Result<Names> {
         let name = &self.wanted.settings.common_name;
         let name = if name.contains(MACHINE_ID) && self.is_machine() {
-            let id = std::fs::read_to_string("/etc/machine-id")
+            let id = tedge_file::read_text(Path::new("/etc/machine-id"), tedge_file::MAX_SETTINGS)
                 .context("cannot read /etc/machine-id")?;
             name.replace(MACHINE_ID, id.trim_end())
         } else {
