@@ -524,6 +524,41 @@ fn refused_changes_do_not_fill_the_journal() {
     });
 }
 
+/// Nor by long URIs: each is cut, what goes wrong again is counted, and bytes are limited as lines are.
+#[test]
+fn long_uris_do_not_fill_the_journal() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start(&hsm);
+    let started = std::time::Instant::now();
+    for number in 0..1000 {
+        let uri = format!("pkcs11:token=device;object={number}{}", "x".repeat(1900));
+        for _ in 0..2 {
+            let request = Request::PublicKeyPem(Some(uri.clone()));
+            let answer = ask(signer.socket(), &request);
+            // The client is told what it asked for.
+            assert!(
+                matches!(&answer, Response::Error(error) if error.len() > 1900),
+                "{answer:?}"
+            );
+        }
+    }
+    let seconds = usize::try_from(started.elapsed().as_secs() + 2).unwrap();
+    let log = signer.log();
+    assert!(
+        log.len() < 70 * 1024 * seconds,
+        "{} in {seconds} s",
+        log.len()
+    );
+    assert!(log.lines().all(|line| line.len() < 1000), "{log}");
+    assert!(
+        log.contains("xxx… (") && log.contains("describe for uid 0"),
+        "{log}"
+    );
+    log_has_all(&signer, 2000, seconds as u64, |line| {
+        line.contains("describe for uid 0")
+    });
+}
+
 /// Waits until the log accounts for `sent` requests of root, by lines of their own and by counts, and
 /// checks that few had lines.
 fn log_has_all(signer: &Signer, sent: u64, seconds: u64, is_line: impl Fn(&str) -> bool) {

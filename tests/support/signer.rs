@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +15,8 @@ use tedge_p11_client::{Client, Pin, SocketKey};
 
 use crate::hsm::{Hsm, PIN};
 use crate::{parse_uri, program};
+
+static FLUSHES: AtomicU8 = AtomicU8::new(0);
 
 /// Name of the policy's file.
 pub const POLICY: &str = "tedge-p11-server.toml";
@@ -149,7 +153,9 @@ impl Signer {
         };
         let limit = Duration::from_secs(2);
         stream.set_read_timeout(Some(limit)).unwrap();
-        let sent = stream.write_all(&[0, 24]);
+        // Each time another frame that there is not: what is wrong again within a second is only counted.
+        let number = FLUSHES.fetch_add(1, Relaxed) % 100;
+        let sent = stream.write_all(&[0, 24 + number]);
         let answered = sent.and_then(|()| stream.read_to_end(&mut Vec::new()));
         let deadline = Instant::now() + limit;
         while answered.is_ok() && caused() == before && Instant::now() < deadline {

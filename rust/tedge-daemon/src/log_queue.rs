@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 
+use crate::cut::cut;
 use crate::line::one_line;
 
 /// A logger that waits for nothing. What does not fit is counted, and the number logged when there is
@@ -123,7 +124,7 @@ impl From<&Record<'_>> for Line {
         Self {
             level: record.level(),
             target: record.target().to_owned(),
-            message: one_line(&record.args().to_string()),
+            message: cut(&one_line(&record.args().to_string()), LINE).into_owned(),
             module: record.module_path_static(),
             file: record.file_static(),
             line: record.line(),
@@ -136,11 +137,17 @@ struct Fields(Vec<(String, String)>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        self.0.push((key.to_string(), value.to_string()));
+        let value = cut(&value.to_string(), FIELD).into_owned();
+        self.0.push((key.to_string(), value));
         Ok(())
     }
 }
 
+/// Characters of a line, whatever it quotes: texts of others are cut where they are logged, this is for those that
+/// somebody forgot.
+const LINE: usize = 2048;
+/// Of a field.
+const FIELD: usize = 1024;
 /// Some ten seconds of a user that floods the signer; about a megabyte.
 const MAX_WAITING: usize = 1024;
 /// For the journal to take what waits when the signer ends.

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use tedge_daemon::cut;
 use tedge_p11_config::{Account, Operation, Peer, Policy};
 use tedge_p11_protocol::{ExtensionResponse, Pin, Request, Response};
 use tedge_p11_token::Module;
@@ -25,7 +26,7 @@ use tedge_p11_token::Module;
 use self::counters::Counters;
 use self::failure::Failure;
 use self::handler::handle;
-use self::log_limit::LogLimit;
+use self::log_limit::{Line, LogLimit};
 use self::record::Record;
 use self::request::{Immediate, Sorted};
 use self::rights::Rights;
@@ -168,7 +169,14 @@ impl Service {
 
     /// Logs what is wrong with a client's connection.
     pub(crate) fn complain(&self, peer: &Peer, what: &str) {
-        if self.log_limit.allows(peer.account, "connection", "refused") {
+        let what = cut(what, COMPLAINT);
+        let line = Line {
+            operation: "connection",
+            outcome: "refused",
+            reason: Some(&what),
+            len: what.len(),
+        };
+        if self.log_limit.allows(peer.account, line) {
             log::warn!(PEER_UID = peer.uid, PEER_PID = peer.pid; "{peer}: {what}");
         }
     }
@@ -299,3 +307,6 @@ impl Service {
         self.configure(changed);
     }
 }
+
+/// Characters of what is wrong with a connection, in a log line; some of it may be the client's.
+const COMPLAINT: usize = 256;

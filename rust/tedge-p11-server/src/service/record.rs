@@ -8,7 +8,7 @@ use tedge_p11_config::{Operation, Peer, Recognized};
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
 use super::failure::Failure;
-use super::log_limit::LogLimit;
+use super::log_limit::{Line, LogLimit};
 
 /// What is known of a request by the time it is answered.
 pub(crate) struct Record {
@@ -79,16 +79,21 @@ impl Record {
         }
         let name = self.operation.name();
         let failure = result.as_ref().err();
+        let key = self.key.as_ref().map(Named::shown).unwrap_or_default();
+        let reason = failure.map(|failure| shortened(&failure.message));
         let reached_token = failure.is_none_or(|failure| failure.code.is_some());
+        let line = Line {
+            operation: name,
+            outcome,
+            reason: reason.as_deref(),
+            // The key is in the line and in a field.
+            len: 2 * key.len() + reason.as_ref().map_or(0, String::len) + OTHER_FIELDS,
+        };
         let always = changes && reached_token;
-        if !always && !limit.allows(self.peer.account, name, outcome) {
+        if !always && !limit.allows(self.peer.account, line) {
             return;
         }
         let text = |value: Option<String>| value.unwrap_or_default();
-        let key = text(self.key.as_ref().map(|named| match named {
-            Named::Asked(uri) => cut(&uri.to_string(), ASKED_URI).into_owned(),
-            Named::Found(uri) => cut(&uri.to_string(), OWN_TEXT).into_owned(),
-        }));
         let scheme = text(self.scheme.map(|scheme| scheme.to_string()));
         let purpose = text(self.purpose.as_ref().map(|recognized| match recognized {
             Ok(purpose) => purpose.to_string(),
@@ -100,7 +105,7 @@ impl Record {
             purpose
         };
         let code = text(failure.and_then(|failure| failure.code.clone()));
-        let reason = failure.map_or_else(String::new, |failure| format!(": {}", failure.message));
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let microseconds = u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX);
         log::log!(
             level,
@@ -122,12 +127,57 @@ impl Record {
     }
 }
 
+impl Named {
+    fn shown(&self) -> String {
+        match self {
+            Self::Asked(uri) => cut(&uri.to_string(), ASKED_URI).into_owned(),
+            Self::Found(uri) => cut(&uri.to_string(), OWN_TEXT).into_owned(),
+        }
+    }
+}
+
+/// What went wrong, with each URI or label in it cut that a client may have sent, and the whole of it.
+fn shortened(message: &str) -> String {
+    let words = message.split(' ').map(|word| cut(word, ASKED_URI));
+    let words: Vec<_> = words.collect();
+    cut(&words.join(" "), REASON).into_owned()
+}
+
 /// Characters of a URI that a client sent: it has been parsed, and that of a real key fits in.
 const ASKED_URI: usize = 256;
+/// Characters of what went wrong: a URI that was asked for, and some of those that are there instead.
+const REASON: usize = 1024;
+/// Bytes of a line and its fields that are always about the same.
+const OTHER_FIELDS: usize = 200;
 
 fn prefixed(prefix: &str, value: &str) -> String {
     if value.is_empty() {
         return String::new();
     }
     format!("{prefix}{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sent_is_cut() {
+        let long = "x".repeat(2000);
+        let text = shortened(&format!(
+            "no token matches pkcs11:token={long}; there is none"
+        ));
+        assert!(
+            text.starts_with("no token matches pkcs11:token=xxx"),
+            "{text}"
+        );
+        assert!(text.ends_with("… (2014 bytes) there is none"), "{text}");
+        assert!(text.len() < 350, "{text}");
+        let words = "word ".repeat(10_000);
+        assert!(shortened(&words).len() < 1100);
+        let asked = Named::Asked(format!("pkcs11:object={long}").parse().unwrap());
+        assert!(asked.shown().len() < 300);
+        let found = Named::Found(format!("pkcs11:object={long}").parse().unwrap());
+        assert!(found.shown().len() > 500 && found.shown().len() < 600);
+    }
 }
