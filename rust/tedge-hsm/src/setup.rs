@@ -25,6 +25,7 @@ use tedge_p11_client::Uri;
 use tedge_p11_config::DEFAULT_CONFIG_DIR;
 
 pub(crate) use self::context::{Setup, Wanted};
+pub(crate) use self::pin::notice_of_another;
 pub(crate) use self::settings::{Certificate, Settings};
 use self::state_folder::StateFolder;
 use self::step::{State, Step};

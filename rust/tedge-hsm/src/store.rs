@@ -1,13 +1,14 @@
 //! Where the keys are: behind the signer's socket, or in a module loaded here.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Serialize;
 use tedge_p11_client::{
-    Client, KeyEntry, KeySpec, Pin, PrivateKey, PublicKey, SignatureScheme, SocketKey, TimeLimits,
-    TokenEntry, Uri, hex,
+    Client, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Pin, PrivateKey, PublicKey, SignatureScheme,
+    SocketKey, TimeLimits, TokenEntry, Uri, hex,
 };
 use tedge_p11_token::{
     Access, Certificate, CertificateObject, GivenPin, Giver, KeyInfo, KeyObject, KeySelector,
@@ -63,6 +64,11 @@ impl Store {
             Some(path) => Self::Module(Arc::new(Module::load(path)?)),
             None => Self::Signer(Client::new(&place.socket_path)),
         })
+    }
+
+    /// Whether it is the signer that the machine's unit starts.
+    pub(crate) fn is_the_machines(&self) -> bool {
+        matches!(self, Self::Signer(client) if client.socket_path() == Path::new(DEFAULT_SOCKET_PATH))
     }
 
     /// The same store with another limit on the time that the signer may take.

@@ -75,6 +75,12 @@ impl Client {
         }
     }
 
+    /// Where the signer's socket is.
+    #[must_use]
+    pub fn socket_path(&self) -> &Path {
+        &self.path
+    }
+
     /// A signer of this project says why a request fails in a way that a program understands, and such failures
     /// come as [`Error::Explained`]. It is asked once whether it does.
     #[must_use]

@@ -8,6 +8,7 @@ use crate::output::note;
 use crate::pins;
 use crate::pins::REMINDER;
 use crate::place::Place;
+use crate::setup::notice_of_another;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
 
@@ -47,7 +48,15 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         return Ok(());
     }
     let old = pins::old_user_pin(place.pin_file.as_deref(), args.uri.as_mut())?;
-    store.change_pin(args.uri.as_ref(), &old, &new()?)?;
+    let new = new()?;
+    if let Some(notice) = store
+        .is_the_machines()
+        .then(|| notice_of_another(&new))
+        .flatten()
+    {
+        note(notice);
+    }
+    store.change_pin(args.uri.as_ref(), &old, &new)?;
     note(REMINDER);
     Ok(())
 }

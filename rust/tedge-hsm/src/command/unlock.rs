@@ -7,6 +7,7 @@ use tedge_p11_client::Uri;
 use crate::output::note;
 use crate::pins;
 use crate::pins::REMINDER;
+use crate::setup::notice_of_another;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
 
@@ -37,6 +38,13 @@ pub(crate) fn run(store: &Store, mut args: Args) -> anyhow::Result<()> {
     args.uri.iter_mut().for_each(|uri| uri.pin = None);
     let so_pin = pins::so_pin(args.so_pin_file.as_deref())?;
     let new = pins::new_pin(args.new_pin_file.as_deref())?;
+    if let Some(notice) = store
+        .is_the_machines()
+        .then(|| notice_of_another(&new))
+        .flatten()
+    {
+        note(notice);
+    }
     store.reset_pin(args.uri.as_ref(), &so_pin, &new)?;
     note(REMINDER);
     Ok(())

@@ -10,6 +10,7 @@ use super::step::{State, Step};
 use super::{drop_in, restart};
 use crate::pins;
 use crate::profile::Made;
+use crate::root::Root;
 
 /// Made at random for a token that is to be made, else the one that the token has.
 pub(super) struct UserPin;
@@ -79,6 +80,20 @@ impl Step for UserPin {
         let path = kept.map(|kept| kept.path().display().to_string());
         Ok(path.unwrap_or_default())
     }
+}
+
+/// What is to be told to who is about to give a token the PIN `new`, if the signer of this machine has another one,
+/// as far as this user may see that.
+pub(crate) fn notice_of_another(new: &Pin) -> Option<String> {
+    let kept = PIN.find(&Root::default()).ok()??;
+    let is_new = PIN.read(&kept).is_ok_and(|signers| signers == *new);
+    (!is_new).then(|| {
+        format!(
+            "{} is where the signer has its PIN from when it starts, and is not this new one: if this is its token, \
+             remove that file then, and run tedge-hsm setup as before, with --pin-file for the new PIN",
+            kept.path().display()
+        )
+    })
 }
 
 /// A token that is there has one already, which can't be made up.
