@@ -8,7 +8,7 @@ use support::signer::POLICY;
 use support::wire::ask;
 use support::{Ca, Faulty, Hsm, Kind, Signer, fail, install, openssl, parse_uri, succeed};
 use tedge_p11_client::{KeySpec, PrivateKey as _, SignatureScheme, Uri};
-use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response, Sign};
+use tedge_p11_protocol::{DeleteKey, ExtensionRequest, Request, Response, Sign, V1Scheme};
 
 /// Without a policy file, a TLS client's handshake and a certificate request for the key are signed.
 #[test]
@@ -316,6 +316,51 @@ fn errors_name_only_what_may_be_listed() {
         let error = error(uri);
         assert!(error.contains(said), "{error}");
         assert!(!error.contains('<') && !error.contains("ours"), "{error}");
+    }
+}
+
+/// A rule for one key: the request names another by its id, and is told neither its label nor what it can do.
+#[test]
+fn a_refusal_names_only_what_was_asked_for() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    hsm.create_key("ours", "p256");
+    let make = ["--keypairgen", "--key-type", "rsa:2048", "--id", "77"];
+    hsm.pkcs11_tool(&[&make[..], &["--label", "hidden"]].concat());
+    let rule = "[[rule]]\nkeys = [\"pkcs11:object=ours\"]\noperations = [\"sign\", \"describe\"]\n";
+    std::fs::write(hsm.file(POLICY), rule).unwrap();
+    let signer = Signer::start(&hsm);
+    let uri = "pkcs11:token=device;id=%77";
+    // The second time, the signer has the key's handle if it kept it.
+    for _ in 0..2 {
+        let sign = Request::Sign(Sign {
+            to_sign: b"x".to_vec().into(),
+            uri: Some(uri.to_owned()),
+            pin: None,
+        });
+        let with_scheme = Request::SignWithScheme(tedge_p11_protocol::SignWithScheme {
+            to_sign: b"x".to_vec().into(),
+            uri: Some(uri.to_owned()),
+            pin: None,
+            scheme: V1Scheme::new(SignatureScheme::ECDSA_SECP256R1_SHA256),
+        });
+        let public_key = Request::PublicKeyPem(Some(uri.to_owned()));
+        for request in [sign, with_scheme, public_key] {
+            let Response::Error(error) = ask(signer.socket(), &request) else {
+                panic!("answered")
+            };
+            assert!(
+                error.contains("no rule that allows it covers this key"),
+                "{error}"
+            );
+            assert!(error.contains(uri), "{error}");
+            assert!(
+                !error.contains("hidden") && !error.contains("rsa"),
+                "{error}"
+            );
+        }
+        let error = signer.client().public_key(&parse_uri(uri)).unwrap_err();
+        let error = error.to_string();
+        assert!(!error.contains("hidden"), "{error}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tedge_p11_config::Policy;
 use tedge_p11_protocol::{Pin, PinSource, Uri};
-use tedge_p11_token::{Access, Caller, Check, GivenPin, Giver, KeySelector};
+use tedge_p11_token::{Access, Caller, GivenPin, Giver, KeySelector, Permit};
 
 /// What the operator configured, as far as it can change while the signer runs.
 #[derive(Debug)]
@@ -163,11 +163,11 @@ impl Target {
         self.pin.as_ref().map(|pin| GivenPin { pin, by })
     }
 
-    /// Its PIN, on tokens that `token` has nothing against.
-    pub(crate) fn access<'a>(&'a self, caller: Caller, token: Check<'a>) -> Access<'a> {
+    /// Its PIN, where `permit` has nothing against it.
+    pub(crate) fn access<'a>(&'a self, caller: Caller, permit: &'a dyn Permit) -> Access<'a> {
         Access {
             pin: self.pin(caller),
-            token,
+            permit,
         }
     }
 

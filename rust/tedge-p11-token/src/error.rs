@@ -7,6 +7,7 @@ use std::time::Duration;
 use cryptoki::error::Error as CryptokiError;
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
+use crate::access::Refusal;
 use crate::code::{code_name, hint, is_stale};
 
 /// The result of an operation on a module, token or key.
@@ -243,8 +244,8 @@ pub enum Error {
     #[error("token {0} is making a key; try again when it is done")]
     MakesKey(Uri),
     /// The caller's check said no.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(Refusal),
     /// The token was reset while the operation was on its way; it can be tried again at once.
     #[error("the token was reset meanwhile")]
     Outdated,

@@ -6,6 +6,7 @@ use cryptoki::object::ObjectClass;
 use cryptoki::session::Session;
 use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
 
+use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::mechanism;
@@ -19,6 +20,7 @@ pub(crate) fn named(
     session: &Session,
     generation: u64,
     uri: &Uri,
+    access: Access<'_>,
 ) -> Result<Key> {
     let private = |uri: &Uri| -> Result<Vec<Object>> {
         find(token, session, ObjectClass::PRIVATE_KEY, uri)?
@@ -31,6 +33,7 @@ pub(crate) fn named(
     match (found.pop(), found.is_empty()) {
         (Some(object), true) => {
             is_what_was_asked_for(token, &object, uri)?;
+            access.check_key(&object.listed.uri)?;
             usable(token, session, generation, object)
         }
         (None, _) => Err(Error::NoKey {
@@ -50,12 +53,18 @@ pub(crate) fn named(
 }
 
 /// The first private key of the token that can sign for TLS.
-pub(crate) fn first(token: &Arc<Token>, session: &Session, generation: u64) -> Result<Option<Key>> {
+pub(crate) fn first(
+    token: &Arc<Token>,
+    session: &Session,
+    generation: u64,
+    access: Access<'_>,
+) -> Result<Option<Key>> {
     for handle in find(token, session, ObjectClass::PRIVATE_KEY, &Uri::default())? {
         let object = describe(token, session, handle, ObjectType::Private)?;
         if !object.can_sign {
             continue;
         }
+        access.check_key(&object.listed.uri)?;
         match usable(token, session, generation, object) {
             Ok(key) => return Ok(Some(key)),
             Err(error @ Error::Pkcs11 { .. }) => return Err(error),

@@ -118,7 +118,10 @@ impl Module {
         self.attempt(|| {
             let known = self.kept_keys().get(&cache_key).cloned();
             let key = match known.filter(|key| key.is_current()) {
-                Some(key) => key,
+                Some(key) => {
+                    access.check_key(&key.uri)?;
+                    key
+                }
                 None => self.find_key(selector, access)?,
             };
             operation(&key)
@@ -145,7 +148,7 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
             let token = module.token(uri)?;
             access.check(&token.uri())?;
             token.search(access.pin, None, |session, generation| {
-                find::named(&token, session, generation, uri)
+                find::named(&token, session, generation, uri, access)
             })
         }
         KeySelector::First => {
@@ -164,7 +167,7 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
                     continue;
                 }
                 let found = token.search(access.pin, None, |session, generation| {
-                    find::first(&token, session, generation)
+                    find::first(&token, session, generation, access)
                 })?;
                 if let Some(key) = found {
                     if module.first_key_warning.is_due() {

@@ -36,7 +36,7 @@ mod token_info;
 mod uptime;
 mod usage;
 
-pub use access::{Access, Check, SignatureCheck};
+pub use access::{Access, Check, Everything, Permit, Refusal, SignatureCheck};
 pub use certificate::{Certificate, CertificateObject};
 pub use error::{Absent, Error, Result, TriesLeft};
 pub use generate::NewKey;

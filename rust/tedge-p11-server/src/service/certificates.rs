@@ -19,7 +19,7 @@ pub(super) fn read(
 ) -> Result<Response, Failure> {
     let certificate = module.certificate(&target.uri())?;
     record.found(&certificate.uri);
-    rights.check_private(certificate.uri.clone())?;
+    rights.check_found_private(target, certificate.uri.clone())?;
     Ok(Response::Extension(ExtensionResponse::Certificate(
         CertificateEntry {
             uri: certificate.uri.to_string(),
@@ -38,7 +38,7 @@ pub(super) fn write(
 ) -> Result<Response, Failure> {
     record.asks_for(target.uri());
     let certificate = Certificate::from_der(der)?;
-    let check = rights.check();
+    let check = rights.check(target);
     let may_use = rights.token_check(target);
     let uri = module.import_certificate(
         target.key(),

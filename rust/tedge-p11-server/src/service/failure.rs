@@ -14,7 +14,7 @@ pub(crate) struct Failure {
     pub(crate) refused: bool,
     /// What a program can make of it.
     reason: Reason,
-    /// What the message comes from, if that lists tokens, keys or certificates.
+    /// What the message comes from, if that names tokens, keys or certificates that were not asked for.
     listing: Option<Box<Error>>,
 }
 
@@ -53,9 +53,13 @@ impl Failure {
             return self.message;
         };
         let left = listed(&mut error).map(|uris| {
-            uris.retain(may_list);
+            uris.retain(&may_list);
             uris.len()
         });
+        match found(&error) {
+            Some((uri, without)) if !may_list(uri) => return without,
+            _ => {}
+        }
         if left == Some(0) {
             return without_list(&error);
         }
@@ -65,7 +69,8 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(mut error: Error) -> Self {
-        let lists = listed(&mut error).is_some_and(|uris| !uris.is_empty());
+        let lists =
+            listed(&mut error).is_some_and(|uris| !uris.is_empty()) || found(&error).is_some();
         let message = match &error {
             Error::PinNeeded(token) => format!(
                 "token {token} needs its user PIN and none is configured or sent; configure it with \
@@ -148,6 +153,42 @@ fn listed(error: &mut Error) -> Option<&mut Vec<Uri>> {
     }
 }
 
+/// The object or token that was found, which may have a name that nobody asked for, and what is said without it.
+fn found(error: &Error) -> Option<(&Uri, String)> {
+    let (uri, without) = match error {
+        Error::UnsupportedScheme { key, scheme, .. } => {
+            (key, format!("the key cannot sign with {scheme}"))
+        }
+        Error::UnsupportedKeyType { key, .. } | Error::UnknownCurve { key, .. } => {
+            (key, "the key's type cannot sign for TLS here".to_owned())
+        }
+        Error::NoMechanism { key, .. } => (
+            key,
+            "the token has no mechanism that the key can sign with".to_owned(),
+        ),
+        Error::NoPublicKey(key) => (key, "no public key belongs to the key".to_owned()),
+        Error::SeveralPublicKeys(key) => (key, "several public keys belong to the key".to_owned()),
+        Error::CertificateOfAnotherKey(key) => (
+            key,
+            "the certificate does not belong to the key: their public keys differ".to_owned(),
+        ),
+        Error::KeyWithoutName(key) => (
+            key,
+            "the key has neither an id nor a label that a certificate could be bound to".to_owned(),
+        ),
+        Error::WrongObject { found, wanted, .. } => (
+            found,
+            format!("the token returned another object when asked for {wanted}"),
+        ),
+        Error::LabelTaken { label, uri } => (
+            uri,
+            format!("a token labelled {label:?} is initialised already"),
+        ),
+        _ => return None,
+    };
+    Some((uri, without))
+}
+
 fn without_list(error: &Error) -> String {
     match error {
         Error::NoToken { uri, .. } => format!("no token matches {uri}"),
@@ -155,15 +196,11 @@ fn without_list(error: &Error) -> String {
             format!("{uri} matches several tokens; add token= or serial=")
         }
         Error::NoBlankToken { uri, .. } => format!("no uninitialised token matches {uri}"),
-        Error::NoKey {
-            what, uri, token, ..
-        } => format!("no {what} matches {uri} on token {token}"),
+        Error::NoKey { what, uri, .. } => format!("no {what} matches {uri}"),
         Error::SeveralKeys { uri, .. } => {
             format!("{uri} matches several keys; add object= or id=")
         }
-        Error::NoCertificate { uri, token, .. } => {
-            format!("no certificate matches {uri} on token {token}")
-        }
+        Error::NoCertificate { uri, .. } => format!("no certificate matches {uri}"),
         Error::SeveralCertificates { uri, .. } => {
             format!("{uri} matches several certificates; add object= or id=")
         }

@@ -34,7 +34,11 @@ pub(super) fn handle(
     match call.act {
         Act::Sign(what) => {
             let target = rights.target(call.uri.as_deref(), call.pin)?;
-            Ok((sign(module, rights, &target, &what, record)?, None))
+            let signed = sign(module, rights, &target, &what, record);
+            if signed.is_err() {
+                record.asks_at_least_for(&target);
+            }
+            Ok((signed?, None))
         }
         Act::Manage(what) => manage(module, rights, call.uri.as_deref(), call.pin, what, record),
     }
@@ -54,7 +58,7 @@ fn sign(
         if what.is_digest {
             record.is_digest = true;
             let decision = rights.check_digest(key);
-            return decision.map_err(|refusal| refusal.to_string());
+            return Ok(decision?);
         }
         let recognize = || {
             let recognized = recognize(message, scheme, public_key);
@@ -62,7 +66,7 @@ fn sign(
             recognized
         };
         let decision = rights.check_signature(key, recognize);
-        decision.map_err(|refusal| refusal.to_string())
+        Ok(decision?)
     };
     let may_use = rights.token_check(target);
     let access = target.access(rights.caller(), &may_use);

@@ -22,9 +22,10 @@ pub(super) fn choose_scheme(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
+    record.asks_for(target.uri());
     let (uri, schemes) = module.schemes(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&uri);
-    rights.check_key(&uri)?;
+    rights.check_found(target, &uri)?;
     let algorithm = schemes.iter().find_map(|scheme| scheme.algorithm());
     Ok(Response::ChosenScheme(ChosenScheme {
         scheme: schemes.into_iter().find(|s| offered.contains(s)),
@@ -41,9 +42,10 @@ pub(super) fn public_key(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
+    record.asks_for(target.uri());
     let (uri, key) = module.public_key(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&uri);
-    rights.check_private(uri)?;
+    rights.check_found_private(target, uri)?;
     Ok(Response::PublicKeyPem(v1_pem(&key)?))
 }
 
@@ -55,9 +57,10 @@ pub(super) fn info(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
+    record.asks_for(target.uri());
     let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&key.uri);
-    rights.check_key(&key.uri)?;
+    rights.check_found(target, &key.uri)?;
     Ok(key_info(key))
 }
 
@@ -69,9 +72,10 @@ pub(super) fn usage(
     record: &mut Record,
 ) -> Result<Response, Failure> {
     let may_use = rights.token_check(target);
+    record.asks_for(target.uri());
     let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
     record.found(&key.uri);
-    rights.check_key(&key.uri)?;
+    rights.check_found(target, &key.uri)?;
     let digests = rights.check_digest(&key.uri).is_ok();
     let info = wire_info(key);
     Ok(Response::Extension(ExtensionResponse::KeyUse(KeyUse {
@@ -96,7 +100,7 @@ pub(super) fn create(
         v1,
     } = new;
     let new = tedge_p11_token::NewKey { spec, label, id };
-    let check = rights.check();
+    let check = rights.check(target);
     let key = module.create_key(target.token(), target.pin(rights.caller()), &new, &check)?;
     record.found(&key.uri);
     if v1 {
@@ -118,7 +122,7 @@ pub(super) fn delete(
     let uri = target.uri();
     record.asks_for(uri.clone());
     let may_use = rights.token_check(target);
-    let check = rights.check();
+    let check = rights.check(target);
     let deleted = module.delete_key(&uri, target.access(rights.caller(), &may_use), &check)?;
     let deleted = deleted.iter().map(ToString::to_string);
     Ok(Response::DeletedKeys(deleted.collect()))

@@ -9,6 +9,7 @@ use tedge_p11_protocol::{SignatureScheme, Uri};
 
 use super::failure::Failure;
 use super::log_limit::{Line, LogLimit};
+use crate::configuration::Target;
 
 /// What is known of a request by the time it is answered.
 pub(crate) struct Record {
@@ -51,6 +52,13 @@ impl Record {
     /// The request is about what the client calls so.
     pub(crate) fn asks_for(&mut self, uri: Uri) {
         self.key = Some(Named::Asked(uri));
+    }
+
+    /// The same for `target`, unless more is known.
+    pub(super) fn asks_at_least_for(&mut self, target: &Target) {
+        if self.key.is_none() {
+            self.asks_for(target.uri());
+        }
     }
 
     /// The request is about the key, certificate or token of that URI.

@@ -2,7 +2,7 @@
 
 use tedge_p11_config::{Account, Operation, Peer, Recognized, Refusal};
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
-use tedge_p11_token::{Caller, GivenPin, Giver};
+use tedge_p11_token::{Caller, GivenPin, Giver, Permit};
 
 use super::failure::Failure;
 use crate::configuration::{Configuration, Target};
@@ -39,27 +39,32 @@ impl Rights<'_> {
         self.configuration.target(uri, pin).map_err(Failure::new)
     }
 
-    /// The same once the token is found, which a request can name by less than a rule does. The refusal names
-    /// what was asked for, not what is there.
-    pub(super) fn token_check<'t>(
-        &'t self,
-        target: &'t Target,
-    ) -> impl Fn(&Uri) -> Result<(), String> + 't {
-        move |token| {
-            self.check_token(token).map_err(|_| {
-                let refusal = Refusal::Key {
-                    peer: self.peer.clone(),
-                    operation: self.operation,
-                    key: target.token().clone(),
-                };
-                refusal.to_string()
-            })
+    /// The same for what is found, which a request can name by less than a rule does.
+    pub(super) fn token_check<'t>(&'t self, target: &'t Target) -> impl Permit + 't {
+        Found {
+            rights: self,
+            target,
         }
     }
 
-    /// Whether the peer may do this with the key or token that is found, for who finds it.
-    pub(super) fn check(&self) -> impl Fn(&Uri) -> Result<(), String> {
-        move |uri| self.check_key(uri).map_err(|refusal| refusal.to_string())
+    /// Whether the peer may do this with the key or token that is found for `target`, for who finds it.
+    pub(super) fn check<'t>(
+        &'t self,
+        target: &'t Target,
+    ) -> impl Fn(&Uri) -> Result<(), tedge_p11_token::Refusal> + 't {
+        move |uri| Ok(self.check_found(target, uri)?)
+    }
+
+    /// Whether the peer may do this with the key that was found for `target`. The refusal names what was asked
+    /// for, not what is there.
+    pub(super) fn check_found(&self, target: &Target, found: &Uri) -> Result<(), Refusal> {
+        self.check_key(found)
+            .map_err(|refusal| about(refusal, target.uri()))
+    }
+
+    /// The same for the private key that the object of that URI belongs to.
+    pub(super) fn check_found_private(&self, target: &Target, found: Uri) -> Result<(), Refusal> {
+        self.check_found(target, &private(found))
     }
 
     /// Whether the peer may do this with the key or token of that URI.
@@ -139,5 +144,37 @@ fn private(uri: Uri) -> Uri {
     Uri {
         object_type: Some(ObjectType::Private),
         ..uri
+    }
+}
+
+/// What is found for what a request asks for.
+struct Found<'t> {
+    rights: &'t Rights<'t>,
+    target: &'t Target,
+}
+
+impl Permit for Found<'_> {
+    fn token(&self, token: &Uri) -> Result<(), tedge_p11_token::Refusal> {
+        let asked_for = || self.target.token().clone();
+        let decision = self.rights.check_token(token);
+        Ok(decision.map_err(|refusal| about(refusal, asked_for()))?)
+    }
+
+    fn key(&self, key: &Uri) -> Result<(), tedge_p11_token::Refusal> {
+        Ok(self.rights.check_found(self.target, key)?)
+    }
+}
+
+/// The same refusal, of what was asked for.
+fn about(refusal: Refusal, asked_for: Uri) -> Refusal {
+    match refusal {
+        Refusal::Key {
+            peer, operation, ..
+        } => Refusal::Key {
+            peer,
+            operation,
+            key: asked_for,
+        },
+        other => other,
     }
 }

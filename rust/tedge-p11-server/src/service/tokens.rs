@@ -85,7 +85,7 @@ pub(super) fn init(
         pin: target.pin.clone().ok_or_else(|| missing("user"))?,
         pin_by: pin_by.unwrap_or(Giver::Operator),
     };
-    let check = rights.check();
+    let check = rights.check(target);
     let uri = module.init_token(target.token(), &new, &check)?;
     record.found(&uri);
     Ok(Response::InitToken(uri.to_string()))
@@ -114,7 +114,7 @@ pub(super) fn change_pin(
             (false, PinChange::User { old })
         }
     };
-    let check = rights.check();
+    let check = rights.check(target);
     let uri = module.change_pin(target.token(), by, &change.new, &check)?;
     record.found(&uri);
     let configured = rights.configuration.pin();
@@ -136,7 +136,7 @@ pub(super) fn change_so_pin(
 ) -> Result<Response, Failure> {
     record.asks_for(target.token().clone());
     let old = rights.given(old);
-    let uri = module.change_so_pin(target.token(), old, new, &rights.check())?;
+    let uri = module.change_so_pin(target.token(), old, new, &rights.check(target))?;
     record.found(&uri);
     Ok(Response::Extension(ExtensionResponse::Done(
         uri.to_string(),
