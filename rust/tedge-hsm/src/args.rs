@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
-    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
-    self_signed, setup, show, status, unlock, verify,
+    import_certificate, init, key_file, list_certificates, list_keys, list_tokens, public_key,
+    renew, self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
 
@@ -53,6 +53,8 @@ pub(crate) enum Command {
     DeleteKey(delete_key::Args),
     /// Write the public key of a key
     PublicKey(public_key::Args),
+    /// Write a PEM file that stands for a key, for programs that want a key file
+    KeyFile(key_file::Args),
     /// Change the PIN of the user or of the security officer
     ChangePin(change_pin::Args),
     /// Have the security officer set the user's PIN anew

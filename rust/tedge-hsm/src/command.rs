@@ -10,6 +10,7 @@ pub(crate) mod export_certificate;
 pub(crate) mod hsms;
 pub(crate) mod import_certificate;
 pub(crate) mod init;
+pub(crate) mod key_file;
 pub(crate) mod list_certificates;
 pub(crate) mod list_keys;
 pub(crate) mod list_tokens;

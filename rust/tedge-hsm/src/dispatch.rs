@@ -6,8 +6,8 @@ use clap::Parser as _;
 use crate::args::{AnyCommand, Args, Command};
 use crate::command::{
     change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
-    import_certificate, init, list_certificates, list_keys, list_tokens, public_key, renew,
-    self_signed, setup, show, status, unlock, verify,
+    import_certificate, init, key_file, list_certificates, list_keys, list_tokens, public_key,
+    renew, self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
 use crate::store::Store;
@@ -57,6 +57,7 @@ fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
         Command::CreateKey(args) => create_key::run(&store, place, args),
         Command::DeleteKey(args) => delete_key::run(&store, place, args),
         Command::PublicKey(args) => public_key::run(&store, place, args),
+        Command::KeyFile(args) => key_file::run(&store, place, args),
         Command::ChangePin(args) => change_pin::run(&store, place, args),
         Command::Unlock(args) => unlock::run(&store, args),
         Command::ListTokens(args) => list_tokens::run(&store, &args),
