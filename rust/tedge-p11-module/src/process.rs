@@ -20,7 +20,8 @@ struct Place {
     next: OnceLock<Box<Self>>,
 }
 
-static FIRST: OnceLock<Box<Place>> = OnceLock::new();
+/// Not in a box: a program that unloads the module would leave it behind.
+static FIRST: OnceLock<Place> = OnceLock::new();
 
 /// The library, for the length of one call. It outlives a C_Finalize that another thread calls meanwhile.
 pub fn library() -> Result<Arc<Library>> {
@@ -64,7 +65,7 @@ fn existing() -> Option<&'static Place> {
         if place.pid == pid {
             return Some(place);
         }
-        next = place.next.get();
+        next = place.next.get().map(|next| &**next);
     }
     None
 }
@@ -72,18 +73,14 @@ fn existing() -> Option<&'static Place> {
 /// This process's place, made at the end of the chain if need be.
 fn own() -> &'static Place {
     let pid = std::process::id();
-    let mut link = &FIRST;
-    loop {
-        let place = link.get_or_init(|| {
-            Box::new(Place {
-                pid,
-                library: RwLock::new(None),
-                next: OnceLock::new(),
-            })
-        });
-        if place.pid == pid {
-            return place;
-        }
-        link = &place.next;
+    let new = || Place {
+        pid,
+        library: RwLock::new(None),
+        next: OnceLock::new(),
+    };
+    let mut place = FIRST.get_or_init(new);
+    while place.pid != pid {
+        place = place.next.get_or_init(|| Box::new(new()));
     }
+    place
 }
