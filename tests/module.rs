@@ -1,0 +1,468 @@
+//! Programs that are not Rust use the key by our PKCS#11 module: one in C (tests/module/program.c), pkcs11-tool, p11tool and
+//! OpenSSH. openssl verifies what they sign.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::Signal;
+use support::hsm::PIN;
+use support::signer::POLICY;
+use support::{Hsm, Kind, Signer, fail, program, repository, succeed};
+use tedge_p11_client::KeySpec;
+
+#[test]
+fn a_program_in_c() {
+    let rig = Rig::start(&["p256"]);
+    let c = rig.program_in_c();
+    for what in ["life", "buffers", "forks", "threads", "signals"] {
+        succeed(rig.uses(&c).arg(module()).arg(what));
+    }
+}
+
+/// Children are watched too. What is lost for good is an error, what is kept to the end is not.
+#[test]
+fn valgrind_finds_nothing() {
+    let rig = Rig::start(&["p256"]);
+    let c = rig.program_in_c();
+    for what in ["life", "buffers", "forks", "signals"] {
+        succeed(
+            rig.uses("valgrind")
+                .args(["-q", "--error-exitcode=9", "--leak-check=full"])
+                .args(["--errors-for-leak-kinds=definite"])
+                .arg(&c)
+                .arg(module())
+                .arg(what),
+        );
+    }
+}
+
+/// A request that loses its signer is sent again; one that finds none gets an error, and the program goes on with the same
+/// session and handles.
+#[test]
+fn the_signer_may_go_away_and_come_back() {
+    let mut rig = Rig::start(&["p256"]);
+    let c = rig.program_in_c();
+    let mut child = rig
+        .uses(&c)
+        .arg(module())
+        .arg("survives")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take();
+    let mut codes = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = |wanted: &dyn Fn(&str) -> bool| {
+        let found = codes.by_ref().map(Result::unwrap).inspect(|code| {
+            // CKR_OK, CKR_DEVICE_ERROR
+            assert!(matches!(code.as_str(), "0x0" | "0x30"), "{code}");
+        });
+        assert!(found.take(1_000_000).any(|code| wanted(&code)), "never");
+    };
+    for _ in 0..3 {
+        until(&|code| code == "0x0");
+        rig.signer.signal(Signal::KILL);
+        rig.signer.wait();
+        std::fs::remove_file(rig.signer.socket()).unwrap();
+        rig.signer = Signer::start(&rig.hsm);
+    }
+    until(&|code| code == "0x0");
+    drop(stdin);
+    for code in codes {
+        assert_eq!(code.unwrap(), "0x0");
+    }
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status} {:?}", status.signal());
+}
+
+/// Built as what ships is, but for one function that panics.
+#[test]
+fn a_panic_is_a_code() {
+    let rig = Rig::start(&["p256"]);
+    let target = repository().join("target/forced-panic");
+    succeed(
+        Command::new(env!("CARGO"))
+            .current_dir(repository())
+            .args(["build", "--quiet", "--locked", "--profile", "module"])
+            .args(["-p", "tedge-p11-module", "--features", "forced-panic"])
+            .arg("--target-dir")
+            .arg(&target),
+    );
+    let module = target.join("module/libtedge_p11.so");
+    let size = std::fs::metadata(&module).unwrap().len();
+    assert!(size <= 1_500_000, "{size} bytes");
+    let mut run = rig.uses(rig.program_in_c());
+    let output = run.arg(module).arg("panics").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    // Nothing on standard error: that is the program's.
+    assert!(output.stderr.is_empty(), "{}", text(&output));
+}
+
+#[test]
+fn openssl_verifies_what_each_mechanism_signs() {
+    let rig = Rig::start(&["p256", "p384", "p521", "rsa2048"]);
+    std::fs::write(rig.hsm.file("message"), [7; 1000]).unwrap();
+    let pss = [
+        "-sigopt",
+        "rsa_padding_mode:pss",
+        "-sigopt",
+        "rsa_pss_saltlen:digest",
+    ];
+    for (key, mechanism, verify) in [
+        ("p256", "ECDSA-SHA256", &["-sha256"][..]),
+        ("p384", "ECDSA-SHA384", &["-sha384"]),
+        ("p521", "ECDSA-SHA512", &["-sha512"]),
+        ("rsa2048", "SHA256-RSA-PKCS", &["-sha256"]),
+        ("rsa2048", "SHA384-RSA-PKCS", &["-sha384"]),
+        ("rsa2048", "SHA512-RSA-PKCS", &["-sha512"]),
+        (
+            "rsa2048",
+            "SHA256-RSA-PKCS-PSS",
+            &[&["-sha256"], &pss[..]].concat(),
+        ),
+        (
+            "rsa2048",
+            "SHA384-RSA-PKCS-PSS",
+            &[&["-sha384"], &pss[..]].concat(),
+        ),
+        (
+            "rsa2048",
+            "SHA512-RSA-PKCS-PSS",
+            &[&["-sha512"], &pss[..]].concat(),
+        ),
+    ] {
+        rig.sign(key, mechanism, "message");
+        let said = succeed(
+            Command::new("openssl")
+                .current_dir(rig.hsm.dir.path())
+                .args(["dgst", "-verify"])
+                .arg(rig.public_key(key))
+                .args(["-signature", "signature"])
+                .args(verify)
+                .arg("message"),
+        );
+        assert_eq!(said, "Verified OK\n", "{mechanism}");
+    }
+    let own = succeed(&mut rig.pkcs11_tool(&["--test"]));
+    assert!(own.ends_with("No errors\n"), "{own}");
+}
+
+#[test]
+fn lists_are_as_others_print_them() {
+    let rig = Rig::start(&["p256", "rsa2048", "ed25519"]);
+    let listed = succeed(&mut rig.pkcs11_tool(&["-O", "-L"]));
+    for line in [
+        "Private Key Object; EC\n  label:      p256\n",
+        "Public Key Object; RSA 2048 bits\n  label:      rsa2048\n",
+        "  Access:     sensitive, always sensitive, never extractable, local\n",
+        "  Allowed mechanisms: ECDSA-SHA256\n",
+        "  token flags        : rng, token initialized, PIN initialized\n",
+    ] {
+        assert!(listed.contains(line), "{line}{listed}");
+    }
+    let p11tool = succeed(
+        rig.uses("p11tool")
+            .arg("--provider")
+            .arg(module())
+            .args(["--list-all", "pkcs11:token=device"]),
+    );
+    for line in [
+        "Type: Private key (EC/ECDSA-SECP256R1)",
+        "Type: Public key (RSA-2048)",
+        "Type: Private key (EdDSA (Ed25519))",
+    ] {
+        assert!(p11tool.contains(line), "{line}\n{p11tool}");
+    }
+    let ssh = rig.uses("ssh-keygen").arg("-D").arg(module()).output();
+    let ssh = text(&ssh.unwrap());
+    assert!(ssh.contains("ecdsa-sha2-nistp256 "), "{ssh}");
+    assert!(ssh.contains("ssh-rsa "), "{ssh}");
+}
+
+/// What the list of slots says where there is nothing: the reason.
+#[test]
+fn without_a_signer_there_is_no_token() {
+    let listed = succeed(
+        Command::new("pkcs11-tool")
+            .env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", "/nowhere/signer.sock")
+            .arg("--module")
+            .arg(module())
+            .arg("-L"),
+    );
+    assert!(
+        listed.contains("tedge-p11-server: no signer at the socket"),
+        "{listed}"
+    );
+    assert!(listed.contains("(empty)"), "{listed}");
+}
+
+#[test]
+fn keys_are_made_and_deleted() {
+    let rig = Rig::start(&[]);
+    for (key_type, id) in [("EC:secp384r1", "0a"), ("rsa:2048", "0b")] {
+        let made = [
+            "--keypairgen",
+            "--key-type",
+            key_type,
+            "--label",
+            "new",
+            "--id",
+            id,
+        ];
+        succeed(&mut rig.pkcs11_tool(&made));
+    }
+    let keys = rig
+        .signer
+        .client()
+        .keys(&support::parse_uri("pkcs11:object=new"), None);
+    assert_eq!(keys.unwrap().len(), 4);
+    succeed(&mut rig.pkcs11_tool(&["--delete-object", "--type", "privkey", "--id", "0a"]));
+    let listed = succeed(&mut rig.pkcs11_tool(&["-O"]));
+    assert!(
+        !listed.contains("0a\n") && listed.contains("0b\n"),
+        "{listed}"
+    );
+}
+
+/// A search by name asks the signer for that key, one for all takes them all.
+#[test]
+fn hundreds_of_keys() {
+    let rig = Rig::start(&[]);
+    let (client, token) = (
+        rig.signer.client(),
+        support::parse_uri("pkcs11:token=device"),
+    );
+    for number in 0..300_u16 {
+        let label = format!("key{number}");
+        let id = number.to_be_bytes();
+        client
+            .create_key(&token, None, KeySpec::EcP256, &label, Some(&id))
+            .unwrap();
+    }
+    let listed = succeed(rig.uses("p11tool").arg("--provider").arg(module()).args([
+        "--only-urls",
+        "--list-privkeys",
+        "pkcs11:token=device",
+    ]));
+    assert_eq!(listed.matches("type=private").count(), 300);
+    let one = succeed(rig.uses("p11tool").arg("--provider").arg(module()).args([
+        "--only-urls",
+        "--list-privkeys",
+        "pkcs11:token=device;object=key291",
+    ]));
+    assert_eq!(one.matches("object=key291;").count(), 1, "{one}");
+    assert_eq!(one.matches("type=private").count(), 1, "{one}");
+}
+
+#[test]
+fn a_policy_holds_for_programs() {
+    let rig = Rig::start_with_policy(
+        &["p256"],
+        "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\npurposes = [\"tls13-client\"]\n",
+        &["--pin", PIN],
+    );
+    // RFC 8446, section 4.4.3.
+    let handshake = [
+        &[b' '; 64][..],
+        b"TLS 1.3, client CertificateVerify\0",
+        &[1; 32],
+    ]
+    .concat();
+    std::fs::write(rig.hsm.file("handshake"), handshake).unwrap();
+    std::fs::write(rig.hsm.file("document"), "a document").unwrap();
+    rig.sign("p256", "ECDSA-SHA256", "handshake");
+    let id = rig.id("p256");
+    let document = rig.hsm.file("document");
+    let mut tool = rig.pkcs11_tool(&["--sign", "-m", "ECDSA-SHA256", "--id", &id, "-i"]);
+    tool.arg(&document).arg("-o").arg(rig.hsm.file("signature"));
+    let refused = tool.env("TEDGE_P11_DEBUG", "1").output().unwrap();
+    assert!(!refused.status.success());
+    let said = text(&refused);
+    assert!(said.contains("CKR_KEY_FUNCTION_NOT_PERMITTED"), "{said}");
+    // The signer's own words, for who asks for them.
+    assert!(
+        said.contains("it is no TLS handshake, certificate request or certificate"),
+        "{said}"
+    );
+}
+
+#[test]
+fn digests_take_a_rule() {
+    let rule = "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\n";
+    let key = ["p256", "rsa2048"];
+    let rig = Rig::start_with_policy(&key, rule, &["--pin", PIN]);
+    let mechanisms = succeed(&mut rig.pkcs11_tool(&["-M"]));
+    assert!(
+        !mechanisms.contains("  ECDSA, ") && mechanisms.contains("  ECDSA-SHA256, "),
+        "{mechanisms}"
+    );
+    std::fs::write(rig.hsm.file("digest"), [7; 32]).unwrap();
+    let id = rig.id("p256");
+    let mut tool = rig.pkcs11_tool(&["--sign", "-m", "ECDSA", "--id", &id, "-i"]);
+    tool.arg(rig.hsm.file("digest"))
+        .arg("-o")
+        .arg(rig.hsm.file("signature"));
+    assert!(!tool.output().unwrap().status.success());
+
+    let rule = format!("{rule}purposes = [\"digest\"]\n");
+    let rig = Rig::start_with_policy(&key, &rule, &["--pin", PIN]);
+    let mechanisms = succeed(&mut rig.pkcs11_tool(&["-M"]));
+    assert!(mechanisms.contains("  ECDSA, "), "{mechanisms}");
+    std::fs::write(rig.hsm.file("digest"), [7; 32]).unwrap();
+    rig.sign("p256", "ECDSA", "digest");
+    let said = succeed(
+        Command::new("openssl")
+            .current_dir(rig.hsm.dir.path())
+            .args(["pkeyutl", "-verify", "-pubin", "-inkey"])
+            .arg(rig.public_key("p256"))
+            .args(["-in", "digest", "-sigfile", "signature"]),
+    );
+    assert_eq!(said, "Signature Verified Successfully\n");
+    // A DigestInfo, as GnuTLS makes it; and what is none.
+    let info = [
+        &[
+            0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20,
+        ][..],
+        &[7; 32],
+    ];
+    std::fs::write(rig.hsm.file("info"), info.concat()).unwrap();
+    rig.sign("rsa2048", "RSA-PKCS", "info");
+    let id = rig.id("rsa2048");
+    let mut tool = rig.pkcs11_tool(&["--sign", "-m", "RSA-PKCS", "--id", &id, "-i"]);
+    tool.arg(rig.hsm.file("digest"))
+        .arg("-o")
+        .arg(rig.hsm.file("signature"));
+    let refused = text(&tool.output().unwrap());
+    assert!(refused.contains("CKR_DATA_INVALID"), "{refused}");
+    assert!(rig.signer.log().contains("purpose digest"));
+}
+
+/// The PIN goes along where the signer has none, and is dropped where it has one.
+#[test]
+fn pins() {
+    let rig = Rig::start_with_policy(&["p256"], support::signer::ALL_ALLOWED, &[]);
+    let listed = succeed(&mut rig.pkcs11_tool(&["-L", "-O"]));
+    assert!(listed.contains("login required"), "{listed}");
+    assert!(!listed.contains("Private Key Object"), "{listed}");
+    let keys = ["-O", "--type", "privkey", "--login", "--pin"];
+    let listed = succeed(rig.pkcs11_tool(&keys).arg(PIN));
+    assert!(listed.contains("label:      p256\n"), "{listed}");
+    let wrong = text(&rig.pkcs11_tool(&keys).arg("999999").output().unwrap());
+    assert!(wrong.contains("CKR_PIN_INCORRECT"), "{wrong}");
+
+    let rig = Rig::start(&["p256"]);
+    let listed = succeed(rig.pkcs11_tool(&keys).arg("any PIN"));
+    assert!(listed.contains("label:      p256\n"), "{listed}");
+}
+
+#[test]
+fn the_signer_refuses_our_own_module() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let refused = fail(&mut Signer::command(&hsm, &module()));
+    assert!(
+        refused.contains("this is the module for programs that use the signer"),
+        "{refused}"
+    );
+    let mut tedge_hsm = Command::new(program("tedge-hsm"));
+    let refused = fail(
+        tedge_hsm
+            .arg("--module-path")
+            .arg(module())
+            .arg("list-tokens"),
+    );
+    assert!(
+        refused.contains("this is the module for programs that use the signer"),
+        "{refused}"
+    );
+}
+
+/// SoftHSM2 behind the signer, with one key of each type, called like it.
+struct Rig {
+    hsm: Hsm,
+    signer: Signer,
+}
+
+impl Rig {
+    fn start(keys: &[&str]) -> Self {
+        Self::start_with_policy(keys, support::signer::ALL_ALLOWED, &["--pin", PIN])
+    }
+
+    fn start_with_policy(keys: &[&str], policy: &str, args: &[&str]) -> Self {
+        let hsm = Hsm::start(Kind::SoftHsm);
+        for key in keys {
+            hsm.create_key(key, key);
+        }
+        std::fs::write(hsm.file(POLICY), policy).unwrap();
+        let signer = Signer::start_with(&hsm, args);
+        Self { hsm, signer }
+    }
+
+    /// A program that finds the signer's socket.
+    fn uses(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", self.signer.socket());
+        command
+    }
+
+    fn pkcs11_tool(&self, args: &[&str]) -> Command {
+        let mut command = self.uses("pkcs11-tool");
+        command.arg("--module").arg(module()).args(args);
+        command
+    }
+
+    /// Has pkcs11-tool sign a file of the test into another, `signature`.
+    fn sign(&self, key: &str, mechanism: &str, file: &str) {
+        let id = self.id(key);
+        let mut tool = self.pkcs11_tool(&["--sign", "-m", mechanism, "--id", &id]);
+        if mechanism.starts_with("ECDSA") {
+            tool.args(["--signature-format", "openssl"]);
+        }
+        let (input, output) = (self.hsm.file(file), self.hsm.file("signature"));
+        succeed(tool.arg("-i").arg(input).arg("-o").arg(output));
+    }
+
+    /// `CKA_ID` of a key, in hexadecimal.
+    fn id(&self, key: &str) -> String {
+        let uri = support::parse_uri(format!("pkcs11:object={key};type=private"));
+        self.signer.client().keys(&uri, None).unwrap()[0].id.clone()
+    }
+
+    /// A PEM file with the public key.
+    fn public_key(&self, key: &str) -> PathBuf {
+        let pem = self.hsm.file("public.pem");
+        let uri = format!("pkcs11:object={key}");
+        let text = succeed(self.signer.tedge_hsm().args(["public-key", "--uri", &uri]));
+        std::fs::write(&pem, text).unwrap();
+        pem
+    }
+
+    fn program_in_c(&self) -> PathBuf {
+        let built = self.hsm.file("program");
+        succeed(
+            Command::new("cc")
+                .args([
+                    "-std=gnu11",
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-I/usr/include/p11-kit-1",
+                    "-o",
+                ])
+                .arg(&built)
+                .arg(repository().join("tests/module/program.c"))
+                .args(["-ldl", "-lpthread"]),
+        );
+        built
+    }
+}
+
+fn module() -> PathBuf {
+    program("libtedge_p11.so")
+}
+
+fn text(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&all).into_owned()
+}

@@ -1,0 +1,369 @@
+/* A program in C that loads a PKCS#11 module, as nginx or curl would, and does what such programs do: program MODULE WHAT.
+ * It ends with 1 and a line on standard error at the first thing that is not as the standard has it. */
+
+#define _GNU_SOURCE
+#define CRYPTOKI_GNU 1
+#include <dlfcn.h>
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *path;
+static void *library;
+static struct ck_function_list *f;
+
+static void fail(int line, const char *what, unsigned long rv)
+{
+    fprintf(stderr, "program.c:%d: %s: 0x%lx\n", line, what, rv);
+    exit(1);
+}
+
+#define IS(wanted, call)                                                                                               \
+    do {                                                                                                               \
+        unsigned long rv_ = (call);                                                                                    \
+        if (rv_ != (wanted)) fail(__LINE__, #call, rv_);                                                               \
+    } while (0)
+#define OK(call) IS(CKR_OK, call)
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) fail(__LINE__, #condition, 0);                                                               \
+    } while (0)
+
+static void load(void)
+{
+    ck_rv_t (*list)(struct ck_function_list **);
+    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        fprintf(stderr, "%s\n", dlerror());
+        exit(1);
+    }
+    *(void **)&list = dlsym(library, "C_GetFunctionList");
+    CHECK(list);
+    OK(list(&f));
+}
+
+static ck_session_handle_t open_session(void)
+{
+    ck_slot_id_t slots[16];
+    unsigned long count = 16;
+    ck_session_handle_t session;
+    OK(f->C_GetSlotList(1, slots, &count));
+    CHECK(count >= 1);
+    OK(f->C_OpenSession(slots[0], CKF_SERIAL_SESSION, NULL, NULL, &session));
+    return session;
+}
+
+/* The key called p256. */
+static ck_object_handle_t find_key(ck_session_handle_t session)
+{
+    ck_object_class_t class = CKO_PRIVATE_KEY;
+    struct ck_attribute template[] = {{CKA_CLASS, &class, sizeof class}, {CKA_LABEL, "p256", 4}};
+    ck_object_handle_t found[2];
+    unsigned long count;
+    OK(f->C_FindObjectsInit(session, template, 2));
+    OK(f->C_FindObjects(session, found, 2, &count));
+    CHECK(count == 1);
+    OK(f->C_FindObjects(session, found + 1, 1, &count));
+    CHECK(count == 0);
+    OK(f->C_FindObjectsFinal(session));
+    return found[0];
+}
+
+static struct ck_mechanism mechanism = {CKM_ECDSA_SHA256, NULL, 0};
+static unsigned char message[70000] = "a message";
+
+static ck_rv_t sign(ck_session_handle_t session, ck_object_handle_t key)
+{
+    unsigned char signature[64];
+    unsigned long len = sizeof signature;
+    ck_rv_t rv = f->C_SignInit(session, &mechanism, key);
+    if (rv == CKR_OK) rv = f->C_Sign(session, message, 9, signature, &len);
+    if (rv == CKR_OK) CHECK(len == 64);
+    return rv;
+}
+
+static void life(void)
+{
+    struct ck_info info;
+    struct ck_c_initialize_args args = {0};
+    ck_session_handle_t session;
+    int i;
+    IS(CKR_CRYPTOKI_NOT_INITIALIZED, f->C_GetInfo(&info));
+    IS(CKR_CRYPTOKI_NOT_INITIALIZED, f->C_Finalize(NULL));
+    args.create_mutex = (ck_createmutex_t)(void *)fail;
+    IS(CKR_ARGUMENTS_BAD, f->C_Initialize(&args));
+    args.destroy_mutex = args.lock_mutex = args.unlock_mutex = (ck_lockmutex_t)(void *)fail;
+    IS(CKR_CANT_LOCK, f->C_Initialize(&args));
+    args.flags = CKF_OS_LOCKING_OK;
+    OK(f->C_Initialize(&args));
+    IS(CKR_CRYPTOKI_ALREADY_INITIALIZED, f->C_Initialize(NULL));
+    OK(f->C_GetInfo(&info));
+    IS(CKR_ARGUMENTS_BAD, f->C_GetInfo(NULL));
+    session = open_session();
+    OK(sign(session, find_key(session)));
+    IS(CKR_ARGUMENTS_BAD, f->C_Finalize(&i));
+    OK(f->C_Finalize(NULL));
+    IS(CKR_CRYPTOKI_NOT_INITIALIZED, f->C_CloseSession(session));
+    OK(f->C_Initialize(NULL));
+    IS(CKR_SESSION_HANDLE_INVALID, f->C_CloseSession(session));
+    OK(f->C_Finalize(NULL));
+    for (i = 0; i < 10; i++) {
+        dlclose(library);
+        load();
+        OK(f->C_Initialize(NULL));
+        session = open_session();
+        OK(sign(session, find_key(session)));
+        /* Every other time without C_Finalize. */
+        if (i % 2) OK(f->C_Finalize(NULL));
+        else { OK(f->C_CloseSession(session)); OK(f->C_Finalize(NULL)); }
+    }
+}
+
+static void buffers(void)
+{
+    ck_session_handle_t session;
+    ck_object_handle_t key;
+    unsigned char signature[80];
+    unsigned long len, count;
+    ck_slot_id_t slot;
+    struct ck_mechanism unknown = {CKM_SHA1_RSA_PKCS, NULL, 0};
+    OK(f->C_Initialize(NULL));
+    count = 0;
+    IS(CKR_BUFFER_TOO_SMALL, f->C_GetSlotList(0, &slot, &count));
+    CHECK(count >= 1);
+    IS(CKR_ARGUMENTS_BAD, f->C_GetSlotList(0, NULL, NULL));
+    IS(CKR_SLOT_ID_INVALID, f->C_OpenSession(4711, CKF_SERIAL_SESSION, NULL, NULL, &session));
+    IS(CKR_SESSION_PARALLEL_NOT_SUPPORTED, f->C_OpenSession(0, 0, NULL, NULL, &session));
+    session = open_session();
+    key = find_key(session);
+
+    IS(CKR_OPERATION_NOT_INITIALIZED, f->C_Sign(session, message, 9, signature, &len));
+    IS(CKR_KEY_HANDLE_INVALID, f->C_SignInit(session, &mechanism, 4711));
+    IS(CKR_MECHANISM_INVALID, f->C_SignInit(session, &unknown, key));
+    OK(f->C_SignInit(session, &mechanism, key));
+    IS(CKR_OPERATION_ACTIVE, f->C_SignInit(session, &mechanism, key));
+    OK(f->C_Sign(session, message, 9, NULL, &len));
+    CHECK(len == 64);
+    len = 63;
+    IS(CKR_BUFFER_TOO_SMALL, f->C_Sign(session, message, 9, signature, &len));
+    CHECK(len == 64);
+    len = sizeof signature;
+    OK(f->C_Sign(session, message, 9, signature, &len));
+    CHECK(len == 64);
+    IS(CKR_OPERATION_NOT_INITIALIZED, f->C_Sign(session, message, 9, signature, &len));
+
+    OK(f->C_SignInit(session, &mechanism, key));
+    OK(f->C_SignUpdate(session, message, 4));
+    OK(f->C_SignUpdate(session, NULL, 0));
+    OK(f->C_SignUpdate(session, message + 4, 5));
+    OK(f->C_SignFinal(session, NULL, &len));
+    len = 1;
+    IS(CKR_BUFFER_TOO_SMALL, f->C_SignFinal(session, signature, &len));
+    OK(f->C_SignFinal(session, signature, &len));
+
+    OK(f->C_SignInit(session, &mechanism, key));
+    IS(CKR_DATA_LEN_RANGE, f->C_SignUpdate(session, message, sizeof message));
+    IS(CKR_OPERATION_NOT_INITIALIZED, f->C_SignFinal(session, signature, &len));
+    OK(f->C_SignInit(session, &mechanism, key));
+    len = sizeof signature;
+    IS(CKR_DATA_LEN_RANGE, f->C_Sign(session, message, sizeof message, signature, &len));
+    OK(f->C_SignInit(session, &mechanism, key));
+    IS(CKR_ARGUMENTS_BAD, f->C_Sign(session, NULL, 9, signature, &len));
+    IS(CKR_OPERATION_NOT_INITIALIZED, f->C_Sign(session, message, 9, signature, &len));
+    OK(f->C_SignInit(session, &mechanism, key));
+    OK(f->C_SignInit(session, NULL, key));
+    OK(sign(session, key));
+
+    {
+        unsigned char id[64], value[64], flag = 7;
+        ck_key_type_t type = 99;
+        struct ck_attribute wanted[] = {
+            {CKA_ID, NULL, 0},       {CKA_KEY_TYPE, &type, sizeof type}, {CKA_VALUE, value, sizeof value},
+            {CKA_MODULUS, NULL, 0},  {CKA_LABEL, id, 3},                 {CKA_SIGN, &flag, 1},
+            {CKA_EC_POINT, NULL, 0},
+        };
+        ck_rv_t rv = f->C_GetAttributeValue(session, key, wanted, 7);
+        CHECK(rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_BUFFER_TOO_SMALL);
+        CHECK(wanted[0].value_len >= 1 && wanted[0].value_len <= 64);
+        CHECK(wanted[1].value_len == sizeof type && type == CKK_EC);
+        CHECK(wanted[2].value_len == (unsigned long)-1);
+        CHECK(wanted[3].value_len == (unsigned long)-1);
+        CHECK(wanted[4].value_len == (unsigned long)-1);
+        CHECK(wanted[5].value_len == 1 && flag == 1);
+        CHECK(wanted[6].value_len == 67);
+        IS(CKR_ATTRIBUTE_SENSITIVE, f->C_GetAttributeValue(session, key, wanted + 2, 1));
+        IS(CKR_ATTRIBUTE_TYPE_INVALID, f->C_GetAttributeValue(session, key, wanted + 3, 1));
+        wanted[4].value_len = 3;
+        IS(CKR_BUFFER_TOO_SMALL, f->C_GetAttributeValue(session, key, wanted + 4, 1));
+        IS(CKR_OBJECT_HANDLE_INVALID, f->C_GetAttributeValue(session, 4711, wanted, 1));
+        IS(CKR_ARGUMENTS_BAD, f->C_GetAttributeValue(session, key, NULL, 1));
+        IS(CKR_ARGUMENTS_BAD, f->C_GetAttributeValue(session, key, wanted, (unsigned long)-1));
+        OK(f->C_GetAttributeValue(session, key, NULL, 0));
+    }
+    {
+        struct ck_attribute bad = {CKA_LABEL, NULL, 5};
+        ck_object_handle_t found;
+        IS(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(session, &bad, 1));
+        bad.type = CKA_CLASS, bad.value = "x", bad.value_len = 1;
+        IS(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(session, &bad, 1));
+        IS(CKR_OPERATION_NOT_INITIALIZED, f->C_FindObjects(session, &found, 1, &count));
+        OK(f->C_FindObjectsInit(session, NULL, 0));
+        IS(CKR_OPERATION_ACTIVE, f->C_FindObjectsInit(session, NULL, 0));
+        IS(CKR_ARGUMENTS_BAD, f->C_FindObjects(session, NULL, 1, &count));
+        OK(f->C_FindObjectsFinal(session));
+        IS(CKR_OPERATION_NOT_INITIALIZED, f->C_FindObjectsFinal(session));
+    }
+    IS(CKR_FUNCTION_NOT_SUPPORTED, f->C_DigestInit(session, &unknown));
+    IS(CKR_FUNCTION_NOT_SUPPORTED, f->C_VerifyInit(session, &mechanism, key));
+    IS(CKR_FUNCTION_NOT_PARALLEL, f->C_CancelFunction(session));
+    OK(f->C_GenerateRandom(session, message, 1000));
+    IS(CKR_RANDOM_SEED_NOT_SUPPORTED, f->C_SeedRandom(session, message, 10));
+    IS(CKR_SESSION_READ_ONLY, f->C_DestroyObject(session, key));
+    IS(CKR_NO_EVENT, f->C_WaitForSlotEvent(CKF_DONT_BLOCK, &slot, NULL));
+    OK(f->C_Finalize(NULL));
+}
+
+static void forks(void)
+{
+    ck_session_handle_t session;
+    ck_object_handle_t key;
+    int i, status;
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    key = find_key(session);
+    for (i = 0; i < 20; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (!child) {
+            ck_session_handle_t own;
+            alarm(60);
+            IS(CKR_CRYPTOKI_NOT_INITIALIZED, sign(session, key));
+            IS(CKR_CRYPTOKI_NOT_INITIALIZED, f->C_Finalize(NULL));
+            OK(f->C_Initialize(NULL));
+            own = open_session();
+            OK(sign(own, find_key(own)));
+            OK(f->C_Finalize(NULL));
+            _exit(0);
+        }
+        OK(sign(session, key));
+        CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    OK(sign(session, key));
+    OK(f->C_Finalize(NULL));
+}
+
+static volatile sig_atomic_t stop;
+
+static void *signs(void *unused)
+{
+    ck_session_handle_t session = open_session();
+    int i;
+    for (i = 0; i < 50 && !stop; i++) OK(sign(session, find_key(session)));
+    OK(f->C_CloseSession(session));
+    return unused;
+}
+
+/* Threads that sign, while the process forks. */
+static void threads(void)
+{
+    pthread_t thread[8];
+    int i;
+    OK(f->C_Initialize(NULL));
+    for (i = 0; i < 8; i++) CHECK(!pthread_create(&thread[i], NULL, signs, NULL));
+    for (i = 0; i < 10; i++) {
+        int status;
+        pid_t child = fork();
+        if (!child) {
+            alarm(60);
+            OK(f->C_Initialize(NULL));
+            signs(NULL);
+            OK(f->C_Finalize(NULL));
+            _exit(0);
+        }
+        CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    for (i = 0; i < 8; i++) CHECK(!pthread_join(thread[i], NULL));
+    OK(f->C_Finalize(NULL));
+}
+
+static void interrupted(int unused)
+{
+    (void)unused;
+    stop++;
+}
+
+/* A signal every millisecond, whose handler has system calls return EINTR. */
+static void signals(void)
+{
+    struct sigaction action = {0};
+    struct itimerval every = {{0, 1000}, {0, 1000}};
+    ck_session_handle_t session;
+    int i;
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    action.sa_handler = interrupted;
+    CHECK(!sigaction(SIGALRM, &action, NULL));
+    CHECK(!setitimer(ITIMER_REAL, &every, NULL));
+    for (i = 0; i < 300 || stop < 10; i++) OK(sign(session, find_key(session)));
+    memset(&every, 0, sizeof every);
+    CHECK(!setitimer(ITIMER_REAL, &every, NULL));
+    stop = 0;
+    OK(f->C_Finalize(NULL));
+}
+
+/* Signs until standard input ends, and prints the codes: the signer may go away meanwhile. SIGPIPE has its default action,
+ * which ends the process. */
+static void survives(void)
+{
+    ck_session_handle_t session;
+    ck_object_handle_t key;
+    fd_set set;
+    struct timeval now = {0, 0};
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    key = find_key(session);
+    do {
+        printf("0x%lx\n", sign(session, key));
+        fflush(stdout);
+        FD_ZERO(&set);
+        FD_SET(0, &set);
+    } while (!select(1, &set, NULL, NULL, &now));
+    OK(sign(session, key));
+    OK(f->C_Finalize(NULL));
+}
+
+/* Of a module that was built so that C_SeedRandom panics. */
+static void panics(void)
+{
+    ck_session_handle_t session;
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    IS(CKR_GENERAL_ERROR, f->C_SeedRandom(session, message, 1));
+    OK(sign(session, find_key(session)));
+    OK(f->C_Finalize(NULL));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
+               {"signals", signals}, {"survives", survives}, {"panics", panics}};
+    size_t i;
+    if (argc != 3) return 2;
+    path = argv[1];
+    load();
+    for (i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(argv[2], all[i].name)) {
+            all[i].run();
+            return 0;
+        }
+    return 2;
+}
