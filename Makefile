@@ -29,13 +29,14 @@ BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
 MODULE_DIST = rust/tedge-p11-module/dist
 
-.PHONY: help demo test test-device bench soak fuzz lint build install
+.PHONY: help demo test test-device bench attacks soak fuzz lint build install
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
 	@echo 'make test-device              a booted device in QEMU, with its TPM, all that can break it'
 	@echo 'make bench                    what the signer costs, against processes that do without it'
+	@echo 'make attacks                  what one client can do to the others, tried on a release build'
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        decoders, URIs, purposes and policies under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
@@ -56,6 +57,11 @@ bench:
 	@tests/install-packages build softhsm tpm2 mqtt
 	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-hsm-tests
 	@target/release/bench
+
+attacks:
+	@tests/install-packages build softhsm
+	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p faulty-module -p tedge-hsm-tests
+	@target/release/attacks
 
 soak:
 	@tests/install-packages build softhsm

@@ -3,6 +3,7 @@
 //! is told, and is no failure: a figure says as much about the machine.
 
 mod bridge;
+mod fairness;
 mod handshakes;
 mod load;
 mod memory;
@@ -66,6 +67,8 @@ struct Args {
 enum Section {
     /// Signatures a second
     Rates,
+    /// What a user waits for beside a greedy one
+    Fairness,
     /// The rate with many objects on the token
     Objects,
     /// TLS handshakes a second
@@ -84,6 +87,7 @@ enum Section {
 #[derive(Default, Serialize)]
 struct Report {
     rates: Vec<rates::Row>,
+    fairness: Vec<fairness::Row>,
     objects: Option<objects::Result>,
     handshakes: Vec<handshakes::Row>,
     memory: Option<memory::Result>,
@@ -104,6 +108,7 @@ fn main() -> anyhow::Result<()> {
     for section in &args.only {
         match section {
             Section::Rates => report.rates = rates::run(&args, targets)?,
+            Section::Fairness => report.fairness = fairness::run(&args, targets)?,
             Section::Objects => report.objects = Some(objects::run(&args, targets)?),
             Section::Handshakes => report.handshakes = handshakes::run(&args, targets)?,
             Section::Memory => report.memory = Some(memory::run(&args, targets)?),

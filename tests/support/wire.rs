@@ -14,6 +14,19 @@ pub fn ask(socket: &Path, request: &Request) -> Response {
     answer(&exchange(socket, &request.encode()))
 }
 
+/// The same where the signer may close the connection without an answer.
+pub fn try_ask(socket: &Path, request: &Request) -> std::io::Result<Response> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.write_all(&request.encode())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let frame = Decoder::for_response().push(&bytes);
+    let cut_off = std::io::ErrorKind::UnexpectedEof;
+    frame.ok().flatten().ok_or_else(|| cut_off.into())
+}
+
 /// Sends bytes and returns all that comes back.
 pub fn exchange(socket: &Path, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(socket);

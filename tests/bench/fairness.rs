@@ -1,0 +1,112 @@
+//! How long a user's signature waits while another user keeps 200 connections busy: in signatures of others that
+//! are made meanwhile.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use serde::Serialize;
+use support::hsm::LABEL;
+use support::user::{as_user, become_user, can_be_others, open_to_all};
+use support::wire::try_ask;
+use support::{Hsm, Kind, Signer};
+use tedge_p11_protocol::{Request, Response, Sign};
+
+use crate::Args;
+use crate::target::Target;
+use crate::turns::Spread;
+
+/// One line of the table.
+#[derive(Serialize)]
+pub struct Row {
+    hsm: &'static str,
+    signatures: Spread,
+}
+
+pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Vec<Row>> {
+    println!(
+        "\nfairness: signatures that a user waits for while another keeps 200 connections busy"
+    );
+    let mut rows = Vec::new();
+    if !can_be_others() {
+        return Ok(rows);
+    }
+    for kind in args.kinds()? {
+        let name = match kind {
+            Kind::Tpm2 => "tpm2",
+            _ => "softhsm",
+        };
+        let hsm = Hsm::start_in(kind, PathBuf::from("/dev/shm").as_path());
+        hsm.create_key("p256", "p256");
+        let signer = Signer::start(&hsm);
+        open_to_all(&hsm, &signer);
+        let signatures = Spread::of(waits(&signer, 10 * args.rounds)?);
+        println!("{name:8} median (lowest to highest): {signatures:.0}");
+        targets.push(Target::at_most(
+            format!("{name}: a user beside one with 200 connections waits"),
+            signatures.median,
+            ACTIVE_USERS + 1.0,
+            "signatures",
+        ));
+        rows.push(Row {
+            hsm: name,
+            signatures,
+        });
+    }
+    Ok(rows)
+}
+
+/// For each of `count` signatures of one user, how many of the other are made meanwhile.
+fn waits(signer: &Signer, count: usize) -> anyhow::Result<Vec<f64>> {
+    let (made, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let socket = signer.socket();
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                become_user(GREEDY);
+                while !stop.load(SeqCst) {
+                    match try_ask(socket, &signature()) {
+                        Ok(Response::Signature(_)) => {
+                            made.fetch_add(1, SeqCst);
+                        }
+                        // It has as many waiting as it may have; or no place for one more connection.
+                        _ => std::thread::sleep(Duration::from_millis(2)),
+                    }
+                }
+            });
+        }
+        // Until it is known how long a signature takes here, and the queue is full.
+        while made.load(SeqCst) < 2 * CONNECTIONS {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let waits = (0..count).map(|_| {
+            as_user(OTHER, || {
+                std::thread::sleep(Duration::from_millis(20));
+                let before = made.load(SeqCst);
+                let answer = try_ask(socket, &signature())?;
+                anyhow::ensure!(matches!(answer, Response::Signature(_)), "{answer:?}");
+                #[allow(clippy::cast_precision_loss)]
+                let meanwhile = (made.load(SeqCst) - before) as f64;
+                Ok(meanwhile)
+            })
+        });
+        let waits = waits.collect();
+        stop.store(true, SeqCst);
+        waits
+    })
+}
+
+fn signature() -> Request {
+    Request::Sign(Sign {
+        to_sign: b"message".to_vec().into(),
+        uri: Some(format!("pkcs11:token={LABEL};object=p256")),
+        pin: None,
+    })
+}
+
+const CONNECTIONS: usize = 200;
+const ACTIVE_USERS: f64 = 2.0;
+/// Users of every Debian: daemon and games.
+const GREEDY: u32 = 1;
+const OTHER: u32 = 5;
