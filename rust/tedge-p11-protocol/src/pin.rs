@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::process::{getegid, geteuid};
 use subtle::ConstantTimeEq;
 use tedge_file::{FileError, Problem};
 use zeroize::Zeroizing;
@@ -29,9 +31,23 @@ pub enum PinError {
     },
     /// Others may read or write it.
     #[error(
-        "{0} holds a PIN or password and may be read or written by others than its owner: chmod 600 it"
+        "{path} holds a PIN or password and may be read or written by others than its owner: chmod 600 it{}",
+        not_root(*uid)
     )]
-    NotPrivate(String),
+    NotPrivate {
+        /// The file.
+        path: String,
+        /// The user id that this process runs as.
+        uid: u32,
+    },
+    /// There is something at its beginning or end, or in it, that is no part of a PIN.
+    #[error("{path} has {what}, which is no part of a PIN: write it anew, as printf %s PIN does")]
+    Stray {
+        /// The file.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
     /// What is in the file is not UTF-8.
     #[error("cannot read the PIN from {0}: it is not UTF-8")]
     NotText(String),
@@ -55,14 +71,12 @@ impl Pin {
         Ok(Self(text))
     }
 
-    /// Reads a file that holds the PIN and nothing else but, perhaps, one end of line. Nobody but its owner may be
-    /// allowed to read or write it.
+    /// Reads a file that holds the PIN and nothing else but, perhaps, ends of lines behind it. Nobody but its owner
+    /// may be allowed to read or write it; or it is root's, and the own group of this process may read it.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
         Self::read(path, |file| {
-            use std::os::unix::fs::PermissionsExt as _;
-            let of_others = file.permissions().mode() & 0o077;
             // A pipe or a terminal that was passed to this process has no content that others could read.
-            !file.is_file() || of_others == 0
+            !file.is_file() || is_private(file, getegid().as_raw())
         })
     }
 
@@ -86,14 +100,24 @@ impl Pin {
         };
         let file = tedge_file::open(path).map_err(unreadable)?;
         if !may_be(file.metadata()) {
-            return Err(PinError::NotPrivate(shown(path)));
+            return Err(PinError::NotPrivate {
+                path: shown(path),
+                uid: geteuid().as_raw(),
+            });
         }
         let mut bytes = Zeroizing::new(Vec::new());
         file.read_into(&mut bytes, MAX_FILE_LEN)
             .map_err(unreadable)?;
         let text = std::str::from_utf8(&bytes).map_err(|_| PinError::NotText(shown(path)))?;
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        Self::new(text.strip_suffix('\r').unwrap_or(text).to_owned())
+        let text = text.trim_end_matches(['\r', '\n']);
+        // Before a token sees it: each would cost a try of the PIN.
+        if let Some(what) = stray(text) {
+            return Err(PinError::Stray {
+                path: shown(path),
+                what,
+            });
+        }
+        Self::new(text.to_owned())
     }
 
     /// The PIN itself, for the one call that hands it to a token or writes it into a frame.
@@ -115,6 +139,41 @@ impl Eq for Pin {}
 impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pin(..)")
+    }
+}
+
+/// Whether nobody but the owner may read or write it, but for the members of `group` if it is root's.
+fn is_private(file: &Metadata, group: u32) -> bool {
+    let of_others = file.mode() & 0o077;
+    of_others == 0 || (of_others == 0o040 && file.uid() == 0 && file.gid() == group)
+}
+
+/// What is in the text of a PIN file that nobody means to be part of a PIN.
+fn stray(text: &str) -> Option<&'static str> {
+    let is_mark = |c| matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}');
+    if text.starts_with('\u{feff}') {
+        return Some("a byte order mark before the PIN");
+    }
+    if text.contains(['\r', '\n']) {
+        return Some("more than one line");
+    }
+    if text.starts_with(char::is_whitespace) {
+        return Some("a blank before the PIN");
+    }
+    if text.ends_with(char::is_whitespace) {
+        return Some("a blank behind the PIN");
+    }
+    text.contains(|c: char| c.is_control() || is_mark(c))
+        .then_some("a character that can't be seen")
+}
+
+/// What a user who is not root can be given.
+fn not_root(uid: u32) -> &'static str {
+    match uid {
+        0 => "",
+        _ => {
+            ", and make it this user's; or make it root's, of this user's own group, and chmod 640 it"
+        }
     }
 }
 
@@ -147,5 +206,68 @@ mod tests {
     #[test]
     fn empty_is_no_pin() {
         assert!(matches!(Pin::new(String::new()), Err(PinError::Empty)));
+    }
+
+    #[test]
+    fn ends_of_lines_are_no_part_of_a_pin_and_nothing_else_is_taken_away() {
+        for end in ["", "\n", "\r\n", "\n\n", "\r\n\r\n"] {
+            let (dir, path) = file(&format!("pass word{end}"));
+            assert_eq!(Pin::read_file(&path).unwrap().expose(), "pass word");
+            drop(dir);
+        }
+        for (text, what) in [
+            ("\u{feff}123456\n", "a byte order mark before the PIN"),
+            ("123456 \n", "a blank behind the PIN"),
+            ("123456\t", "a blank behind the PIN"),
+            ("123456\u{a0}", "a blank behind the PIN"),
+            (" 123456", "a blank before the PIN"),
+            ("123456\n654321\n", "more than one line"),
+            ("\n123456\n", "more than one line"),
+            ("123\u{200b}456", "a character that can't be seen"),
+            ("123456\0", "a character that can't be seen"),
+        ] {
+            let (_dir, path) = file(text);
+            let error = Pin::read_file(&path).unwrap_err();
+            assert!(
+                matches!(error, PinError::Stray { what: w, .. } if w == what),
+                "{error}"
+            );
+            assert!(!error.to_string().contains("123"), "{error}");
+        }
+        let (_dir, path) = file("\n");
+        assert!(matches!(Pin::read_file(&path), Err(PinError::Empty)));
+    }
+
+    #[test]
+    fn the_own_group_may_read_roots_file() {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        let (_dir, path) = file("123456");
+        if !geteuid().is_root() {
+            println!("skipped: giving away a file takes root");
+            return;
+        }
+        for (mode, owner, gid, private) in [
+            (0o640, 0, 7, true),
+            (0o440, 0, 7, true),
+            (0o600, 0, 8, true),
+            (0o640, 0, 8, false),
+            (0o640, 9, 7, false),
+            (0o660, 0, 7, false),
+            (0o644, 0, 7, false),
+        ] {
+            chown(&path, Some(owner), Some(gid)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let is = is_private(&path.metadata().unwrap(), 7);
+            assert_eq!(is, private, "{mode:o} {owner}:{gid}");
+        }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pin");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        (dir, path)
     }
 }
