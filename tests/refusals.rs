@@ -631,3 +631,21 @@ fn a_token_gets_the_configured_pin_and_no_other() {
         .init_token(&Uri::default(), "fresh", Some(&so_pin), Some(&pin))
         .unwrap();
 }
+
+/// Of a missing folder, SoftHSM2 says CKR_GENERAL_ERROR only.
+#[test]
+fn a_missing_token_folder_is_named() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let conf = hsm.file("elsewhere.conf");
+    let missing = hsm.file("missing");
+    std::fs::write(
+        &conf,
+        format!("directories.tokendir = {}\n", missing.display()),
+    )
+    .unwrap();
+    let mut command = Signer::command(&hsm, &hsm.module());
+    let error = fail(command.env("SOFTHSM2_CONF", &conf));
+    for said in ["CKR_GENERAL_ERROR", missing.to_str().unwrap(), "make it"] {
+        assert!(error.contains(said), "{error}");
+    }
+}

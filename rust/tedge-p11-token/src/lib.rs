@@ -32,6 +32,7 @@ mod selector;
 mod signature;
 mod state;
 mod token;
+mod token_folder;
 mod token_info;
 mod uptime;
 mod usage;

@@ -20,6 +20,7 @@ use crate::quirks::Quirks;
 use crate::recovery::{Recovery, initialize};
 use crate::seldom::Seldom;
 use crate::token::{Token, TokenHealth};
+use crate::token_folder;
 use crate::token_info::{TokenInfo, unpadded};
 
 /// A loaded PKCS#11 module. Any number of threads may use it at once.
@@ -59,7 +60,11 @@ impl Module {
         })?;
         initialize(&pkcs11).map_err(|error| match error {
             CryptokiError::Pkcs11(rv, _) => {
-                failed(format!("C_Initialize failed with {}", code_name(rv)))
+                let failure = format!("C_Initialize failed with {}", code_name(rv));
+                failed(match token_folder::trouble(path) {
+                    Some(trouble) => format!("{failure}; {trouble}"),
+                    None => failure,
+                })
             }
             other => failed(other.to_string()),
         })?;
