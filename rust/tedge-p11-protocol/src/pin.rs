@@ -76,7 +76,7 @@ impl Pin {
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
         Self::read(path, |file| {
             // A pipe or a terminal that was passed to this process has no content that others could read.
-            !file.is_file() || is_private(file, getegid().as_raw())
+            !file.is_file() || is_private(file, own_group())
         })
     }
 
@@ -143,9 +143,14 @@ impl fmt::Debug for Pin {
 }
 
 /// Whether nobody but the owner may read or write it, but for the members of `group` if it is root's.
-fn is_private(file: &Metadata, group: u32) -> bool {
+fn is_private(file: &Metadata, group: Option<u32>) -> bool {
     let of_others = file.mode() & 0o077;
-    of_others == 0 || (of_others == 0o040 && file.uid() == 0 && file.gid() == group)
+    of_others == 0 || (of_others == 0o040 && file.uid() == 0 && Some(file.gid()) == group)
+}
+
+/// The group of this process; root needs none to read a file.
+fn own_group() -> Option<u32> {
+    (!geteuid().is_root()).then(|| getegid().as_raw())
 }
 
 /// What is in the text of a PIN file that nobody means to be part of a PIN.
@@ -257,7 +262,7 @@ mod tests {
         ] {
             chown(&path, Some(owner), Some(gid)).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let is = is_private(&path.metadata().unwrap(), 7);
+            let is = is_private(&path.metadata().unwrap(), Some(7));
             assert_eq!(is, private, "{mode:o} {owner}:{gid}");
         }
     }
