@@ -12,21 +12,31 @@ use crate::profile::Profile;
 pub(crate) struct Place {
     /// Socket of tedge-p11-server
     #[arg(
-        long, global = true, value_name = "PATH",
+        long, global = true, help_heading = "Global options", value_name = "PATH",
         env = "TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", default_value = DEFAULT_SOCKET_PATH
     )]
     pub(crate) socket_path: PathBuf,
 
     /// Load this PKCS#11 module instead of asking tedge-p11-server
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "PATH"
+    )]
     pub(crate) module_path: Option<PathBuf>,
 
     /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
-    #[arg(long, global = true, value_name = "NAME", value_parser = Profile::parse)]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "NAME", value_parser = Profile::parse)]
     pub(crate) hsm: Option<&'static Profile>,
 
     /// File with the user PIN
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "FILE"
+    )]
     pub(crate) pin_file: Option<PathBuf>,
 }
 

@@ -14,7 +14,7 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-PINs that are not in files are asked for at the terminal, without echo. A wrong old PIN costs one of the few
+PINs that are not in files are asked for at the terminal, without echo. A wrong old PIN costs one of the few \
 tries that a token allows; the error says what the token tells of those that are left.
 
 Examples:

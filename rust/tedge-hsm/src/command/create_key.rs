@@ -12,8 +12,8 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The key's URI is printed. A private key made this way never leaves its token and can only sign. If there is
-a key with the label, the type and the id that are asked for, nothing is done; if the key with the label is
+The key's URI is printed. A private key made this way never leaves its token and can only sign. If there is \
+a key with the label, the type and the id that are asked for, nothing is done; if the key with the label is \
 another one, that is an error.
 
 Examples:

@@ -13,7 +13,7 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is to be deleted is shown first: the private key and the public key with the same id and label, or only
+What is to be deleted is shown first: the private key and the public key with the same id and label, or only \
 the public one if the URI says type=public. A key that is deleted is lost for good. Certificates stay.
 
 Examples:

@@ -12,8 +12,8 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The certificate gets the id and the label of its key, so that other programs find the two together, and its URI
-is printed. It must be for that key. A certificate that is there already is replaced once the new one is
+The certificate gets the id and the label of its key, so that other programs find the two together, and its URI \
+is printed. It must be for that key. A certificate that is there already is replaced once the new one is \
 written; the same one again changes nothing.
 
 Examples:

@@ -12,8 +12,8 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Through
-the signer, the user PIN is the one that the signer has; another one is refused. PINs that are neither there nor in a
+The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Through \
+the signer, the user PIN is the one that the signer has; another one is refused. PINs that are neither there nor in a \
 file are asked for at the terminal, twice and without echo.
 
 Examples:

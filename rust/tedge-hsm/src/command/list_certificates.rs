@@ -11,8 +11,8 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each certificate, with tabs between URI, end of validity (UTC) and subject. With --json, an array of
-objects: uri, label, id (hexadecimal), subject and issuer (RFC 4514), serial (hexadecimal), not_before and
+A line for each certificate, with tabs between URI, end of validity (UTC) and subject. With --json, an array of \
+objects: uri, label, id (hexadecimal), subject and issuer (RFC 4514), serial (hexadecimal), not_before and \
 not_after (RFC 3339, UTC). What can't be read in a certificate is null. No PIN is needed.
 
 Examples:

@@ -10,7 +10,7 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each key object, with tabs between URI, class and type. With --json, an array of objects: uri, class
+A line for each key object, with tabs between URI, class and type. With --json, an array of objects: uri, class \
 (private or public), type (RSA, EC, EC_EDWARDS), label and id (hexadecimal).
 
 Examples:

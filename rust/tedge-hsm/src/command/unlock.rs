@@ -13,7 +13,7 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-For a PIN that is locked, forgotten, or was never set. The keys stay. PINs that are not in files are asked for
+For a PIN that is locked, forgotten, or was never set. The keys stay. PINs that are not in files are asked for \
 at the terminal, without echo.
 
 Examples:
