@@ -15,7 +15,7 @@ mod user_database;
 
 pub use peer::{Account, Peer};
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
-pub use policy_file::{PolicyError, load as load_policy, policy_path};
+pub use policy_file::{POLICY_FILE, PolicyError, load as load_policy, policy_path};
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{Cloud, Connections, Cryptoki, TomlError, read_connections, read_cryptoki};
@@ -26,5 +26,3 @@ pub const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
 /// Root's own folder, where thin-edge.io's user can take no file away. A policy that is here goes before one in
 /// [`DEFAULT_CONFIG_DIR`].
 pub const ROOT_DIR: &str = "/etc/tedge-hsm";
-/// Name of the policy's file.
-pub const POLICY_FILE: &str = "tedge-p11-server.toml";

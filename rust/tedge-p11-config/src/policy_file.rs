@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use tedge_file::{FileError, MAX_SETTINGS};
 
-use crate::POLICY_FILE;
 use crate::policy::Policy;
 use crate::policy_text::{Names as _, TextError};
 use crate::user_database::UserDatabase;
+
+/// Name of the policy's file.
+pub const POLICY_FILE: &str = "tedge-p11-server.toml";
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]

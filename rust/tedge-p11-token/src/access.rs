@@ -4,9 +4,7 @@ use tedge_p11_protocol::{Pin, PublicKey, SignatureScheme, Uri};
 
 use crate::error::{Error, Result};
 use crate::pins::GivenPin;
-
-/// Why a caller may not do something: the error that it gets, of a type that this crate does not know.
-pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+use crate::refusal::Refusal;
 
 /// Asked before something is done with the key or token of that URI.
 pub type Check<'a> = &'a dyn Fn(&Uri) -> std::result::Result<(), Refusal>;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use cryptoki::error::Error as CryptokiError;
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
-use crate::access::Refusal;
 use crate::code::{code_name, hint, is_stale};
+use crate::refusal::Refusal;
 
 /// The result of an operation on a module, token or key.
 pub type Result<T> = std::result::Result<T, Error>;
