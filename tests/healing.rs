@@ -209,7 +209,8 @@ fn a_client_of_a_token_that_hangs_gets_an_error() {
     let lines = log.lines().filter(|line| {
         line.contains("warn: sign for uid 0 (pid") && line.contains("did not answer within 25 s")
     });
-    assert_eq!(lines.count(), CLIENTS, "{log}");
+    // The same failure again within a second is counted, not written out.
+    assert!((1..=CLIENTS).contains(&lines.count()), "{log}");
     faulty.rules("");
     heals(&device);
 }

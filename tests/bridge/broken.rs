@@ -148,7 +148,7 @@ fn a_clock_that_is_wrong_at_first_heals() {
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let bridge = Bridge::spawn_command(rig.dir(), command.arg("--config").arg(config));
-    bridge.await_notification("certificate not valid yet");
+    bridge.await_notification("is not valid before");
     std::fs::write(&clock, "+0").unwrap();
     bridge.await_ready();
 }

@@ -33,11 +33,15 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use tedge_p11_client::forbid_core_dumps;
+
 pub use crate::args::Args;
 use crate::profile::Configuration;
 
 /// Does what the command line says: carries messages until SIGTERM or SIGINT, or looks at the configuration.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // The password of a cloud is in this process.
+    forbid_core_dumps();
     let configuration = configuration::load(&args.config)?;
     if args.check {
         return Ok(look(&args.config, &configuration));
