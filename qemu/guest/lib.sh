@@ -82,6 +82,8 @@ configure() {
     install -d -m 0700 /root/pins /etc/credstore
     [ -e "${pins[0]}" ] || openssl rand -hex 8 | tr -d '\n' >"${pins[0]}"
     [ -e "${pins[1]}" ] || openssl rand -hex 8 | tr -d '\n' >"${pins[1]}"
+    # tedge-hsm takes no PIN file that others may read.
+    chmod 0600 "${pins[@]}"
     install -m 0400 "${pins[0]}" /etc/credstore/tedge-p11-server.pin
     sync
 }

@@ -11,7 +11,7 @@ provision() {
     check "the system has booted, and no unit failed" booted
     check "the kernel sees the USB reader" soon reader_there
     install -d -m 0700 /root/pins
-    printf 123456 >/root/pins/user
+    (umask 077 && printf 123456 >/root/pins/user)
     # QEMU's reader says that it has keys to type a PIN on; OpenSC would wait for those.
     echo 'app default { reader_driver pcsc { enable_pinpad = false; } }' >/etc/opensc/opensc.conf
     configure "$(echo /usr/lib/*-linux-gnu/opensc-pkcs11.so)"
