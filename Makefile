@@ -49,8 +49,9 @@ test:
 	@tests/run
 
 test-device:
-	@tests/install-packages build qemu piv
-	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-p11-module
+	@tests/install-packages build qemu piv systemd
+	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-p11-module
+	@tests/programs
 	@qemu/all
 
 bench:
