@@ -51,7 +51,7 @@ test:
 test-device:
 	@tests/install-packages build qemu piv systemd
 	@$(CARGO) build --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-p11-module
-	@tests/programs
+	@tests/programs || [ $$? = 77 ]
 	@qemu/all
 
 bench:
