@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_silent_pipe_is_not_waited_for_for_ever() {
-        let (reader, _writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
         let file = for_reading(number(Path::new(&path)).unwrap()).unwrap();
         let deadline = Instant::now() + Duration::from_millis(10);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_is_not_waited_for_for_ever() {
-        let (_reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
         let deadline = Instant::now() + Duration::from_millis(10);
         let full = write(&file, &vec![0; 1024 * 1024], deadline);
