@@ -113,7 +113,9 @@ fn a_file_has_a_largest_size() {
 #[test]
 fn what_was_passed_to_the_process_is_read() {
     let of_pipe = |content: Vec<u8>| -> Result<Vec<u8>, FileError> {
-        let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (reader, mut writer) = rustix::pipe::pipe()
+            .map(|(read, write)| (std::fs::File::from(read), std::fs::File::from(write)))
+            .unwrap();
         // It ends with an error where the reader has had enough.
         let writing = std::thread::spawn(move || writer.write_all(&content));
         let content = read(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd())), 5_000);

@@ -91,7 +91,9 @@ fn what_is_no_regular_file_is_not_written_to() {
 
 #[test]
 fn what_was_passed_to_the_process_is_written_to() {
-    let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (mut reader, writer) = rustix::pipe::pipe()
+        .map(|(read, write)| (std::fs::File::from(read), std::fs::File::from(write)))
+        .unwrap();
     let path = format!("/dev/fd/{}", writer.as_raw_fd());
     check_writable(Path::new(&path)).unwrap();
     let reading = std::thread::spawn(move || {
