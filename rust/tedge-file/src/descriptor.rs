@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_pipe_that_nobody_reads_is_not_waited_for_for_ever() {
         let (_reader, writer) = rustix::pipe::pipe().unwrap();
-        let file = File::from(OwnedFd::from(writer));
+        let file = File::from(writer);
         let deadline = Instant::now() + Duration::from_millis(10);
         let full = write(&file, &vec![0; 1024 * 1024], deadline);
         assert!(matches!(full, Err(Problem::Slow)), "{full:?}");
