@@ -75,7 +75,10 @@ impl Bench {
 
     /// Straight on the module, with the PIN in a file.
     fn straight(&self) -> Command {
-        self.of(self.hsm.tedge_hsm())
+        let mut command = self.hsm.command(program("tedge-hsm"));
+        command.arg("--module-path").arg(self.hsm.module());
+        command.arg("--pin-file").arg(self.hsm.file("pin"));
+        self.of(command)
     }
 
     /// The same by the module that misbehaves as `rules` say.

@@ -162,7 +162,10 @@ impl Hsm {
     pub fn tedge_hsm(&self) -> Command {
         let mut command = self.command(program("tedge-hsm"));
         command.arg("--module-path").arg(self.module());
-        command.arg("--pin-file").arg(self.file("pin"));
+        // Not --pin-file, which some commands refuse.
+        if let Ok(pin) = std::fs::read_to_string(self.file("pin")) {
+            command.env("TEDGE_DEVICE_CRYPTOKI_PIN", pin.trim_end());
+        }
         command
     }
 

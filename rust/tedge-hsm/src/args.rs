@@ -8,6 +8,7 @@ use crate::command::{
     renew, self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
+use crate::user_pin::UserPin;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
@@ -83,9 +84,97 @@ pub(crate) enum Command {
     Connect(connect::Args),
 }
 
+impl AnyCommand {
+    /// The command's own `--pin-file`; `None` if it logs in to no token as the user.
+    pub(crate) fn user_pin(&mut self) -> Option<&mut UserPin> {
+        Some(match self {
+            Self::Doctor(args) => &mut args.user_pin,
+            Self::Setup(args) => &mut args.user_pin,
+            Self::Hsms(_) | Self::Status(_) => return None,
+            Self::OnTokens(command) => return command.user_pin(),
+        })
+    }
+}
+
+impl Command {
+    fn user_pin(&mut self) -> Option<&mut UserPin> {
+        Some(match self {
+            Self::Init(args) => &mut args.user_pin,
+            Self::CreateKey(args) => &mut args.user_pin,
+            Self::DeleteKey(args) => &mut args.user_pin,
+            Self::PublicKey(args) => &mut args.user_pin,
+            Self::KeyFile(args) => &mut args.user_pin,
+            Self::ChangePin(args) => &mut args.user_pin,
+            Self::ListKeys(args) => &mut args.user_pin,
+            Self::ImportCertificate(args) => &mut args.user_pin,
+            Self::Csr(args) => &mut args.user_pin,
+            Self::SelfSigned(args) => &mut args.user_pin,
+            Self::Show(args) => &mut args.user_pin,
+            Self::Verify(args) => &mut args.user_pin,
+            Self::Renew(args) => &mut args.user_pin,
+            Self::Connect(args) => &mut args.user_pin,
+            Self::Unlock(_)
+            | Self::ListTokens(_)
+            | Self::ListCertificates(_)
+            | Self::ExportCertificate(_) => return None,
+        })
+    }
+}
+
 const EXIT_CODES: &str = "\
 Exit codes: 0, it is done; 1, it failed, and a line on standard error says why; 2, the command line is wrong.
 
 From a blank HSM to a connection:
   tedge-hsm setup --hsm tpm2 --common-name DEVICE_ID --output device.csr
   tedge-hsm connect --uri 'pkcs11:token=device;object=tls' --host BROKER --cert device.pem --ca ca.pem";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn each_command_has_examples_that_fit_a_terminal() {
+        for command in Args::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command
+                .get_after_help()
+                .unwrap_or_else(|| panic!("{name}"))
+                .to_string();
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("{name}"));
+            assert!(examples.contains(&format!("tedge-hsm {name}")), "{name}");
+            let long = examples.lines().find(|line| line.chars().count() > 100);
+            assert_eq!(long, None, "{name}");
+        }
+    }
+
+    /// In its help, and in front of it.
+    #[test]
+    fn only_what_logs_in_has_a_pin_file() {
+        let command = Args::command();
+        let has = |name: &str| {
+            let command = command.find_subcommand(name).unwrap();
+            command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some("pin-file"))
+        };
+        for (line, uses_it) in [
+            ("unlock", false),
+            ("list-tokens", false),
+            ("list-certificates", false),
+            ("export-certificate", false),
+            ("hsms", false),
+            ("status", false),
+            ("doctor", true),
+            ("list-keys", true),
+            ("change-pin", true),
+        ] {
+            assert_eq!(has(line), uses_it, "{line}");
+            let mut args = Args::try_parse_from(["tedge-hsm", line]).unwrap();
+            assert_eq!(args.command.user_pin().is_some(), uses_it, "{line}");
+        }
+    }
+}

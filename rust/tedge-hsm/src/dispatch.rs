@@ -1,7 +1,8 @@
 //! Which command was asked for, and where.
 
 use anyhow::anyhow;
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{AnyCommand, Args, Command};
 use crate::command::{
@@ -15,6 +16,7 @@ use crate::store::Store;
 /// Runs the command that was asked for.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let mut args = with_settings(args)?;
+    choose_pin_file(&mut args);
     match args.command {
         AnyCommand::Doctor(doctor) => doctor::run(&args.place, doctor),
         AnyCommand::Setup(setup) => setup::run(args.place, setup),
@@ -48,6 +50,27 @@ fn with_settings(args: Args) -> anyhow::Result<Args> {
         let first = first.strip_prefix("error: ").unwrap_or(first);
         anyhow!("{}: {first}", path.display())
     })
+}
+
+/// `--pin-file` may be in front of the command, too, but only of one that uses it. A mistake ends the program,
+/// as all mistakes in the command line do.
+fn choose_pin_file(args: &mut Args) {
+    let own = match args.command.user_pin() {
+        Some(user_pin) => user_pin.pin_file.take(),
+        None if args.place.pin_file.is_some() => wrong("this command uses no user PIN"),
+        None => None,
+    };
+    match &mut args.place.pin_file {
+        Some(_) if own.is_some() => wrong("it is there twice"),
+        Some(_) => {}
+        none => *none = own,
+    }
+}
+
+fn wrong(why: &str) -> ! {
+    Args::command()
+        .error(ErrorKind::ArgumentConflict, format!("--pin-file: {why}"))
+        .exit()
 }
 
 fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {

@@ -36,6 +36,7 @@ mod tls;
 mod trial;
 mod trust;
 mod uri_parser;
+mod user_pin;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -30,13 +30,8 @@ pub(crate) struct Place {
     #[arg(long, global = true, help_heading = "Global options", value_name = "NAME", value_parser = Profile::parse)]
     pub(crate) hsm: Option<&'static Profile>,
 
-    /// File with the user PIN
-    #[arg(
-        long,
-        global = true,
-        help_heading = "Global options",
-        value_name = "FILE"
-    )]
+    /// File with the user PIN, for a command that uses it
+    #[arg(long, help_heading = "Global options", value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
 }
 

@@ -27,7 +27,7 @@ end
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -l pin-file -d 'File with the user PIN, for a command that uses it' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -s V -l version -d 'Print version'
 complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "init" -d 'Initialise a blank token and set its PINs; does nothing if a token has the label already'
@@ -56,10 +56,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_needs_command" -f -a "help" -d 'Print
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l label -d 'Label for the token, 1 to 32 bytes' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l uri -d 'URI of the blank token, if there are blank tokens of several kinds' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l so-pin-file -d 'File with the PIN for the security officer' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand init" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l label -d 'Label for the key' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l uri -d 'URI of the token' -r
@@ -71,40 +71,40 @@ rsa3072\t''
 rsa4096\t''
 ed25519\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l id -d 'Id for the key in hexadecimal; made at random without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l another -d 'Make another key even if there is one with the label'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l uri -d 'URI of the key; it must leave one key' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -l yes -d 'Do not ask'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand delete-key" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l output -d 'File to write the public key to; standard output without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand public-key" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l output -d 'File to write; standard output without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand key-file" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l uri -d 'URI of the token' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l new-pin-file -d 'File with the new PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l so-pin-file -d 'With --so: file with the old PIN of the security officer' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -l so -d 'Change the PIN of the security officer instead of the user\'s'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand change-pin" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l uri -d 'URI of the token' -r
@@ -113,41 +113,37 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l new-pin-f
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand unlock" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-tokens" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l uri -d 'URI of the token, or of the keys' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-keys" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l uri -d 'URI of the token, or of the certificates or their keys' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand list-certificates" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l cert -d 'PEM or DER file with the certificate; of a chain, the first one is taken' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand import-certificate" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l uri -d 'URI of the certificate or of its key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l output -d 'File to write the certificate to; standard output without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand export-certificate" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l common-name -d 'Common name of the subject: the device\'s id' -r
@@ -155,10 +151,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l organization
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l renew -d 'Take the names from this certificate, which must be for the same key' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l output -d 'File to write the request to; standard output without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -l new-key -d 'With --renew: the certificate may be for another key'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand csr" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l uri -d 'URI of the key; the one configured at the signer without' -r
@@ -167,53 +163,53 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l orga
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l days -d 'Days that it is valid, from now on' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l output -d 'File to write the certificate to; standard output without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -l as-ca -d 'Say CA:TRUE, which Cumulocity IoT asks of a certificate that it shall trust'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand self-signed" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l uri -d 'URI of the key; the one configured at the signer without, if there is a signer' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand show" -s h -l help -d 'Print help'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l ca -d 'PEM file with the CA certificates that the server trusts' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l ca -d 'PEM or DER file with the CA certificates that the server trusts' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l uri -d 'URI of the key; the one configured at the signer without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l est -d 'EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM file with the certificate and its chain; replaced when the new one is good' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM file with the CA certificates that the server and the new certificate are verified with' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM or DER file with the certificate and its chain; replaced, in PEM, when the new one is good' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM or DER file with the CA certificates that the server and the new certificate are verified with' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as tedge-hsm-renew.service has it, in place of the options' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing if the certificate is valid for so many more days' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'URI of another key, which the new certificate shall be for' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cacerts-out -d 'Write the CA certificates that the server distributes to this file; the new certificate may be from one of them, too' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l timeout -d 'Seconds that each request may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l common-name -d 'Common name of the subject: the device\'s id' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l organization -d 'Organisation of the subject' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l user -d 'Log in to the server as this user' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l password-file -d 'File with the user\'s password' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-cert -d 'Log in with the certificate in this PEM file, such as the manufacturer\'s' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-cert -d 'Log in with the certificate in this PEM or DER file, such as the manufacturer\'s' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-uri -d 'URI of the bootstrap certificate\'s key; the same as --uri without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l enroll -d 'There is no certificate yet: ask for the first one'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l host -d 'Host name or address of the broker, as its certificate has it' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l port -d 'Port of the broker' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l cert -d 'PEM file with the certificate chain of the key' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l ca -d 'PEM file with the certificates that the broker\'s is verified with' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l cert -d 'PEM or DER file with the certificate of the key, and in PEM its chain' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l ca -d 'PEM or DER file with the CA certificates that the broker\'s is verified with' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l client-id -d 'MQTT client id; the certificate\'s common name without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l username -d 'User name for MQTT, which some clouds want beside the certificate' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l password-file -d 'File with the user\'s password for MQTT' -r -F
@@ -221,23 +217,23 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l alpn -d 
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l publish -d 'Publish this message with QoS 1' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l subscribe -d 'Subscribe to this topic and wait for one message' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l timeout -d 'Seconds that each step may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l uri -d 'URI of the key, or of its token; all keys without' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l cert -d 'PEM file with the certificate chain of the key; without it, the one in tedge.toml' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l ca -d 'PEM file, or folder of them, with the certificates that the broker\'s is verified with; without it, root_cert_path in tedge.toml' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l cert -d 'PEM or DER file with the certificate of the key, and in PEM its chain; without it, the one in tedge.toml' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l ca -d 'PEM or DER file, or folder of PEM files, with the CA certificates that the broker\'s is verified with; without it, root_cert_path in tedge.toml' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l host -d 'Host name or address of the broker; those in tedge.toml without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l port -d 'Port of the broker' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l config-dir -d 'Folder of tedge.toml' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l timeout -d 'Seconds that each step may take' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l root -d 'Look for /dev, /sys, /etc, /run, /proc and /usr/lib in this folder: for tests' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l login -d 'Log in to the token with the PIN and try its keys straight on the module; this may cost one try of the PIN, and is not done when the token says that one try is left'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l json -d 'Print a JSON array of the findings'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -257,23 +253,21 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l output -d 
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l so-pin-file -d 'File with the security officer\'s PIN; one is made and kept without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l settings -d 'File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME= and CERTIFICATE=, which options outdo' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l root -d 'Prepare the image in this folder: users, drop-in, tedge.toml, the signer enabled; the rest is done on the device' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l dry-run -d 'Show what there is to do, and do nothing'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l no-seal -d 'Keep the PINs in files that root alone may read, even where they could be sealed'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l json -d 'Print a JSON array'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l json -d 'Print JSON'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key key-file change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew connect doctor setup hsms status help" -f -a "init" -d 'Initialise a blank token and set its PINs; does nothing if a token has the label already'

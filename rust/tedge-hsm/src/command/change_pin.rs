@@ -11,6 +11,7 @@ use crate::place::Place;
 use crate::setup::notice_of_another;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -19,7 +20,7 @@ tries that a token allows; the error says what the token tells of those that are
 
 Examples:
   tedge-hsm change-pin --uri pkcs11:token=device
-  tedge-hsm --pin-file OLD change-pin --uri pkcs11:token=device --new-pin-file NEW
+  tedge-hsm change-pin --uri pkcs11:token=device --pin-file OLD --new-pin-file NEW
   tedge-hsm change-pin --so --uri pkcs11:token=device")]
 pub(crate) struct Args {
     /// URI of the token
@@ -31,12 +32,15 @@ pub(crate) struct Args {
     new_pin_file: Option<PathBuf>,
 
     /// Change the PIN of the security officer instead of the user's
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pin_file")]
     so: bool,
 
     /// With --so: file with the old PIN of the security officer
     #[arg(long, value_name = "FILE", requires = "so")]
     so_pin_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

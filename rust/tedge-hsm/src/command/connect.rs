@@ -14,8 +14,18 @@ use crate::place::Place;
 use crate::store::Store;
 use crate::tls;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The handshake uses the key on the token. MQTT follows, with the certificate's common name as client id.
+
+Examples:
+  tedge-hsm connect --host BROKER --cert device.pem --ca ca.pem
+  tedge-hsm connect --host BROKER --cert device.pem --ca ca.pem --subscribe a/b --publish a/b hello
+  tedge-hsm connect --host ID.iot.REGION.amazonaws.com --port 443 --alpn x-amzn-mqtt-ca \\
+    --cert device.pem --ca ca.pem
+  tedge-hsm connect --host BROKER --username NAME --password-file FILE --cert device.pem --ca ca.pem")]
 pub(crate) struct Args {
     /// URI of the key; the one configured at the signer without
     #[arg(long, value_parser = UriParser)]
@@ -29,11 +39,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8883)]
     port: u16,
 
-    /// PEM file with the certificate chain of the key
+    /// PEM or DER file with the certificate of the key, and in PEM its chain
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
 
-    /// PEM file with the certificates that the broker's is verified with
+    /// PEM or DER file with the CA certificates that the broker's is verified with
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
 
@@ -64,6 +74,9 @@ pub(crate) struct Args {
     /// Seconds that each step may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
@@ -153,7 +166,7 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
     Ok(())
 }
 
-/// The common name of the first certificate in a PEM file.
+/// The common name of the first certificate in a file.
 fn common_name(path: &Path) -> anyhow::Result<String> {
     certificate::read_chain(path)?[0]
         .common_name()

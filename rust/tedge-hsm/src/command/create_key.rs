@@ -9,6 +9,7 @@ use crate::pins;
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -19,7 +20,7 @@ another one, that is an error.
 Examples:
   tedge-hsm create-key --label tls
   tedge-hsm create-key --label tls --type rsa3072 --uri pkcs11:token=device
-  tedge-hsm --module-path MODULE --pin-file PIN create-key --label tls --id 01")]
+  tedge-hsm --module-path MODULE create-key --label tls --id 01 --pin-file PIN")]
 pub(crate) struct Args {
     /// Label for the key
     #[arg(long)]
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Make another key even if there is one with the label
     #[arg(long)]
     another: bool,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 /// `CKA_ID`.

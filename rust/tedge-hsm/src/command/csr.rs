@@ -9,9 +9,17 @@ use crate::names::{self, Names};
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{certificate, document, file, pins};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The request is a PKCS#10 in PEM. It asks for what a TLS client needs: clientAuth and digitalSignature.
+
+Examples:
+  tedge-hsm csr --common-name device-1 --output device.csr
+  tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name device-1 --san DNS:device-1.lan
+  tedge-hsm csr --renew device.pem --output device.csr")]
 pub(crate) struct Args {
     /// URI of the key; the one configured at the signer without
     #[arg(long, value_parser = UriParser)]
@@ -40,6 +48,9 @@ pub(crate) struct Args {
     /// File to write the request to; standard output without
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

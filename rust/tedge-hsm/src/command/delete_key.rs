@@ -10,6 +10,7 @@ use crate::pins;
 use crate::place::Place;
 use crate::store::{Object, Store};
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

@@ -7,6 +7,13 @@ use crate::profile::{OpenedBy, PROFILES, Profile, Service};
 use crate::root::Root;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What --json prints is in docs/json.md.
+
+Examples:
+  tedge-hsm hsms
+  tedge-hsm hsms --json | jq -r '.[] | select(.seen) | .name'
+  tedge-hsm --hsm tpm2 list-tokens")]
 pub(crate) struct Args {
     /// Print a JSON array
     #[arg(long)]

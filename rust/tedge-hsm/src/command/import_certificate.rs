@@ -9,6 +9,7 @@ use crate::pins;
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// PEM or DER file with the certificate; of a chain, the first one is taken
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use crate::pins;
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,7 +19,7 @@ file are asked for at the terminal, twice and without echo.
 
 Examples:
   tedge-hsm init --label device
-  tedge-hsm --pin-file PIN init --label device --so-pin-file SO_PIN")]
+  tedge-hsm init --label device --pin-file PIN --so-pin-file SO_PIN")]
 pub(crate) struct Args {
     /// Label for the token, 1 to 32 bytes
     #[arg(long)]
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// File with the PIN for the security officer
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

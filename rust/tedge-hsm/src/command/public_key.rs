@@ -8,6 +8,7 @@ use crate::output::pem;
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{file, pins};
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// File to write the public key to; standard output without
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

@@ -20,19 +20,29 @@ use crate::store::Store;
 use crate::tls::TlsClient;
 use crate::trust::{self, Trust};
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{document, file, pins};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The old certificate stays until the new one has proved good: for the key, and such that a server which trusts the CAs \
+takes it. tedge-hsm-renew.timer does this every day, with the settings in /etc/tedge-hsm/renew.conf.
+
+Examples:
+  tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem --days 30
+  tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem \\
+    --enroll --common-name device-1 --user NAME --password-file FILE
+  tedge-hsm renew --settings /etc/tedge-hsm/renew.conf")]
 pub(crate) struct Args {
     /// EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be
     #[arg(long, value_name = "URL", required_unless_present = "settings")]
     est: Option<String>,
 
-    /// PEM file with the certificate and its chain; replaced when the new one is good
+    /// PEM or DER file with the certificate and its chain; replaced, in PEM, when the new one is good
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     cert: Option<PathBuf>,
 
-    /// PEM file with the CA certificates that the server and the new certificate are verified with
+    /// PEM or DER file with the CA certificates that the server and the new certificate are verified with
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     ca: Option<PathBuf>,
 
@@ -63,6 +73,9 @@ pub(crate) struct Args {
     /// Seconds that each request may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 
     #[command(flatten)]
     enroll: Enroll,
@@ -96,7 +109,7 @@ struct Enroll {
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
 
-    /// Log in with the certificate in this PEM file, such as the manufacturer's
+    /// Log in with the certificate in this PEM or DER file, such as the manufacturer's
     #[arg(long, value_name = "FILE", requires = "enroll")]
     bootstrap_cert: Option<PathBuf>,
 

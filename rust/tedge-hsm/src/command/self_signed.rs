@@ -10,9 +10,16 @@ use crate::names::{self, Names};
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{document, file, pins};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The certificate is written in PEM. It is for a server that trusts this one device by it, or for trials.
+
+Examples:
+  tedge-hsm self-signed --common-name device-1 --output device.pem
+  tedge-hsm self-signed --uri pkcs11:object=tls --common-name device-1 --days 3650 --as-ca")]
 pub(crate) struct Args {
     /// URI of the key; the one configured at the signer without
     #[arg(long, value_parser = UriParser)]
@@ -41,6 +48,9 @@ pub(crate) struct Args {
     /// File to write the certificate to; standard output without
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

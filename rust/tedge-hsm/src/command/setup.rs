@@ -12,6 +12,7 @@ use crate::place::Place;
 use crate::profile::{PROFILES, Profile};
 use crate::root::Root;
 use crate::setup::{self, Certificate, Settings, Setup, Wanted};
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -79,6 +80,9 @@ pub(crate) struct Args {
     /// device
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "so_pin_file", "no_seal"])]
     root: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {

@@ -11,11 +11,18 @@ use crate::output::say;
 use crate::place::Place;
 use crate::store::Store;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{names, pins};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is judged here; tedge-hsm verify does that. What --json prints is in docs/json.md.
+
+Examples:
+  tedge-hsm show device.pem
+  tedge-hsm show device.pem --uri 'pkcs11:token=device;object=tls' --json")]
 pub(crate) struct Args {
-    /// PEM file with the certificate and its chain
+    /// PEM or DER file with the certificate, and in PEM its chain
     cert: PathBuf,
 
     /// URI of the key; the one configured at the signer without, if there is a signer
@@ -25,6 +32,9 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 /// Fails only for what can't be read: `verify` is there to judge.

@@ -16,6 +16,12 @@ use crate::settings_file::Moved;
 /// while a token hangs. Ends with 1 if something needs a look: a token that fails, a call that does not
 /// return, a configuration that could not be read again.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What --json prints is in docs/json.md.
+
+Examples:
+  tedge-hsm status
+  tedge-hsm status --json | jq .problems")]
 pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]

@@ -11,20 +11,31 @@ use crate::place::Place;
 use crate::store::Store;
 use crate::trust::Trust;
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 use crate::{certificate, names, pins, trial};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A trial signature shows that the key is there and works. The exit code is 0 if a server that trusts the CAs could \
+accept the certificate.
+
+Examples:
+  tedge-hsm verify device.pem --ca ca.pem
+  tedge-hsm verify device.pem --ca ca.pem --uri 'pkcs11:token=device;object=tls'")]
 pub(crate) struct Args {
-    /// PEM file with the certificate and the chain that is sent with it
+    /// PEM or DER file with the certificate, and in PEM the chain that is sent with it
     cert: PathBuf,
 
-    /// PEM file with the CA certificates that the server trusts
+    /// PEM or DER file with the CA certificates that the server trusts
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
 
     /// URI of the key; the one configured at the signer without
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {

@@ -5,8 +5,17 @@ use std::path::PathBuf;
 use tedge_p11_client::Uri;
 
 use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What --json prints is in docs/json.md.
+
+Examples:
+  tedge-hsm doctor
+  tedge-hsm doctor --hsm tpm2 --cert device.pem --ca ca.pem --host BROKER
+  tedge-hsm doctor --hsm tpm2 --login --pin-file PIN --uri pkcs11:token=device
+  tedge-hsm doctor --json | jq '.[] | select(.state == \"failure\")'")]
 pub(crate) struct Args {
     /// Log in to the token with the PIN and try its keys straight on the module; this may cost one try of
     /// the PIN, and is not done when the token says that one try is left
@@ -21,11 +30,11 @@ pub(crate) struct Args {
     #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
-    /// PEM file with the certificate chain of the key; without it, the one in tedge.toml
+    /// PEM or DER file with the certificate of the key, and in PEM its chain; without it, the one in tedge.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
 
-    /// PEM file, or folder of them, with the certificates that the broker's is verified with; without it,
+    /// PEM or DER file, or folder of PEM files, with the CA certificates that the broker's is verified with; without it,
     /// root_cert_path in tedge.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
@@ -52,4 +61,7 @@ pub(crate) struct Args {
     /// Look for /dev, /sys, /etc, /run, /proc and /usr/lib in this folder: for tests
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) root: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
 }

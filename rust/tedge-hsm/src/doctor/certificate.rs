@@ -33,7 +33,7 @@ pub(super) fn check(context: &Context<'_>, keys: &[Key], report: &mut Report) ->
             report.failure(
                 Area::Certificate,
                 format!("{error:#}"),
-                "have one issued: tedge-hsm csr makes the request; it is a PEM file, the device's first",
+                "have one issued: tedge-hsm csr makes the request; the file is PEM, the device's first, or DER",
             );
             return None;
         }
