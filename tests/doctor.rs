@@ -14,6 +14,7 @@
 //! | config | tedge.toml with a mistake, with a bad URI, with a PIN that all may read, to be written by all |
 //! | device | no node; a node of root only; of no group; not for this user; no udev rule; no drop-in; another group |
 //! | USB | nothing plugged in; a YubiKey without CCID; no driver for readers |
+//! | programs | no module; one that does not load; not known to p11-kit; OpenSSL loads it late, not at all, or another; no provider; another socket; nothing to list |
 //! | service | no pcscd; a pcscd that ended; no tee-supplicant |
 //! | clock | before the program was made; not synchronised |
 //! | broker | nobody listens; no such name; another CA; another name; no TLS 1.3; does not know the certificate |
@@ -24,6 +25,8 @@ mod broker;
 mod machine;
 #[path = "doctor/module.rs"]
 mod module;
+#[path = "doctor/programs.rs"]
+mod programs;
 #[path = "doctor/signer.rs"]
 mod signer;
 

@@ -11,6 +11,7 @@ mod devices;
 mod keys;
 mod module;
 mod policy;
+mod programs;
 mod report;
 mod services;
 mod signer;
@@ -36,6 +37,7 @@ pub(crate) fn examine(context: &Context<'_>, report: &mut Report) {
             policy::check_purposes(policy, key, report);
         }
     }
+    programs::check(context, signer.is_some(), report);
     clock::check(context, report);
     let certified = certificate::check(context, &keys, report);
     broker::check(context, certified.as_ref(), report);

@@ -48,8 +48,25 @@ pub struct Module {
 }
 
 impl Module {
-    /// Loads the module in the file `path` and initialises it for use by several threads.
+    /// Loads the module in the file `path` and initialises it for use by several threads. Ours for programs that
+    /// use the signer is refused.
     pub fn load(path: &Path) -> Result<Self> {
+        let module = Self::load_any(path)?;
+        // It asks the signer's socket, but not before somebody wants its slots.
+        let info = module.pkcs11.get_library_info();
+        if info.is_ok_and(|info| info.manufacturer_id() == MODULE_MANUFACTURER) {
+            return Err(Error::ModuleLoad {
+                path: path.to_owned(),
+                reason:
+                    "this is the module for programs that use the signer; name the module of the HSM"
+                        .to_owned(),
+            });
+        }
+        Ok(module)
+    }
+
+    /// The same for a process that is no signer, and looks at what programs see.
+    pub fn load_any(path: &Path) -> Result<Self> {
         let failed = |reason: String| Error::ModuleLoad {
             path: path.to_owned(),
             reason,
@@ -68,16 +85,6 @@ impl Module {
             }
             other => failed(other.to_string()),
         })?;
-        // It asks the signer's socket, but not before somebody wants its slots.
-        if pkcs11
-            .get_library_info()
-            .is_ok_and(|info| info.manufacturer_id() == MODULE_MANUFACTURER)
-        {
-            return Err(failed(
-                "this is the module for programs that use the signer; name the module of the HSM"
-                    .to_owned(),
-            ));
-        }
         let quirks = Quirks::of(&pkcs11);
         Ok(Self {
             quirks,

@@ -38,6 +38,7 @@ pub(crate) enum Area {
     Signer,
     Policy,
     Key,
+    Programs,
     Certificate,
     Clock,
     Broker,
