@@ -76,6 +76,17 @@ impl Bench {
         path
     }
 
+    /// The units of systemd that advice names.
+    fn install_units(&self) {
+        for unit in [
+            "tedge-p11-server.service",
+            "pcscd.socket",
+            "tee-supplicant@.service",
+        ] {
+            self.write(&format!("usr/lib/systemd/system/{unit}"), "");
+        }
+    }
+
     /// Straight on the module, with the PIN in a file.
     fn straight(&self) -> Command {
         let mut command = self.hsm.command(program("tedge-hsm"));
@@ -228,4 +239,39 @@ fn a_healthy_token_of_either_kind() {
         );
         findings.are_good();
     }
+}
+
+/// libtpm2_pkcs11 and libtss2 write to standard error themselves: not between the findings.
+#[test]
+fn what_libraries_write_is_kept_out() {
+    let bench = Bench::with(Kind::Tpm2);
+    let broken = |mut command: Command| {
+        command
+            .env("TPM2_PKCS11_TCTI", "device:/nowhere/tpm")
+            .env("TSS2_LOG", "all+ERROR");
+        let output = command.output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let mut list = bench.hsm.tedge_hsm();
+    list.arg("list-tokens");
+    let written = broken(list);
+    assert!(
+        written.contains("ERROR"),
+        "nothing to be kept out: {written}"
+    );
+    let mut doctor = bench.hsm.tedge_hsm();
+    doctor
+        .args(["doctor", "--config-dir", "/nowhere", "--root"])
+        .arg(&bench.root);
+    let told = broken(doctor);
+    let state = |line: &str| {
+        let states = ["ok ", "skipped ", "warning ", "failure "];
+        states.iter().any(|state| line.starts_with(state))
+    };
+    let mut others = told.lines().filter(|line| !state(line));
+    assert!(
+        others.next().is_some_and(|line| line.contains(" checks: ")),
+        "{told}"
+    );
+    assert_eq!(others.next(), None, "{told}");
 }

@@ -181,6 +181,43 @@ fn making_an_rsa_key_shows_that_it_goes_on() {
 }
 
 /// tedge-hsm at a terminal, straight on the module.
+/// Colours and broken lines are for a person at a terminal who has not said NO_COLOR.
+#[test]
+fn doctor_has_colours_and_breaks_lines_at_a_terminal() {
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let doctor = |settings: &str, to: &str| {
+        let command = format!(
+            "stty cols 80; {settings} $TEDGE_HSM doctor --config-dir / --root /nowhere {to}"
+        );
+        let (status, seen) = Terminal::open_shell(&hsm, &command).end();
+        assert!(status.success(), "{seen}");
+        seen.replace("\r\n", "\n")
+    };
+    let long = |seen: &str| {
+        // A URI is one word.
+        let mut lines = seen.lines().filter(|line| !line.contains("pkcs11:"));
+        lines.any(|line| line.chars().count() > 80)
+    };
+    let plain = doctor("NO_COLOR=1 TERM=xterm", "");
+    assert!(
+        plain.contains("skipped  device  ") && !plain.contains('\x1b'),
+        "{plain}"
+    );
+    assert!(
+        !long(&plain) && plain.contains(&format!("\n{:22}", "")),
+        "{plain}"
+    );
+    assert!(plain.trim_end().ends_with(" 0 failures"), "{plain}");
+    assert!(!doctor("TERM=dumb", "").contains('\x1b'));
+    let coloured = doctor("TERM=xterm", "");
+    assert!(
+        coloured.contains("\x1b[2mskipped \x1b[0m device"),
+        "{coloured}"
+    );
+    let piped = doctor("TERM=xterm", "| cat");
+    assert!(long(&piped) && !piped.contains('\x1b'), "{piped}");
+}
+
 struct Terminal {
     script: Child,
     keyboard: ChildStdin,

@@ -129,6 +129,7 @@ fn tee_supplicant_that_does_not_run_and_another_group() {
         .gid();
     bench.write("etc/group", &format!("teeclnt:x:{gid}:\n"));
     bench.write("proc/1/comm", "systemd\n");
+    bench.install_units();
     let findings = Findings::of(&mut doctor(&bench, "optee"));
     findings.warning("device", "/dev/tee0", "SupplementaryGroups=teeclnt");
     findings.failure(
@@ -146,6 +147,9 @@ fn tee_supplicant_that_does_not_run_and_another_group() {
 #[test]
 fn pcscd_that_does_not_run() {
     let bench = Bench::new();
+    let findings = Findings::of(&mut doctor(&bench, "nitrokey-hsm2"));
+    findings.failure("service", "pcscd.comm: No such file", "install pcscd");
+    bench.install_units();
     let findings = Findings::of(&mut doctor(&bench, "nitrokey-hsm2"));
     findings.failure(
         "service",

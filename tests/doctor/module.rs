@@ -109,7 +109,7 @@ fn what_a_token_says_of_its_pin() {
     for (flag, state, cure) in [
         ("LOCKED", "failure", "security officer"),
         ("FINAL_TRY", "failure", "the right PIN"),
-        ("COUNT_LOW", "warning", "journalctl"),
+        ("COUNT_LOW", "warning", "find out who gives them"),
         ("TO_BE_CHANGED", "warning", "change it"),
     ] {
         let mut command = bench.faulty(&format!("token device flag CKF_USER_PIN_{flag}"));

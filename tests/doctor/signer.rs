@@ -37,12 +37,13 @@ fn a_socket_that_is_another_users() {
         println!("skipped: giving away a socket takes root");
         return;
     }
-    let findings = Findings::of(&mut bench.through(&signer));
-    findings.warning(
-        "signer",
-        "who may open it to everybody",
-        "systemctl restart tedge-p11-server.socket",
-    );
+    let advised = |cure| {
+        let findings = Findings::of(&mut bench.through(&signer));
+        findings.warning("signer", "who may open it to everybody", cure);
+    };
+    advised("have the socket belong to root");
+    bench.install_units();
+    advised("systemctl restart tedge-p11-server.socket");
 }
 
 fn without_signer(bench: &Bench, socket: &str) -> Command {
@@ -54,12 +55,14 @@ fn without_signer(bench: &Bench, socket: &str) -> Command {
 #[test]
 fn a_socket_that_is_missing() {
     let bench = Bench::new();
-    let mut command = bench.of(Command::new(program("tedge-hsm")));
-    Findings::of(&mut command).failure(
-        "signer",
-        "run/tedge-p11-server/tedge-p11-server.sock: No such file",
-        "systemctl enable --now tedge-p11-server.socket",
-    );
+    let advised = |cure| {
+        let mut command = bench.of(Command::new(program("tedge-hsm")));
+        let what = "run/tedge-p11-server/tedge-p11-server.sock: No such file";
+        Findings::of(&mut command).failure("signer", what, cure);
+    };
+    advised("start tedge-p11-server, or install it");
+    bench.install_units();
+    advised("systemctl enable --now tedge-p11-server.socket");
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn a_policy_that_refuses_this_user() {
     let signer = Signer::start(&bench.hsm);
     let findings = Findings::of(&mut bench.through(&signer));
     findings.failure("policy", "may not sign", "add a rule");
-    findings.failure("key", "no rule of the policy allows it", "systemctl reload");
+    findings.failure("key", "no rule of the policy allows it", "SIGHUP");
 }
 
 #[test]
@@ -148,11 +151,7 @@ fn a_policy_with_a_mistake() {
     std::fs::write(&policy, "").unwrap();
     chmod(&policy, 0o666);
     let findings = Findings::of(&mut bench.through(&signer));
-    findings.failure(
-        "policy",
-        "others than root may write it",
-        "systemctl reload",
-    );
+    findings.failure("policy", "others than root may write it", "SIGHUP");
 }
 
 #[test]

@@ -61,6 +61,15 @@ pub(crate) fn to_pem<'a>(
     texts.collect()
 }
 
+/// How long a certificate is still valid, or was, in whole days or, if these are few, hours.
+pub(crate) fn in_days(span: Duration) -> String {
+    match span.as_secs() / (60 * 60) {
+        1 => "1 hour".to_owned(),
+        hours @ 0..48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
+    }
+}
+
 impl Certificate {
     pub(crate) fn from_der(der: Vec<u8>) -> anyhow::Result<Self> {
         let parsed = CertificateInner::from_der(&der)

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod cures;
 mod devices;
+mod finding;
 mod keys;
 mod module;
 mod policy;
@@ -15,12 +16,15 @@ mod programs;
 mod report;
 mod services;
 mod signer;
+mod text;
 mod tokens;
 mod unit;
+mod units;
 
 pub(crate) use args::Args;
 pub(crate) use context::Context;
 pub(crate) use report::Report;
+pub(crate) use units::Units;
 
 /// Makes all checks.
 pub(crate) fn examine(context: &Context<'_>, report: &mut Report) {

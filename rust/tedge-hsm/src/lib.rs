@@ -38,7 +38,6 @@ mod trust;
 mod uri_parser;
 mod user_pin;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -62,10 +61,12 @@ pub fn main() -> ExitCode {
         // Who read standard output has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
+            if error.is::<output::AlreadyTold>() {
+                return ExitCode::FAILURE;
+            }
             let hint = hint(&error).map(|hint| format!("; {hint}"));
             let hint = hint.unwrap_or_default();
-            // Not eprintln!, which panics when stderr is closed.
-            let _ = writeln!(std::io::stderr(), "tedge-hsm: {error:#}{hint}");
+            output::note(format_args!("tedge-hsm: {error:#}{hint}"));
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,8 @@
 //! Warnings of the libraries go to stderr, one line each.
 
-use std::io::Write as _;
-
 use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::output::note;
 
 pub(crate) fn init() {
     // Fails only if there is a logger already.
@@ -20,7 +20,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let _ = writeln!(std::io::stderr(), "tedge-hsm: {}", record.args());
+            note(format_args!("tedge-hsm: {}", record.args()));
         }
     }
 

@@ -1,7 +1,10 @@
 //! What is told to the person: results on standard output, the rest on standard error.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -24,8 +27,36 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> anyhow::Result<String> {
 
 /// Tells the person something that is no result. That nobody reads it is no failure.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(stderr(), "{line}");
 }
+
+/// Standard error, also while the libraries' lines are kept out of it.
+pub(crate) fn stderr() -> Box<dyn Write> {
+    match OWN_STDERR.get() {
+        Some(own) => Box::new(own),
+        None => Box::new(std::io::stderr()),
+    }
+}
+
+/// From now on what libraries in C write to standard error, as PKCS#11 modules and those below them do, is
+/// dropped: between our lines it would be taken for one of them.
+pub(crate) fn keep_libraries_out() -> std::io::Result<()> {
+    let null = File::options().write(true).open("/dev/null")?;
+    let own = std::io::stderr().as_fd().try_clone_to_owned()?;
+    if OWN_STDERR.set(own.into()).is_ok() {
+        rustix::stdio::dup2_stderr(null)?;
+        // Else it would be dropped, too.
+        std::panic::set_hook(Box::new(|panic| note(panic)));
+    }
+    Ok(())
+}
+
+static OWN_STDERR: OnceLock<File> = OnceLock::new();
+
+/// The failure of a command that has told all itself: nothing more is printed.
+#[derive(Debug, thiserror::Error)]
+#[error("it failed")]
+pub(crate) struct AlreadyTold;
 
 /// A duration as people compare them.
 pub(crate) fn milliseconds(duration: Duration) -> String {

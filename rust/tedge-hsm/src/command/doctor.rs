@@ -1,6 +1,9 @@
 //! `doctor`: looks at everything between the HSM and the broker, and says what to do next.
 
-use crate::doctor::{self, Context, Report};
+use anyhow::Context as _;
+
+use crate::doctor::{self, Context, Report, Units};
+use crate::output::keep_libraries_out;
 use crate::place::Place;
 
 pub(crate) use crate::doctor::Args;
@@ -11,7 +14,9 @@ pub(crate) fn run(place: &Place, args: Args) -> anyhow::Result<()> {
     if let Some(profile) = context.profile {
         profile.provide_environment()?;
     }
-    let mut report = Report::new(json);
+    // Here, after the program may have been started anew.
+    keep_libraries_out().context("standard error")?;
+    let mut report = Report::new(json, Units::new(&context.root));
     doctor::examine(&context, &mut report);
     report.finish()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use tedge_p11_client::Uri;
 
-use crate::certificate::{self, Certificate, Issued};
+use crate::certificate::{self, Certificate, Issued, in_days};
 use crate::output::say;
 use crate::place::Place;
 use crate::store::Store;
@@ -68,6 +68,7 @@ struct Facts {
     not_after: String,
     not_yet: bool,
     days_left: i64,
+    left: String,
     names: Vec<String>,
     usages: Vec<String>,
     key_type: String,
@@ -110,6 +111,13 @@ impl Facts {
             not_after,
             not_yet: now < certificate.not_before(),
             days_left: certificate.days_left(now),
+            left: match certificate.not_after().checked_sub(now) {
+                Some(left) => format!("{} left", in_days(left)),
+                None => format!(
+                    "expired {} ago",
+                    in_days(now.saturating_sub(certificate.not_after()))
+                ),
+            },
             names: alternatives.iter().map(names::alternative).collect(),
             usages: certificate.usages()?,
             key_type: certificate.key_type(),
@@ -125,17 +133,13 @@ impl Facts {
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let left = match self.days_left {
-            left if left < 0 => format!("expired {}", days(-left, "ago")),
-            left => days(left, "left"),
-        };
         let not_yet = if self.not_yet { " (not valid yet)" } else { "" };
         let mut lines = vec![
             ("subject", self.subject.clone()),
             ("issuer", self.issuer.clone()),
             ("serial number", self.serial.clone()),
             ("not before", format!("{}{not_yet}", self.not_before)),
-            ("not after", format!("{} ({left})", self.not_after)),
+            ("not after", format!("{} ({})", self.not_after, self.left)),
             ("further names", or_none(&self.names)),
             ("usage", or_none(&self.usages)),
             ("key type", self.key_type.clone()),
@@ -218,13 +222,6 @@ impl Issuer {
             Self::ItselfByName => "itself, by its name; nothing here can verify it".to_owned(),
             Self::Other(name) => format!("{name}, which is not the next in the file"),
         }
-    }
-}
-
-fn days(number: i64, suffix: &str) -> String {
-    match number {
-        1 => format!("1 day {suffix}"),
-        _ => format!("{number} days {suffix}"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The device's certificate: its dates, what it is for, and whose key it is about.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tedge_p11_config::read_connections;
 
 use super::context::{Context, Key};
 use super::report::{Area, Report};
-use crate::certificate::{Certificate, read_chain};
+use crate::certificate::{Certificate, in_days, read_chain};
 
 /// A key and the file with its certificate.
 pub(super) struct Certified {
@@ -100,13 +100,6 @@ fn check_dates(path: &Path, certificate: &Certificate, report: &mut Report) {
                 in_days(left)
             ),
         );
-    }
-}
-
-fn in_days(span: Duration) -> String {
-    match span.as_secs() / (60 * 60) {
-        hours @ 0..48 => format!("{hours} hours"),
-        hours => format!("{} days", hours / 24),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::root::Root;
 pub(crate) struct Context<'a> {
     pub(super) place: &'a Place,
     pub(super) args: Args,
-    pub(super) root: Root,
+    pub(crate) root: Root,
     /// The kind of HSM, if `--hsm` or the module tells.
     pub(crate) profile: Option<&'static Profile>,
     /// By flag, else by HSM, else by environment, else by tedge.toml.

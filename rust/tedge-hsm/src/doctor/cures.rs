@@ -46,7 +46,7 @@ const CURES: &[(&str, &str)] = &[
     ),
     (
         "CKR_GENERAL_ERROR",
-        "see the module's own log; for a TPM: is TPM2_PKCS11_STORE readable, and is it this TPM's?",
+        "see what the module itself says: tedge-hsm --hsm NAME list-tokens; for a TPM: is TPM2_PKCS11_STORE readable, and is it this TPM's?",
     ),
     (
         "no token matches",

@@ -6,6 +6,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::context::Context;
 use super::report::{Area, Report};
+use super::units::{UNIT_FOLDERS, installed};
 use crate::hsm::LIBRARY_FOLDERS;
 use crate::profile::{Node, OpenedBy, PROFILES, Profile};
 
@@ -187,10 +188,7 @@ fn check_usb(context: &Context<'_>, profile: &Profile, report: &mut Report) {
 
 /// Where the signer runs as a unit, it needs the drop-in for this HSM.
 fn check_drop_in(context: &Context<'_>, profile: &Profile, report: &mut Report) {
-    let unit = UNIT_FOLDERS
-        .iter()
-        .any(|folder| context.root.path(folder).join(UNIT).exists());
-    if !unit {
+    if !installed(&context.root, UNIT) {
         return report.skipped(
             Area::Device,
             format!(
@@ -226,11 +224,6 @@ fn check_drop_in(context: &Context<'_>, profile: &Profile, report: &mut Report) 
 }
 
 const UNIT: &str = "tedge-p11-server.service";
-const UNIT_FOLDERS: [&str; 3] = [
-    "/etc/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
 const RULE_FOLDERS: [&str; 3] = [
     "/etc/udev/rules.d",
     "/usr/lib/udev/rules.d",

@@ -1,62 +1,28 @@
 //! What the checks found.
 
-use std::fmt;
-use std::io::Write as _;
-
 use anyhow::bail;
-use serde::Serialize;
+
+use super::finding::{Finding, State};
+use super::text::{Layout, Totals};
+use super::units::Units;
+use crate::output::{AlreadyTold, say_json};
+
+pub(super) use super::finding::Area;
 
 /// The findings of all checks; each is printed as soon as it is there, unless JSON is wanted.
 #[derive(Debug)]
 pub(crate) struct Report {
-    json: bool,
+    /// None for JSON.
+    layout: Option<Layout>,
+    units: Units,
     findings: Vec<Finding>,
 }
 
-/// The result of one check.
-#[derive(Debug, Serialize)]
-pub(crate) struct Finding {
-    pub(crate) area: Area,
-    pub(crate) state: State,
-    /// What was found.
-    pub(crate) what: String,
-    /// What to do next.
-    pub(crate) cure: Option<String>,
-}
-
-/// What a check is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Area {
-    Device,
-    Service,
-    Module,
-    Token,
-    Pin,
-    Mechanism,
-    Config,
-    Signer,
-    Policy,
-    Key,
-    Programs,
-    Certificate,
-    Clock,
-    Broker,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
-    Ok,
-    Warning,
-    Failure,
-    Skipped,
-}
-
 impl Report {
-    pub(crate) fn new(json: bool) -> Self {
+    pub(crate) fn new(json: bool, units: Units) -> Self {
         Self {
-            json,
+            layout: (!json).then(Layout::of_stdout),
+            units,
             findings: Vec::new(),
         }
     }
@@ -80,19 +46,16 @@ impl Report {
 
     /// Ends with an error if a check failed.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
-        if self.json {
-            writeln!(
-                std::io::stdout(),
-                "{}",
-                serde_json::to_string_pretty(&self.findings)?
-            )?;
+        let totals = Totals::of(&self.findings);
+        match &self.layout {
+            Some(_) => totals.print(),
+            None => say_json(&self.findings)?,
         }
-        let count = |state| self.findings.iter().filter(|f| f.state == state).count();
-        let failures = count(State::Failure);
-        if failures > 0 {
-            bail!("failures: {failures}, warnings: {}", count(State::Warning));
+        match (totals.failed(), &self.layout) {
+            (false, _) => Ok(()),
+            (true, Some(_)) => Err(AlreadyTold.into()),
+            (true, None) => bail!("{totals}"),
         }
-        Ok(())
     }
 
     fn add(&mut self, area: Area, state: State, what: String, cure: Option<String>) {
@@ -102,29 +65,11 @@ impl Report {
             area,
             state,
             what: one_line(what),
-            cure: cure.map(one_line),
+            cure: cure.map(|cure| self.units.advice(&one_line(cure))),
         };
-        if !self.json {
-            // That nobody reads it is no reason to stop: the exit code tells the rest.
-            let _ = writeln!(std::io::stdout(), "{finding}");
+        if let Some(layout) = &self.layout {
+            layout.print(&finding);
         }
         self.findings.push(finding);
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Ok => "ok",
-            State::Warning => "warning",
-            State::Failure => "failure",
-            State::Skipped => "skipped",
-        };
-        let area = format!("{:?}", self.area).to_ascii_lowercase();
-        write!(f, "{state:<8} {area:<12} {}", self.what)?;
-        match &self.cure {
-            Some(cure) => write!(f, " -> {cure}"),
-            None => Ok(()),
-        }
     }
 }
