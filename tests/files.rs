@@ -47,6 +47,62 @@ fn root_writes_and_reads_through_no_link_of_another_user() {
     succeed(hsm.tedge_hsm().arg("self-signed").args(made).arg(&file));
 }
 
+/// As it prepares an image, where the folder that it is to make files in is such a link, or one above it.
+#[test]
+fn setup_makes_no_folder_through_a_link_of_another_user() {
+    if !geteuid().is_root() {
+        println!("skipped: giving away a link takes root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::create_dir(&secret).unwrap();
+    for bent in [
+        "etc/systemd",
+        "etc/systemd/system/tedge-p11-server.service.d",
+        "etc/tedge",
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("usr/lib/softhsm/libsofthsm2.so", ""),
+            ("usr/lib/tedge-p11-server/softhsm.conf", ""),
+            ("etc/passwd", "tedge-p11:x:900:900\ntedge:x:901:901\n"),
+            (
+                "etc/group",
+                "tedge-p11:x:900:\ntedge:x:901:\ntedge-hsm:x:902:\n",
+            ),
+        ] {
+            let file = root.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let link = root.path().join(bent);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(secret.join("none"), &link).unwrap();
+        lchown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
+        let setup = || {
+            let mut setup = Command::new(support::program("tedge-hsm"));
+            setup.args(["setup", "--hsm", "softhsm", "--common-name", "x"]);
+            setup.arg("--root").arg(root.path());
+            setup
+        };
+        let output = setup().output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        let refused = format!("{} is a symbolic link of user nobody", link.display());
+        assert!(!output.status.success(), "{error}");
+        assert!(error.contains(&refused), "{error}");
+        assert_eq!(std::fs::read_dir(&secret).unwrap().count(), 0, "{bent}");
+        // His own folder does no harm.
+        std::fs::remove_file(&link).unwrap();
+        std::fs::create_dir(&link).unwrap();
+        chown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
+        // Only the signer's unit is missing here.
+        let output = setup().output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("tedge-p11-server.socket"), "{error}");
+    }
+}
+
 #[test]
 fn what_is_no_regular_file_keeps_nobody_waiting() {
     let hsm = Hsm::start(Kind::SoftHsm);

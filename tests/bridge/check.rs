@@ -64,7 +64,11 @@ fn what_the_configuration_names_is_looked_at() {
             quoted(none),
             "cannot connect to the signer at /none/x",
         ),
-        (quoted(&password), quoted(none), "cannot read /none/x"),
+        (
+            quoted(&password),
+            quoted(none),
+            "cannot read the password from /none/x",
+        ),
         (
             local.clone(),
             "socket = \"/none/x\"\n".to_owned(),
@@ -83,16 +87,28 @@ fn what_the_configuration_names_is_looked_at() {
         assert!(stderr.contains(wanted), "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
-    // All that is wrong at once, and what should not be left.
     std::fs::write(&file, &good).unwrap();
-    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for mode in [0o644, 0o604, 0o660, 0o620] {
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (code, stdout, stderr) = check(&file);
+        assert_eq!((code, &*stdout), (Some(3), ""), "{mode:o}: {stderr}");
+        assert!(
+            stderr.contains("may be read or written by others than its owner: chmod 600 it"),
+            "{stderr}"
+        );
+    }
+    if rustix::process::geteuid().is_root() {
+        // The service's group, perhaps.
+        std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let (code, stdout, stderr) = check(&file);
+        assert_eq!((code, &*stdout), (Some(0), "ok: 1 cloud, 2 rules\n"));
+        assert!(stderr.contains("its group may read it"), "{stderr}");
+    }
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
+    // What should not be left, and all that is wrong at once.
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
     let (code, stdout, stderr) = check(&file);
     assert_eq!((code, &*stdout), (Some(0), "ok: 1 cloud, 2 rules\n"));
-    assert!(
-        stderr.contains("everybody may read the password"),
-        "{stderr}"
-    );
     assert!(stderr.contains("everybody may write it"), "{stderr}");
     rig.signer = None;
     let text = good.replacen("[local]\n", "[local]\nsocket = \"/none/y\"\n", 1);

@@ -43,6 +43,11 @@ pub enum Problem {
         /// Most files that are looked at.
         limit: usize,
     },
+    /// Others than its owner may read or write it, and it holds a secret.
+    NotPrivate {
+        /// The user id that this process runs as.
+        uid: u32,
+    },
     /// Whoever is at the other end of a pipe or terminal neither wrote nor read for too long.
     Slow,
     /// It is not UTF-8.
@@ -129,6 +134,11 @@ impl fmt::Display for Problem {
                 write!(f, "it has more than {limit} bytes, which is too long")
             }
             Self::TooMany { limit } => write!(f, "there are more than {limit} files in it"),
+            Self::NotPrivate { uid } => write!(
+                f,
+                "it may be read or written by others than its owner: chmod 600 it{}",
+                not_root(*uid)
+            ),
             Self::Slow => f.write_str("the other end of it was waited for in vain"),
             Self::NotText => f.write_str("it is not UTF-8"),
         }
@@ -166,6 +176,16 @@ pub(crate) fn irregular(kind: FileType) -> Option<FileKind> {
         FileType::Fifo => Some(FileKind::Fifo),
         FileType::Socket => Some(FileKind::Socket),
         _ => Some(FileKind::Device),
+    }
+}
+
+/// What a user who is not root can be given.
+fn not_root(uid: u32) -> &'static str {
+    match uid {
+        0 => "",
+        _ => {
+            ", and make it this user's; or make it root's, of this user's own group, and chmod 640 it"
+        }
     }
 }
 

@@ -20,8 +20,8 @@ mod write;
 
 pub use descriptor::DESCRIPTOR_TIME;
 pub use error::{FileError, FileKind, Problem};
-pub use folder::read_folder;
-pub use read::{Opened, open, read, read_text};
+pub use folder::{Folder, read_folder};
+pub use read::{Opened, open, read, read_private_text, read_text};
 pub use write::{Attributes, check_writable, create, write};
 
 /// Most bytes of a file with certificates: all public CAs together have a quarter of a MiB.

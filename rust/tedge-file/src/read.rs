@@ -2,11 +2,13 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::descriptor::{self, DESCRIPTOR_TIME};
 use crate::error::{FileError, Problem, irregular};
@@ -21,8 +23,21 @@ pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 
 /// Reads a file of UTF-8 that has at most `limit` bytes.
 pub fn read_text(path: &Path, limit: usize) -> Result<String, FileError> {
-    let content = read(path, limit)?;
-    String::from_utf8(content).map_err(|_| FileError::at_file(path, Problem::NotText))
+    text_of(open(path)?, limit)
+}
+
+/// The same for a file that nobody else may read or write: see [`Opened::check_private`].
+pub fn read_private_text(path: &Path, limit: usize) -> Result<String, FileError> {
+    let file = open(path)?;
+    file.check_private()?;
+    text_of(file, limit)
+}
+
+fn text_of(file: Opened, limit: usize) -> Result<String, FileError> {
+    let path = file.path.clone();
+    let mut content = Vec::new();
+    file.read_into(&mut content, limit)?;
+    String::from_utf8(content).map_err(|_| FileError::at_file(&path, Problem::NotText))
 }
 
 /// Opens a file, for who wants to look at its owner or mode before he reads it.
@@ -74,6 +89,17 @@ impl Opened {
         &self.metadata
     }
 
+    /// Fails with [`Problem::NotPrivate`] unless nobody but its owner may read or write it; or it is root's, and the
+    /// own group of this process may read it. A pipe or a terminal that was passed to this process has no content
+    /// that others could read.
+    pub fn check_private(&self) -> Result<(), FileError> {
+        let may_be = !self.metadata.is_file() || is_private(&self.metadata, own_group());
+        let uid = geteuid().as_raw();
+        may_be
+            .then_some(())
+            .ok_or_else(|| FileError::at_file(&self.path, Problem::NotPrivate { uid }))
+    }
+
     /// Appends what is in it to `content`, if that is not more than `limit` bytes. Room is made once, so that
     /// with a limit of up to 4096 bytes no copy of a secret stays behind in memory.
     pub fn read_into(self, content: &mut Vec<u8>, limit: usize) -> Result<(), FileError> {
@@ -117,6 +143,16 @@ impl Opened {
     }
 }
 
+fn is_private(file: &Metadata, group: Option<u32>) -> bool {
+    let of_others = file.mode() & 0o077;
+    of_others == 0 || (of_others == 0o040 && file.uid() == 0 && Some(file.gid()) == group)
+}
+
+/// The group of this process; root needs none to read a file.
+fn own_group() -> Option<u32> {
+    (!geteuid().is_root()).then(|| getegid().as_raw())
+}
+
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -124,3 +160,35 @@ const READ: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 /// Bytes that room is made for when a file tells no size.
 const CHUNK: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    #[test]
+    fn the_own_group_may_read_roots_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "secret").unwrap();
+        if !geteuid().is_root() {
+            println!("skipped: giving away a file takes root");
+            return;
+        }
+        for (mode, owner, gid, private) in [
+            (0o640, 0, 7, true),
+            (0o440, 0, 7, true),
+            (0o600, 0, 8, true),
+            (0o640, 0, 8, false),
+            (0o640, 9, 7, false),
+            (0o660, 0, 7, false),
+            (0o644, 0, 7, false),
+        ] {
+            chown(&path, Some(owner), Some(gid)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let is = is_private(&path.metadata().unwrap(), Some(7));
+            assert_eq!(is, private, "{mode:o} {owner}:{gid}");
+        }
+    }
+}

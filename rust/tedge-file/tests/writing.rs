@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use tedge_file::{Attributes, FileError, Problem, check_writable, create};
+use tedge_file::{Attributes, FileError, Folder, Problem, check_writable, create};
 use tempfile::tempdir;
 
 const NOBODY: u32 = 65534;
@@ -165,4 +165,51 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(read_dir(&secret).unwrap().count(), 0);
+}
+
+#[test]
+fn folders_are_made_where_no_link_of_another_user_leads() {
+    let dir = tempdir().unwrap();
+    let path = dir.path();
+    let made = Folder::make(&path.join("a/b/c"), 0o700).unwrap();
+    assert_eq!(path.join("a").metadata().unwrap().mode() & 0o777, 0o700);
+    // As it is there, it is opened.
+    Folder::make(&path.join("a/b/c"), 0o755).unwrap();
+    assert_eq!(path.join("a/b/c").metadata().unwrap().mode() & 0o777, 0o700);
+
+    made.link("x".as_ref(), Path::new("/nowhere")).unwrap();
+    made.link("y".as_ref(), Path::new("/dev")).unwrap();
+    assert_eq!(made.names(2).unwrap(), ["x", "y"]);
+    let many = made.names(1).unwrap_err();
+    assert!(matches!(many.problem(), Problem::TooMany { limit: 1 }));
+    made.link("x".as_ref(), Path::new("/dev")).unwrap_err();
+    // It is the link that goes, also while another folder has the name.
+    rename(path.join("a"), path.join("z")).unwrap();
+    create_dir(path.join("a")).unwrap();
+    for name in ["x", "y"] {
+        made.remove(name.as_ref()).unwrap();
+        assert!(made.remove(name.as_ref()).unwrap_err().is_not_found());
+    }
+    assert_eq!(made.names(0).unwrap(), [""; 0]);
+    made.remove("../x".as_ref()).unwrap_err();
+
+    let file = path.join("file");
+    write(&file, b"").unwrap();
+    Folder::make(&file, 0o755).unwrap_err();
+    Folder::make(&file.join("below"), 0o755).unwrap_err();
+    create_dir(path.join("secret")).unwrap();
+    for (target, name) in [("secret", "link"), ("secret/none", "none")] {
+        symlink(target, path.join(name)).unwrap();
+        Folder::make(&path.join(name), 0o755).unwrap();
+        Folder::make(&path.join(name).join("own"), 0o755).unwrap();
+        if lchown(path.join(name), Some(NOBODY), None).is_err() {
+            println!("skipped: giving away a link takes root");
+            return;
+        }
+        for below in ["", "others"] {
+            let refused = Folder::make(&path.join(name).join(below), 0o755).unwrap_err();
+            assert!(matches!(refused.problem(), Problem::Link { owner: NOBODY }));
+        }
+    }
+    assert!(!path.join("secret/others").exists());
 }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
+use rustix::process::geteuid;
+
 use crate::connect::login;
+use crate::error::ConnectError;
 use crate::profile::{Address, Configuration, Profile};
 use crate::tls;
 
@@ -55,18 +58,17 @@ impl Findings {
             self.failures.push(format!("{name}{error}"));
         }
         for (table, broker) in [(&*name, &profile.cloud), ("[local] ", &profile.local)] {
-            if let Err(error) = login(broker) {
-                self.fail(format!("{table}{error}"));
-            }
-            let readable = (broker.password_file.as_deref())
-                .and_then(|path| Some((path, mode(path)?)))
-                .filter(|(_, mode)| mode & 0o004 != 0);
-            if let Some((path, mode)) = readable {
-                self.warn(
+            match login(broker) {
+                Err(ConnectError::Password { path, .. }) if may_be_the_services(&path) => self.warn(
                     table,
-                    path,
-                    format_args!("everybody may read the password (mode {mode:04o})"),
-                );
+                    &path,
+                    format_args!(
+                        "its group may read it; whether that is the service's, root can't tell: \
+                         runuser -u tedge-hsm-bridge -- tedge-hsm-bridge --check"
+                    ),
+                ),
+                Err(error) => self.fail(format!("{table}{error}")),
+                Ok(_) => {}
             }
         }
         if let Address::Unix(path) = &profile.local.address {
@@ -91,6 +93,13 @@ impl Findings {
             self.warnings.push(warning);
         }
     }
+}
+
+/// Whether it is a file of root's that a group may read, and it is root who asks: the service's own group may.
+fn may_be_the_services(path: &Path) -> bool {
+    let is_of_group =
+        |file: std::fs::Metadata| file.uid() == 0 && matches!(file.mode() & 0o777, 0o640 | 0o440);
+    geteuid().is_root() && std::fs::metadata(path).is_ok_and(is_of_group)
 }
 
 fn mode(path: &Path) -> Option<u32> {

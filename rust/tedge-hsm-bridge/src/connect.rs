@@ -130,8 +130,11 @@ pub(crate) fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
     let password = match &broker.password_file {
         None => String::new(),
         Some(path) => {
-            let failed = |error| ConnectError::Password(path.display().to_string(), error);
-            let text = tedge_file::read_text(path, MAX_PASSWORD).map_err(failed)?;
+            let failed = |error| ConnectError::Password {
+                path: path.clone(),
+                error,
+            };
+            let text = tedge_file::read_private_text(path, MAX_PASSWORD).map_err(failed)?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
     };

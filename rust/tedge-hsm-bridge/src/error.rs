@@ -1,6 +1,7 @@
 //! Why there is no connection, and how one came to its end.
 
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
@@ -28,8 +29,8 @@ pub(crate) enum ConnectError {
     Closed,
     #[error("the broker did not answer CONNECT: {0}")]
     NoAnswer(String),
-    #[error("cannot read {0}: {1}")]
-    Password(String, FileError),
+    #[error("cannot read the password from {}: {error}", path.display())]
+    Password { path: PathBuf, error: FileError },
 }
 
 /// How a connection came to its end.

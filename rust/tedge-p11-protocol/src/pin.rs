@@ -1,13 +1,10 @@
 //! A PIN: wiped from memory when dropped, never printed.
 
 use std::fmt;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::process::{getegid, geteuid};
 use subtle::ConstantTimeEq;
-use tedge_file::{FileError, Problem};
+use tedge_file::{FileError, Opened, Problem};
 use zeroize::Zeroizing;
 
 /// A PIN of a token's user or security officer. It is never empty; it is wiped when dropped, and
@@ -30,15 +27,12 @@ pub enum PinError {
         error: FileError,
     },
     /// Others may read or write it.
-    #[error(
-        "{path} holds a PIN or password and may be read or written by others than its owner: chmod 600 it{}",
-        not_root(*uid)
-    )]
+    #[error("{path} holds a PIN or password, and {error}")]
     NotPrivate {
         /// The file.
         path: String,
-        /// The user id that this process runs as.
-        uid: u32,
+        /// What is wrong with it.
+        error: FileError,
     },
     /// There is something at its beginning or end, or in it, that is no part of a PIN.
     #[error("{path} has {what}, which is no part of a PIN: write it anew, as printf %s PIN does")]
@@ -75,19 +69,24 @@ impl Pin {
     /// may be allowed to read or write it; or it is root's, and the own group of this process may read it.
     pub fn read_file(path: &Path) -> Result<Self, PinError> {
         Self::read(path, |file| {
-            // A pipe or a terminal that was passed to this process has no content that others could read.
-            !file.is_file() || is_private(file, own_group())
+            file.check_private().map_err(|error| PinError::NotPrivate {
+                path: shown(path),
+                error,
+            })
         })
     }
 
     /// The same for a credential of systemd's, whose folder nobody else may enter: the mode of the file shows the
     /// access control list that is there for the service's user.
     pub fn read_credential(path: &Path) -> Result<Self, PinError> {
-        Self::read(path, |_| true)
+        Self::read(path, |_| Ok(()))
     }
 
-    /// Of a file that `may_be`; asked once it is open, so that it is the one that is read.
-    fn read(path: &Path, may_be: impl Fn(&Metadata) -> bool) -> Result<Self, PinError> {
+    /// `check` is asked once the file is open, so that it is the one that is read.
+    fn read(
+        path: &Path,
+        check: impl Fn(&Opened) -> Result<(), PinError>,
+    ) -> Result<Self, PinError> {
         let unreadable = |error: FileError| match error.problem() {
             Problem::TooLarge { limit } => PinError::TooLong {
                 path: shown(path),
@@ -99,12 +98,7 @@ impl Pin {
             },
         };
         let file = tedge_file::open(path).map_err(unreadable)?;
-        if !may_be(file.metadata()) {
-            return Err(PinError::NotPrivate {
-                path: shown(path),
-                uid: geteuid().as_raw(),
-            });
-        }
+        check(&file)?;
         let mut bytes = Zeroizing::new(Vec::new());
         file.read_into(&mut bytes, MAX_FILE_LEN)
             .map_err(unreadable)?;
@@ -142,17 +136,6 @@ impl fmt::Debug for Pin {
     }
 }
 
-/// Whether nobody but the owner may read or write it, but for the members of `group` if it is root's.
-fn is_private(file: &Metadata, group: Option<u32>) -> bool {
-    let of_others = file.mode() & 0o077;
-    of_others == 0 || (of_others == 0o040 && file.uid() == 0 && Some(file.gid()) == group)
-}
-
-/// The group of this process; root needs none to read a file.
-fn own_group() -> Option<u32> {
-    (!geteuid().is_root()).then(|| getegid().as_raw())
-}
-
 /// What is in the text of a PIN file that nobody means to be part of a PIN.
 fn stray(text: &str) -> Option<&'static str> {
     let is_mark = |c| matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}');
@@ -170,16 +153,6 @@ fn stray(text: &str) -> Option<&'static str> {
     }
     text.contains(|c: char| c.is_control() || is_mark(c))
         .then_some("a character that can't be seen")
-}
-
-/// What a user who is not root can be given.
-fn not_root(uid: u32) -> &'static str {
-    match uid {
-        0 => "",
-        _ => {
-            ", and make it this user's; or make it root's, of this user's own group, and chmod 640 it"
-        }
-    }
 }
 
 /// A path may come from a URI, where an escape can stand for the end of a line.
@@ -241,30 +214,6 @@ mod tests {
         }
         let (_dir, path) = file("\n");
         assert!(matches!(Pin::read_file(&path), Err(PinError::Empty)));
-    }
-
-    #[test]
-    fn the_own_group_may_read_roots_file() {
-        use std::os::unix::fs::{PermissionsExt as _, chown};
-        let (_dir, path) = file("123456");
-        if !geteuid().is_root() {
-            println!("skipped: giving away a file takes root");
-            return;
-        }
-        for (mode, owner, gid, private) in [
-            (0o640, 0, 7, true),
-            (0o440, 0, 7, true),
-            (0o600, 0, 8, true),
-            (0o640, 0, 8, false),
-            (0o640, 9, 7, false),
-            (0o660, 0, 7, false),
-            (0o644, 0, 7, false),
-        ] {
-            chown(&path, Some(owner), Some(gid)).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let is = is_private(&path.metadata().unwrap(), Some(7));
-            assert_eq!(is, private, "{mode:o} {owner}:{gid}");
-        }
     }
 
     fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {

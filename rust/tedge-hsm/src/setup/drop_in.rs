@@ -1,11 +1,11 @@
 //! The drop-ins of the signer's unit.
 
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
 use super::context::Setup;
+use super::files::make_folder;
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
 use crate::root::Root;
@@ -59,13 +59,14 @@ pub(super) fn link(root: &Root, name: &str, folder: Option<&StateFolder>) -> any
     let dir = root.path(FOLDER);
     let place = dir.join(name);
     let failed = || format!("cannot link {}", place.display());
-    std::fs::create_dir_all(&dir).with_context(failed)?;
+    let folder = make_folder(&dir, 0o755)?;
     if place.is_symlink() {
         // One that leads nowhere.
-        std::fs::remove_file(&place).with_context(failed)?;
+        folder.remove(name.as_ref()).with_context(failed)?;
     }
-    symlink(source, &place).with_context(failed)?;
-    super::files::sync_folder(&dir).with_context(failed)
+    folder
+        .link(name.as_ref(), source.as_ref())
+        .with_context(failed)
 }
 
 /// Where `make install` or a package has put it.

@@ -1,11 +1,9 @@
 //! Files that root writes, in folders that may be another user's.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tedge_file::{Attributes, MAX_SETTINGS};
+use tedge_file::{Attributes, Folder, MAX_SETTINGS};
 
 /// What is in the file, if it is there.
 pub(super) fn text(path: &Path) -> anyhow::Result<Option<String>> {
@@ -34,27 +32,28 @@ pub(super) fn check_no_link(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new name is on the disk only when its folder is.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes the folder if need be, with `mode`, as do those that it is in; for good when this returns.
+pub(super) fn make_folder(path: &Path, mode: u32) -> anyhow::Result<Folder> {
+    Folder::make(path, mode).with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// Removes what a run that was killed has left beside the files that it was writing. No other run is under way.
-pub(super) fn sweep(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
+pub(super) fn sweep(path: &Path) {
+    let Ok(folder) = Folder::open(path) else {
         return;
     };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
+    for name in folder.names(MOST_FILES).unwrap_or_default() {
         let is_left = name
             .to_str()
             .is_some_and(|name| name.starts_with(TEMPORARY));
         if is_left {
             // If it stays, it is in nobody's way.
-            let _ = std::fs::remove_file(entry.path());
+            let _ = folder.remove(&name);
         }
     }
 }
 
 /// How the names of tedge-file's temporary files begin.
 const TEMPORARY: &str = ".tedge-hsm-";
+/// In a folder of settings.
+const MOST_FILES: usize = 10_000;

@@ -1,7 +1,5 @@
 //! PINs on the disk: sealed by `systemd-creds` where there is one, else in files of root's.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +9,7 @@ use tedge_p11_client::{Pin, hex};
 
 use super::context::Setup;
 use super::drop_in;
-use super::files::{replace, sync_folder};
+use super::files::{make_folder, replace};
 use super::systemd::filter;
 use crate::root::Root;
 
@@ -86,7 +84,7 @@ impl Secret {
             (PLAIN, pin.expose().as_bytes().to_vec().into())
         };
         let folder = root.path(folder);
-        make_folder(&folder)?;
+        make_folder(&folder, 0o700)?;
         let path = folder.join(self.file);
         replace(&path, &content, 0o600)?;
         Ok(if is_sealed {
@@ -164,19 +162,6 @@ pub(super) fn random_pin(digits: usize) -> anyhow::Result<Pin> {
     let mut text = hex(&bytes[..]);
     text.truncate(digits);
     Ok(Pin::new(text)?)
-}
-
-/// Of root alone.
-fn make_folder(path: &Path) -> anyhow::Result<()> {
-    let failed = || format!("cannot make {}", path.display());
-    let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(failed)?;
-    let parent = path.parent().unwrap_or(path);
-    sync_folder(parent).with_context(failed)
 }
 
 /// Where files are written.

@@ -1,11 +1,11 @@
 //! `/var/lib/tedge-hsm`: what `setup` made for commissioning, and how far it came.
 
-use std::fs::{File, create_dir_all};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tedge_file::Folder;
 
 use super::context::Setup;
 use super::files;
@@ -16,21 +16,21 @@ use crate::output::note;
 pub(super) struct StateFolder {
     path: PathBuf,
     /// Locked until it is closed.
-    _lock: File,
+    folder: Folder,
 }
 
 impl StateFolder {
     /// Makes the folder if need be, and waits for another run to end.
     pub(super) fn open(setup: &Setup) -> anyhow::Result<Self> {
         let path = path(setup);
-        let failed = || format!("cannot open {}", path.display());
-        create_dir_all(&path).with_context(failed)?;
-        let lock = File::open(&path).with_context(failed)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        let folder = files::make_folder(&path, 0o755)?;
+        let lock = folder.file();
+        if flock(lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
             note("another setup runs, perhaps the first boot's; waiting for its end");
-            flock(&lock, FlockOperation::LockExclusive).with_context(failed)?;
+            flock(lock, FlockOperation::LockExclusive)
+                .with_context(|| format!("cannot lock {}", path.display()))?;
         }
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, folder })
     }
 
     /// Something is about to be changed that the signer reads when it starts.
@@ -40,8 +40,8 @@ impl StateFolder {
 
     /// The signer was started after all such changes.
     pub(super) fn restarted(&self) -> anyhow::Result<()> {
-        match std::fs::remove_file(self.path.join(RESTART)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        match self.folder.remove(RESTART.as_ref()) {
+            Err(error) if !error.is_not_found() => {
                 Err(error).with_context(|| format!("cannot remove {RESTART}"))
             }
             _ => Ok(()),

@@ -47,8 +47,7 @@ impl Step for TedgeToml {
             folder.expect_restart()?;
         }
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)
-                .with_context(|| format!("cannot make {}", dir.display()))?;
+            files::make_folder(dir, 0o755)?;
         }
         let text = edited(&files::text(&path)?.unwrap_or_default(), &missing)?;
         files::replace(&path, text.as_bytes(), 0o644)?;

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::umask;
+use tedge_file::Folder;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ impl Listener {
             log::info!("listening on the socket that systemd passed");
             return Ok(Self { socket, own: None });
         }
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        if let Some(dir) = dir {
+            Folder::make(dir, 0o755).map_err(io::Error::other)?;
         }
         let lock = lock(path)?;
         remove_stale(path)?;
