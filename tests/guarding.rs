@@ -319,6 +319,61 @@ fn errors_name_only_what_may_be_listed() {
     }
 }
 
+/// What the token fails with names keys and tokens to those only who may list them.
+#[test]
+fn a_failure_at_the_token_names_only_what_may_be_listed() {
+    let hsm = Faulty::tokens();
+    let make = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", "77"];
+    hsm.pkcs11_tool(&[&make[..], &["--label", "inner"]].concat());
+    let rule = "[[rule]]\noperations = [\"sign\", \"describe\"]\npurposes = [\"any\"]\n";
+    for (rule, named) in [
+        (rule.to_owned(), false),
+        (rule.replace("[\"sign\"", "[\"list\", \"sign\""), true),
+    ] {
+        std::fs::write(hsm.file(POLICY), rule).unwrap();
+        let signer = Faulty::spawn(&hsm);
+        // Several times, until the token gets a pause.
+        for rule in ["C_SignInit", "C_Login"] {
+            std::fs::write(
+                hsm.file("control"),
+                format!("{rule} return CKR_DEVICE_ERROR"),
+            )
+            .unwrap();
+            for _ in 0..6 {
+                let sign = Request::Sign(Sign {
+                    to_sign: b"x".to_vec().into(),
+                    uri: Some("pkcs11:id=%77;serial=".to_owned() + &serial(&hsm)),
+                    pin: None,
+                });
+                let Response::Error(error) = ask(signer.socket(), &sign) else {
+                    panic!("signed")
+                };
+                assert!(error.contains("CKR_DEVICE_ERROR"), "{error}");
+                let names = error.contains("inner") || error.contains("\"device\"");
+                assert_eq!(names, named, "{error}");
+                assert!(!error.contains("pkcs11:"), "{error}");
+            }
+        }
+        assert!(
+            signer.log().contains("token \"device\""),
+            "{}",
+            signer.log()
+        );
+        std::fs::write(hsm.file("control"), "").unwrap();
+    }
+}
+
+/// Serial number of the token `device`.
+fn serial(hsm: &Hsm) -> String {
+    let tokens = succeed(hsm.tedge_hsm().arg("list-tokens"));
+    let line = tokens.lines().find(|line| line.contains("token=device"));
+    let uri = line
+        .unwrap()
+        .split_whitespace()
+        .find(|word| word.starts_with("pkcs11:"));
+    parse_uri(uri.unwrap()).serial.unwrap()
+}
+
 /// A rule for one key: the request names another by its id, and is told neither its label nor what it can do.
 #[test]
 fn a_refusal_names_only_what_was_asked_for() {

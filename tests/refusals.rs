@@ -1,8 +1,12 @@
 //! What can't be done is refused in one line that names what is wrong.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
-use support::hsm::PIN;
+use support::hsm::{PIN, tpm2_module};
+use support::user::can_be_others;
 use support::wire::ask;
 use support::{Hsm, Kind, Signer, fail, openssl, parse_uri, program, succeed};
 use tedge_p11_client::{KeySpec, Pin, PrivateKey as _, SocketKey, Uri};
@@ -23,7 +27,7 @@ fn a_module_that_is_missing_or_none() {
     };
     let error = server("/nowhere/module.so");
     assert!(
-        error.contains("/nowhere/module.so: cannot open shared object file"),
+        error.contains("module /nowhere/module.so: there is no such file; correct the path"),
         "{error}"
     );
     let error = server("/bin/true");
@@ -631,6 +635,105 @@ fn a_token_gets_the_configured_pin_and_no_other() {
     client
         .init_token(&Uri::default(), "fresh", Some(&so_pin), Some(&pin))
         .unwrap();
+}
+
+#[test]
+fn a_module_that_this_user_may_not_read() {
+    if !can_be_others() {
+        return;
+    }
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(hsm.dir.path(), 0o755);
+    let folder = hsm.file("modules");
+    let module = folder.join("module.so");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(hsm.module(), &module).unwrap();
+    open(&folder, 0o755);
+    let load = || {
+        let mut command = hsm.command(program("tedge-hsm"));
+        command.arg("--module-path").arg(&module).arg("list-tokens");
+        fail(command.uid(NOBODY).gid(NOBODY))
+    };
+    open(&module, 0o600);
+    let error = load();
+    for said in [
+        &format!("cannot load the PKCS#11 module {}: ", module.display()),
+        "user nobody may not read it",
+        &format!("chmod a+r {}", module.display()),
+    ] {
+        assert!(error.contains(said), "{error}");
+    }
+    open(&module, 0o644);
+    open(&folder, 0o700);
+    let error = load();
+    for said in [
+        &format!("may not enter the folder {}; ", folder.display()),
+        "chmod a+x",
+    ] {
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+/// Debian's user without a right.
+const NOBODY: u32 = 65534;
+
+/// A user without settings of his own gets those of the system, which he may not read.
+#[test]
+fn a_token_folder_of_another_user_is_named() {
+    if !can_be_others() {
+        return;
+    }
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(hsm.dir.path(), 0o755);
+    let home = hsm.file("home");
+    let closed = hsm.file("closed");
+    let conf = home.join(".config/softhsm2/softhsm2.conf");
+    std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    std::fs::create_dir(&closed).unwrap();
+    set(&closed, 0o700);
+    let list = |module: &Path| {
+        let mut command = hsm.command(program("tedge-hsm"));
+        command.env_remove("SOFTHSM2_CONF");
+        command.env_remove("TPM2_PKCS11_STORE");
+        command.env("HOME", &home);
+        command.arg("--module-path").arg(module).arg("list-tokens");
+        // tpm2-pkcs11 says something of its own.
+        let output = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let ours: Vec<_> = said
+            .lines()
+            .filter(|line| line.starts_with("tedge-hsm: "))
+            .collect();
+        assert!(!output.status.success() && ours.len() == 1, "{said}");
+        ours[0].to_owned()
+    };
+    let named = |module: &Path, folder: &Path| {
+        let error = list(module);
+        for said in [
+            "CKR_GENERAL_ERROR",
+            folder.to_str().unwrap(),
+            "by user nobody",
+        ] {
+            assert!(error.contains(said), "{error}");
+        }
+    };
+    // The one of the user's own settings.
+    let text = format!("directories.tokendir = {}\n", closed.display());
+    std::fs::write(&conf, text).unwrap();
+    named(&hsm.module(), &closed);
+    let own = home.join(".tpm2_pkcs11");
+    std::fs::create_dir(&own).unwrap();
+    set(&own, 0o700);
+    named(&tpm2_module(), &own);
+    // Without, the system's settings count; they or their folder are not for everybody.
+    std::fs::remove_file(&conf).unwrap();
+    named(&hsm.module(), Path::new("/softhsm"));
 }
 
 /// Of a missing folder, SoftHSM2 says CKR_GENERAL_ERROR only.

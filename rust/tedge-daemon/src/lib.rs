@@ -23,13 +23,13 @@ pub use crate::notify::Notifier;
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The journal is there, and its socket can't be had.
-    #[error("cannot log to the journal: {0}")]
+    #[error("cannot log to the journal")]
     Journal(#[source] io::Error),
     /// The thread that writes.
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread that writes the log")]
     Thread(#[source] io::Error),
     /// The process has a logger.
-    #[error("cannot log: {0}")]
+    #[error("cannot log")]
     Logger(#[source] SetLoggerError),
 }
 

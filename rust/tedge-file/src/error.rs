@@ -195,8 +195,9 @@ fn shown(path: &Path) -> String {
     path.replace(char::is_control, "\u{fffd}")
 }
 
-/// `root`, `user eve`, or `uid 1001` for a user without a name.
-fn user(uid: u32) -> String {
+/// What a person calls the user with this id: `root`, `user eve`, or `uid 1001` for a user without a name.
+#[must_use]
+pub fn user(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
     }

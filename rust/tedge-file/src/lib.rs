@@ -19,7 +19,7 @@ mod walk;
 mod write;
 
 pub use descriptor::DESCRIPTOR_TIME;
-pub use error::{FileError, FileKind, Problem};
+pub use error::{FileError, FileKind, Problem, user};
 pub use folder::{Folder, read_folder};
 pub use read::{Opened, open, read, read_private_text, read_text};
 pub use write::{Attributes, check_writable, create, write};

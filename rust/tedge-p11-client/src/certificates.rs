@@ -13,7 +13,7 @@ use crate::words::{MAX_SHOWN, printable};
 #[non_exhaustive]
 pub enum CertificatesError {
     /// The file can't be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Unreadable(#[from] tedge_file::FileError),
     /// There is nothing in the file.
     #[error("it is empty")]

@@ -58,8 +58,8 @@ pub enum Error {
         error: UriError,
     },
     /// The PIN that the URI names cannot be read.
-    #[error("{0}")]
-    Pin(#[source] PinError),
+    #[error(transparent)]
+    Pin(PinError),
     /// The signer refused.
     #[error("{0}")]
     Refused(String),

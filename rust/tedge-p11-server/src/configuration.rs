@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tedge_p11_config::Policy;
-use tedge_p11_protocol::{Pin, PinSource, Uri};
+use tedge_p11_protocol::{Pin, PinSource, Uri, UriError};
 use tedge_p11_token::{Access, Caller, GivenPin, Giver, KeySelector, Permit};
 
 /// What the operator configured, as far as it can change while the signer runs.
@@ -39,6 +39,17 @@ pub(crate) struct Target {
     pub(crate) pin: Option<Pin>,
     /// Whether it came with the request.
     pin_was_sent: bool,
+}
+
+/// Why a request speaks of nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetError {
+    #[error("a PKCS#11 URI of more than {MAX_URI_LEN} bytes")]
+    TooLong,
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    #[error("pin-source is not taken from clients; send the PIN itself")]
+    PinSource,
 }
 
 impl Configuration {
@@ -82,7 +93,11 @@ impl Configuration {
     }
 
     /// What a request with this URI and PIN speaks of, or what is wrong with the URI.
-    pub(crate) fn target(&self, uri: Option<&str>, pin: Option<Pin>) -> Result<Target, String> {
+    pub(crate) fn target(
+        &self,
+        uri: Option<&str>,
+        pin: Option<Pin>,
+    ) -> Result<Target, TargetError> {
         // An empty one counts as none.
         let text = uri.unwrap_or_default();
         let known = self.lock().get(text).cloned();
@@ -90,18 +105,16 @@ impl Configuration {
             return Ok(self.target_with(named, pin));
         }
         if text.len() > MAX_URI_LEN {
-            return Err(format!("a PKCS#11 URI of more than {MAX_URI_LEN} bytes"));
+            return Err(TargetError::TooLong);
         }
         let mut uri = match text {
             "" => None,
-            text => Some(text.parse::<Uri>().map_err(|error| error.to_string())?),
+            text => Some(text.parse::<Uri>()?),
         };
         let uri_pin = match uri.as_mut().and_then(|uri| uri.pin.take()) {
             Some(PinSource::Value(pin)) => Some(pin),
             // The file would be read with the signer's rights, not with the client's.
-            Some(PinSource::File(_)) => {
-                return Err("pin-source is not taken from clients; send the PIN itself".to_owned());
-            }
+            Some(PinSource::File(_)) => return Err(TargetError::PinSource),
             None => None,
         };
         let named = Arc::new(self.confine(uri));

@@ -114,7 +114,7 @@ impl Service {
     }
 
     /// The answer to what is no request.
-    pub(crate) fn refuse(&self, peer: &Peer, error: &str) -> Response {
+    pub(crate) fn refuse(&self, peer: &Peer, error: &dyn std::error::Error) -> Response {
         let message = format!("bad request: {error}");
         self.complain(peer, &message);
         Response::Error(message)
@@ -261,9 +261,9 @@ impl Service {
     /// What a client of `peer` is told whose request takes longer than that, which is logged.
     pub(crate) fn late(&self, peer: &Peer, operation: Operation, since: Instant) -> Response {
         let limit = time_limit(operation).as_secs();
-        let message = format!("the token did not answer within {limit} s; it may hang");
-        let late = Err::<(), _>(Failure::new(message.clone()));
-        Record::since(since, peer.clone(), operation).log(&late, &self.log_limit);
+        let late = Failure::Late { limit };
+        let message = late.to_string();
+        Record::since(since, peer.clone(), operation).log(&Err::<(), _>(late), &self.log_limit);
         Response::Error(message)
     }
 

@@ -8,6 +8,7 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
 
 use crate::access::{Access, Check};
+use crate::call_error::CallError;
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::object::{check_type, find_with, has_name, name};
@@ -171,7 +172,7 @@ impl Module {
 
 /// Leaves `certificate` as the only one of `key`, which has a name. May be called again after it failed.
 fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri) -> Result<Uri> {
-    let failed = |error| token.error(&error);
+    let failed = |error| token.error(error);
     let named = Uri {
         id: key.id.clone(),
         // The id alone binds a certificate to its key; a key without one has only its label.
@@ -210,7 +211,7 @@ fn write(token: &Token, session: &Session, certificate: &Certificate, key: &Uri)
     for (handle, old) in found {
         session
             .destroy_object(handle)
-            .map_err(|error| Error::pkcs11(&error, &old.uri))?;
+            .map_err(|error| CallError::new(error, &old.uri))?;
     }
     Ok(new.uri)
 }
@@ -239,7 +240,7 @@ fn stored(
     session: &Session,
     uri: &Uri,
 ) -> Result<Vec<(ObjectHandle, CertificateObject)>> {
-    let failed = |error| token.error(&error);
+    let failed = |error| token.error(error);
     let public = vec![
         Attribute::Class(ObjectClass::CERTIFICATE),
         Attribute::Private(false),

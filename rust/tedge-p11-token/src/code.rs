@@ -1,61 +1,89 @@
 //! Return values of PKCS#11 functions: their names, and what they mean for who goes on.
 
+use std::fmt;
+
 use cryptoki::error::RvError;
 
-/// The `CKR_` name of a return value, made from cryptoki's name for it.
-pub(crate) fn code_name(rv: RvError) -> String {
-    if let RvError::VendorDefined(code) = rv {
-        return format!("CKR_VENDOR_DEFINED 0x{code:08x}");
+/// What a PKCS#11 function returned other than `CKR_OK`. It is shown by its `CKR_` name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(RvError);
+
+impl Code {
+    pub(crate) const PIN_INCORRECT: Self = Self(RvError::PinIncorrect);
+    pub(crate) const PIN_LOCKED: Self = Self(RvError::PinLocked);
+
+    /// Whether it says that a handle or a device is not what it was when it was opened.
+    pub(crate) fn is_stale(self) -> bool {
+        matches!(
+            self.0,
+            RvError::SessionHandleInvalid
+                | RvError::SessionClosed
+                | RvError::ObjectHandleInvalid
+                | RvError::KeyHandleInvalid
+                | RvError::UserNotLoggedIn
+                | RvError::SlotIdInvalid
+                | RvError::TokenNotPresent
+                | RvError::TokenNotRecognized
+                | RvError::DeviceRemoved
+                | RvError::DeviceError
+                | RvError::GeneralError
+                | RvError::FunctionFailed
+                | RvError::DeviceMemory
+                | RvError::HostMemory
+                | RvError::SessionCount
+                | RvError::OperationActive
+                | RvError::CryptokiNotInitialized
+        )
     }
-    let mut name = String::from("CKR");
-    for c in format!("{rv:?}").chars() {
-        if c.is_ascii_uppercase() {
-            name.push('_');
+
+    /// Whether only `C_Initialize` helps.
+    pub(crate) fn needs_initialization(self) -> bool {
+        self.0 == RvError::CryptokiNotInitialized
+    }
+
+    /// What the operator may look at, to be put behind the name of the code.
+    pub(crate) fn hint(self) -> &'static str {
+        match self.0 {
+            RvError::DeviceRemoved | RvError::TokenNotPresent => "; is the token plugged in?",
+            RvError::DeviceError => "; is the device there, and may this user open it?",
+            RvError::TokenWriteProtected => "; the token is write-protected",
+            RvError::PinLenRange => "; the PIN is too short or too long for this token",
+            RvError::PinInvalid => "; the PIN has characters that this token does not take",
+            RvError::MechanismInvalid | RvError::FunctionNotSupported => {
+                "; the token cannot do this"
+            }
+            RvError::UserPinNotInitialized => {
+                "; have the security officer set it: tedge-hsm unlock"
+            }
+            RvError::OperationNotInitialized => {
+                "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
+                 C_SignUpdate, which the module may not do with this mechanism"
+            }
+            _ => "",
         }
-        name.push(c.to_ascii_uppercase());
     }
-    name
 }
 
-/// Codes that say that a handle or a device is not what it was when it was opened.
-pub(crate) fn is_stale(rv: RvError) -> bool {
-    matches!(
-        rv,
-        RvError::SessionHandleInvalid
-            | RvError::SessionClosed
-            | RvError::ObjectHandleInvalid
-            | RvError::KeyHandleInvalid
-            | RvError::UserNotLoggedIn
-            | RvError::SlotIdInvalid
-            | RvError::TokenNotPresent
-            | RvError::TokenNotRecognized
-            | RvError::DeviceRemoved
-            | RvError::DeviceError
-            | RvError::GeneralError
-            | RvError::FunctionFailed
-            | RvError::DeviceMemory
-            | RvError::HostMemory
-            | RvError::SessionCount
-            | RvError::OperationActive
-            | RvError::CryptokiNotInitialized
-    )
+impl From<RvError> for Code {
+    fn from(rv: RvError) -> Self {
+        Self(rv)
+    }
 }
 
-/// What the operator may look at, to be put behind the name of the code.
-pub(crate) fn hint(code: &str) -> &'static str {
-    match code {
-        "CKR_DEVICE_REMOVED" | "CKR_TOKEN_NOT_PRESENT" => "; is the token plugged in?",
-        "CKR_DEVICE_ERROR" => "; is the device there, and may this user open it?",
-        "CKR_TOKEN_WRITE_PROTECTED" => "; the token is write-protected",
-        "CKR_PIN_LEN_RANGE" => "; the PIN is too short or too long for this token",
-        "CKR_PIN_INVALID" => "; the PIN has characters that this token does not take",
-        "CKR_MECHANISM_INVALID" | "CKR_FUNCTION_NOT_SUPPORTED" => "; the token cannot do this",
-        "CKR_USER_PIN_NOT_INITIALIZED" => "; have the security officer set it: tedge-hsm unlock",
-        "CKR_OPERATION_NOT_INITIALIZED" => {
-            "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
-             C_SignUpdate, which the module may not do with this mechanism"
+/// cryptoki's names are those of PKCS#11 in another spelling.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let RvError::VendorDefined(code) = self.0 {
+            return write!(f, "CKR_VENDOR_DEFINED 0x{code:08x}");
         }
-        _ => "",
+        f.write_str("CKR")?;
+        for c in format!("{:?}", self.0).chars() {
+            if c.is_ascii_uppercase() {
+                f.write_str("_")?;
+            }
+            write!(f, "{}", c.to_ascii_uppercase())?;
+        }
+        Ok(())
     }
 }
 
@@ -65,9 +93,10 @@ mod tests {
 
     #[test]
     fn codes_have_their_pkcs11_names() {
-        assert_eq!(code_name(RvError::PinIncorrect), "CKR_PIN_INCORRECT");
+        let name = |rv| Code::from(rv).to_string();
+        assert_eq!(name(RvError::PinIncorrect), "CKR_PIN_INCORRECT");
         assert_eq!(
-            code_name(RvError::VendorDefined(0x8000_0001)),
+            name(RvError::VendorDefined(0x8000_0001)),
             "CKR_VENDOR_DEFINED 0x80000001"
         );
     }

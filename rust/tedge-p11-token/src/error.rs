@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cryptoki::error::Error as CryptokiError;
 use tedge_p11_protocol::{SignatureScheme, Uri};
 
-use crate::code::{code_name, hint, is_stale};
+use crate::call_error::CallError;
+use crate::code::Code;
+use crate::load_error::LoadError;
 use crate::refusal::Refusal;
 
 /// The result of an operation on a module, token or key.
@@ -18,25 +19,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[allow(clippy::large_enum_variant)] // made on cold paths only
 pub enum Error {
     /// The module can't be loaded.
-    #[error("cannot load the PKCS#11 module {}: {reason}", path.display())]
+    #[error("cannot load the PKCS#11 module {}", path.display())]
     ModuleLoad {
         /// File of the module.
         path: PathBuf,
-        /// What the dynamic linker said, or the `CKR_` code of `C_Initialize`.
-        reason: String,
+        /// Why.
+        #[source]
+        reason: LoadError,
     },
     /// A PKCS#11 function failed in a way that has no better name here.
-    #[error("{function} on {subject} failed with {code}{}", hint(code))]
-    Pkcs11 {
-        /// Name of the function.
-        function: String,
-        /// `CKR_` code, or what cryptoki says where there is none.
-        code: String,
-        /// The token or key.
-        subject: String,
-        /// Whether the state kept of the token may be what is wrong.
-        stale: bool,
-    },
+    #[error(transparent)]
+    Pkcs11(#[from] CallError),
     /// No initialised token has the attributes of the URI.
     #[error("no token matches {uri}; {}", absent.map_or_else(
         || present(tokens, "the module's tokens are"),
@@ -235,8 +228,8 @@ pub enum Error {
     /// The token keeps failing; it gets a pause.
     #[error("{error}; it keeps failing and is not asked again for {} ms", left.as_millis())]
     Failing {
-        /// What it failed with.
-        error: String,
+        /// What it failed with. It is in the text.
+        error: CallError,
         /// Until it is tried again.
         left: Duration,
     },
@@ -382,33 +375,13 @@ pub enum Absent {
 }
 
 impl Error {
-    /// Names the function and the code of `error`, which came up on `subject`.
-    pub(crate) fn pkcs11(error: &CryptokiError, subject: &Uri) -> Self {
-        let (function, code, stale) = match error {
-            CryptokiError::Pkcs11(rv, function) => {
-                (format!("C_{function:?}"), code_name(*rv), is_stale(*rv))
-            }
-            other => ("PKCS#11 call".to_owned(), other.to_string(), false),
-        };
-        Self::Pkcs11 {
-            function,
-            code,
-            subject: if *subject == Uri::default() {
-                "the module".to_owned()
-            } else {
-                subject.to_string()
-            },
-            stale,
-        }
-    }
-
     /// The `CKR_` code behind it, if there is one.
     #[must_use]
-    pub fn code(&self) -> Option<&str> {
+    pub fn code(&self) -> Option<Code> {
         match self {
-            Self::Pkcs11 { code, .. } => Some(code),
-            Self::PinIncorrect { .. } | Self::SoPinIncorrect { .. } => Some("CKR_PIN_INCORRECT"),
-            Self::PinLocked(_) | Self::SoPinLocked(_) => Some("CKR_PIN_LOCKED"),
+            Self::Pkcs11(error) => error.code(),
+            Self::PinIncorrect { .. } | Self::SoPinIncorrect { .. } => Some(Code::PIN_INCORRECT),
+            Self::PinLocked(_) | Self::SoPinLocked(_) => Some(Code::PIN_LOCKED),
             _ => None,
         }
     }
@@ -416,17 +389,7 @@ impl Error {
     /// The same, not to be tried again, whatever its code: what failed may have been done all the same.
     pub(crate) fn final_word(self) -> Self {
         match self {
-            Self::Pkcs11 {
-                function,
-                code,
-                subject,
-                ..
-            } => Self::Pkcs11 {
-                function,
-                code,
-                subject,
-                stale: false,
-            },
+            Self::Pkcs11(error) => Self::Pkcs11(error.final_word()),
             other => other,
         }
     }
@@ -450,13 +413,21 @@ impl Error {
 
     /// Whether only C_Initialize helps.
     pub(crate) fn needs_initialization(&self) -> bool {
-        self.is_stale() && self.code() == Some("CKR_CRYPTOKI_NOT_INITIALIZED")
+        self.is_stale() && self.code().is_some_and(Code::needs_initialization)
     }
 
     /// Whether dropping what is kept of the token (sessions, login, key handles) and trying once
     /// more may help.
     pub(crate) fn is_stale(&self) -> bool {
-        matches!(self, Self::Pkcs11 { stale: true, .. })
+        self.stale().is_some()
+    }
+
+    /// The call that failed, if that may help.
+    pub(crate) fn stale(&self) -> Option<&CallError> {
+        match self {
+            Self::Pkcs11(error) if error.is_stale() => Some(error),
+            _ => None,
+        }
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn first(
 fn usable(token: &Arc<Token>, session: &Session, generation: u64, object: Object) -> Result<Key> {
     let kind = kind(token, session, &object)?;
     let recipes = mechanism::recipes(token.pkcs11(), token.slot(), kind)
-        .map_err(|error| token.error(&error))?;
+        .map_err(|error| token.error(error))?;
     if recipes.is_empty() {
         return Err(Error::NoMechanism {
             token: token.uri(),
@@ -110,7 +110,7 @@ pub(crate) fn public_object(token: &Token, uri: &Uri) -> Result<Option<(Uri, Pub
                 is_what_was_asked_for(token, object, uri)?;
                 let kind = kind(token, session, object)?;
                 let found = public_key::read(session, object.handle, kind)
-                    .map_err(|error| token.error(&error))?;
+                    .map_err(|error| token.error(error))?;
                 Ok(found.map(|found| (object.listed.uri.clone(), found)))
             }
             several => Err(Error::SeveralKeys {

@@ -92,7 +92,7 @@ impl Module {
         if self.quirks().keeps_keys_loaded() {
             token.reset();
         }
-        let failed = |error| token.error(&error);
+        let failed = |error| token.error(error);
         let id = token.search(pin, None, |session, _| {
             let id = match &new.id {
                 Some(id) if !id.is_empty() => id.clone(),

@@ -8,6 +8,7 @@ use cryptoki::session::Session;
 use tedge_p11_protocol::{PublicKey, SignatureScheme, Uri};
 
 use crate::access::SignatureCheck;
+use crate::call_error::CallError;
 use crate::error::{Error, Result};
 use crate::key_kind::KeyKind;
 use crate::mechanism::Recipe;
@@ -92,7 +93,7 @@ impl Key {
                     })?
             }
         };
-        let named = |error: CryptokiError| Error::pkcs11(&error, &self.uri);
+        let named = |error: CryptokiError| Error::from(CallError::new(error, &self.uri));
         let signature = if self.always_authenticate {
             self.token.with_login_for_use(
                 pin,
@@ -170,7 +171,7 @@ impl Key {
 /// must agree.
 fn read_public_key(session: &Session, key: &Key) -> Result<PublicKey> {
     let read = |object| {
-        public_key::read(session, object, key.kind).map_err(|error| key.token.error(&error))
+        public_key::read(session, object, key.kind).map_err(|error| key.token.error(error))
     };
     if let Some(own) = read(key.handle)? {
         return Ok(own);

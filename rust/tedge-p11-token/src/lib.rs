@@ -8,6 +8,7 @@
 
 mod access;
 mod back_off;
+mod call_error;
 mod certificate;
 mod code;
 mod digest;
@@ -18,6 +19,7 @@ mod generate;
 mod key;
 mod key_kind;
 mod keys;
+mod load_error;
 mod lock;
 mod manage;
 mod mechanism;
@@ -39,10 +41,13 @@ mod uptime;
 mod usage;
 
 pub use access::{Access, Check, Everything, Permit, SignatureCheck};
+pub use call_error::CallError;
 pub use certificate::{Certificate, CertificateObject};
+pub use code::Code;
 pub use error::{Absent, Error, Result, TriesLeft};
 pub use generate::NewKey;
 pub use key::KeyInfo;
+pub use load_error::{LoadError, Said};
 pub use manage::{NewToken, PinChange};
 pub use module::Module;
 pub use object::KeyObject;
@@ -51,4 +56,5 @@ pub use refusal::Refusal;
 pub use selector::KeySelector;
 pub use state::{PinState, SlotState, TlsMechanism};
 pub use token::TokenHealth;
+pub use token_folder::TokenFolderError;
 pub use token_info::TokenInfo;

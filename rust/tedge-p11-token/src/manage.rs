@@ -5,6 +5,7 @@ use cryptoki::slot::Slot;
 use tedge_p11_protocol::{ObjectType, Pin, Uri};
 
 use crate::access::{Access, Check};
+use crate::call_error::CallError;
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
@@ -91,7 +92,7 @@ impl Module {
             slot_id: Some(slot.id()),
             ..Uri::default()
         };
-        let failed = |error| Error::pkcs11(&error, &slot_uri);
+        let failed = |error| Error::from(CallError::new(error, &slot_uri));
         self.pkcs11()
             .init_token(slot, &auth_pin(&new.so_pin), &new.label)
             .map_err(failed)?;
@@ -224,7 +225,7 @@ fn delete(token: &Token, session: &Session, uri: &Uri, check: Check<'_>) -> Resu
         match session.destroy_object(object.handle) {
             Ok(()) => deleted.push(object.listed.uri),
             Err(error) if deleted.is_empty() => {
-                return Err(Error::pkcs11(&error, &object.listed.uri));
+                return Err(CallError::new(error, &object.listed.uri).into());
             }
             // The key is gone; what is left of it is told by its absence from the answer.
             Err(error) => log::warn!("cannot delete {}: {error}", object.listed.uri),

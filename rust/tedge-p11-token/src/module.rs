@@ -11,16 +11,16 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::{MODULE_MANUFACTURER, Pin, Uri};
 
-use crate::code::code_name;
+use crate::call_error::CallError;
 use crate::error::{Absent, Error, Result};
 use crate::key::Key;
+use crate::load_error::LoadError;
 use crate::lock::lock;
 use crate::pins::{ConfiguredPin, KeptPins, TokenPins};
 use crate::quirks::Quirks;
 use crate::recovery::{Recovery, initialize};
 use crate::seldom::Seldom;
 use crate::token::{Token, TokenHealth};
-use crate::token_folder;
 use crate::token_info::{TokenInfo, unpadded};
 
 /// A loaded PKCS#11 module. Any number of threads may use it at once.
@@ -57,9 +57,7 @@ impl Module {
         if info.is_ok_and(|info| info.manufacturer_id() == MODULE_MANUFACTURER) {
             return Err(Error::ModuleLoad {
                 path: path.to_owned(),
-                reason:
-                    "this is the module for programs that use the signer; name the module of the HSM"
-                        .to_owned(),
+                reason: LoadError::Own,
             });
         }
         Ok(module)
@@ -67,24 +65,12 @@ impl Module {
 
     /// The same for a process that is no signer, and looks at what programs see.
     pub fn load_any(path: &Path) -> Result<Self> {
-        let failed = |reason: String| Error::ModuleLoad {
+        let failed = |error| Error::ModuleLoad {
             path: path.to_owned(),
-            reason,
+            reason: LoadError::new(path, error),
         };
-        let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
-            CryptokiError::LibraryLoading(error) => failed(error.to_string()),
-            other => failed(other.to_string()),
-        })?;
-        initialize(&pkcs11).map_err(|error| match error {
-            CryptokiError::Pkcs11(rv, _) => {
-                let failure = format!("C_Initialize failed with {}", code_name(rv));
-                failed(match token_folder::trouble(path) {
-                    Some(trouble) => format!("{failure}; {trouble}"),
-                    None => failure,
-                })
-            }
-            other => failed(other.to_string()),
-        })?;
+        let pkcs11 = Pkcs11::new(path).map_err(failed)?;
+        initialize(&pkcs11).map_err(failed)?;
         let quirks = Quirks::of(&pkcs11);
         Ok(Self {
             quirks,
@@ -115,7 +101,7 @@ impl Module {
     pub fn health(&self) -> Vec<TokenHealth> {
         let mut tokens: Vec<_> = self.kept_tokens().values().cloned().collect();
         tokens.sort_by_key(|token| token.slot().id());
-        let broken = self.recovery.broken().map(|error| error.to_string());
+        let broken = self.recovery.broken();
         let health = |token: &Arc<Token>| {
             let mut health = token.health();
             // What a token failed with before the module went is not what keeps it from working.
@@ -203,11 +189,8 @@ impl Module {
 
     /// What [`tokens`](Self::tokens) returns.
     pub(crate) fn present(&self) -> Result<Vec<TokenInfo>> {
-        let failed = |error: &CryptokiError| Error::pkcs11(error, &Uri::default());
-        let slots = self
-            .pkcs11
-            .get_slots_with_token()
-            .map_err(|error| failed(&error))?;
+        let failed = |error| Error::from(CallError::new(error, &Uri::default()));
+        let slots = self.pkcs11.get_slots_with_token().map_err(failed)?;
         let mut tokens = Vec::new();
         for slot in slots {
             match TokenInfo::read(&self.pkcs11, slot) {
@@ -220,7 +203,7 @@ impl Module {
                     | RvError::DeviceRemoved,
                     _,
                 )) => {}
-                Err(error) => return Err(failed(&error)),
+                Err(error) => return Err(failed(error)),
             }
         }
         Ok(tokens)

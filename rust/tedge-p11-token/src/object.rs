@@ -51,7 +51,7 @@ pub(crate) fn find_with(
     }
     session
         .find_objects(&template)
-        .map_err(|error| token.error(&error))
+        .map_err(|error| token.error(error))
 }
 
 pub(crate) fn check_type(uri: &Uri, allowed: &[ObjectType], needed: &'static str) -> Result<()> {
@@ -94,7 +94,7 @@ pub(crate) fn describe(
     let mut can_sign = true;
     let attributes = session
         .get_attributes(handle, &wanted)
-        .map_err(|error| token.error(&error))?;
+        .map_err(|error| token.error(error))?;
     for attribute in attributes {
         match attribute {
             Attribute::KeyType(value) => key_type = Some(value),

@@ -10,6 +10,7 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use tedge_p11_protocol::Uri;
 
 use crate::back_off::BackOff;
+use crate::call_error::CallError;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::quirks::Quirks;
@@ -116,16 +117,16 @@ impl Recovery {
     /// That a module is not initialised says nothing; why it can't be does.
     fn cause(&self, error: Error) -> Error {
         match self.broken() {
-            Some(cause) if error.needs_initialization() => cause,
+            Some(cause) if error.needs_initialization() => cause.into(),
             _ => error,
         }
     }
 
     /// Why the module could not be initialised anew.
-    pub(crate) fn broken(&self) -> Option<Error> {
+    pub(crate) fn broken(&self) -> Option<CallError> {
         let code = *lock(&self.broken);
         let error = CryptokiError::Pkcs11(code?, Function::Initialize);
-        Some(Error::pkcs11(&error, &Uri::default()))
+        Some(CallError::new(error, &Uri::default()))
     }
 
     /// `C_Finalize` and `C_Initialize` because of `error`, unless that was done a short time ago, or

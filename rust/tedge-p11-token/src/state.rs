@@ -5,6 +5,7 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::Uri;
 
+use crate::call_error::CallError;
 use crate::error::{Error, Result, TriesLeft};
 use crate::module::Module;
 use crate::token_info::unpadded;
@@ -35,7 +36,7 @@ impl Module {
     /// All slots, with a token in them or not.
     pub fn slots(&self) -> Result<Vec<SlotState>> {
         self.attempt(|| {
-            let failed = |error| Error::pkcs11(&error, &Uri::default());
+            let failed = |error| Error::from(CallError::new(error, &Uri::default()));
             let slots = self.pkcs11().get_all_slots().map_err(failed)?;
             let mut states = Vec::new();
             for slot in slots {
@@ -56,7 +57,7 @@ impl Module {
             let info = self
                 .pkcs11()
                 .get_token_info(slot_of(slot)?)
-                .map_err(|error| Error::pkcs11(&error, &slot_uri(slot)))?;
+                .map_err(|error| CallError::new(error, &slot_uri(slot)))?;
             Ok(PinState {
                 initialized: info.user_pin_initialized(),
                 to_be_changed: info.user_pin_to_be_changed(),
@@ -79,7 +80,7 @@ impl Module {
                 match self.pkcs11().get_mechanism_info(id, mechanism) {
                     Ok(info) if info.sign() => found.push(TlsMechanism { name, tls13 }),
                     Ok(_) | Err(CryptokiError::Pkcs11(RvError::MechanismInvalid, _)) => {}
-                    Err(error) => return Err(Error::pkcs11(&error, &slot_uri(slot))),
+                    Err(error) => return Err(CallError::new(error, &slot_uri(slot)).into()),
                 }
             }
             Ok(found)
@@ -115,7 +116,7 @@ const MECHANISMS: [(MechanismType, &str, bool); 7] = [
 ];
 
 fn slot_of(slot: u64) -> Result<Slot> {
-    Slot::try_from(slot).map_err(|error| Error::pkcs11(&error, &slot_uri(slot)))
+    Slot::try_from(slot).map_err(|error| CallError::new(error, &slot_uri(slot)).into())
 }
 
 fn slot_uri(slot: u64) -> Uri {

@@ -16,6 +16,7 @@ use tedge_p11_protocol::Uri;
 
 use self::open::{Open, is_logged_in, keep, reset};
 use crate::back_off::BackOff;
+use crate::call_error::CallError;
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::lock::lock;
@@ -43,12 +44,12 @@ pub(crate) struct Token {
 }
 
 /// How a token that is in use does, as far as it is known without asking it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TokenHealth {
     /// URI of the token.
     pub uri: Uri,
     /// What it last failed with, if it has not signed since.
-    pub trouble: Option<String>,
+    pub trouble: Option<CallError>,
     /// How long it is still left alone.
     pub pause: Duration,
 }
@@ -58,7 +59,8 @@ pub struct TokenHealth {
 #[derive(Debug)]
 struct Trouble {
     back_off: BackOff,
-    error: String,
+    /// What it failed with last.
+    error: Option<CallError>,
 }
 
 impl Token {
@@ -78,7 +80,7 @@ impl Token {
             pins: Mutex::new(pins),
             trouble: Mutex::new(Trouble {
                 back_off: BackOff::new(FREE_FAILURES, FIRST_PAUSE, LONGEST_PAUSE),
-                error: String::new(),
+                error: None,
             }),
             troubled: AtomicBool::new(false),
         }
@@ -97,7 +99,7 @@ impl Token {
         let troubled = self.troubled.load(Relaxed);
         TokenHealth {
             uri: self.uri(),
-            trouble: troubled.then(|| trouble.error.clone()),
+            trouble: trouble.error.clone().filter(|_| troubled),
             pause: trouble.back_off.left(),
         }
     }
@@ -241,13 +243,13 @@ impl Token {
         self.share().generation == generation
     }
 
-    pub(crate) fn error(&self, error: &CryptokiError) -> Error {
-        Error::pkcs11(error, &self.uri())
+    pub(crate) fn error(&self, error: CryptokiError) -> Error {
+        CallError::new(error, &self.uri()).into()
     }
 
     /// One failure causes one reset, however many operations see it.
     fn reset_if_stale<T>(&self, generation: u64, result: Result<T>) -> Result<T> {
-        if let Some(error) = result.as_ref().err().filter(|error| error.is_stale()) {
+        if let Some(error) = result.as_ref().err().and_then(Error::stale) {
             let mut open = self.seize();
             if open.generation == generation {
                 reset(&mut open);
@@ -257,10 +259,10 @@ impl Token {
         result
     }
 
-    fn note_trouble(&self, error: &Error) {
+    fn note_trouble(&self, error: &CallError) {
         let mut trouble = lock(&self.trouble);
         trouble.back_off.failed();
-        trouble.error = error.to_string();
+        trouble.error = Some(error.clone());
         self.troubled.store(true, Relaxed);
     }
 
@@ -292,11 +294,11 @@ impl Token {
         let result = open_session(self).and_then(|session| {
             if open.logged_in && !is_logged_in(&session).unwrap_or(false) {
                 let lost = CryptokiError::Pkcs11(RvError::UserNotLoggedIn, Function::OpenSession);
-                return Err(self.error(&lost));
+                return Err(self.error(lost));
             }
             Ok(session)
         });
-        if let Some(error) = result.as_ref().err().filter(|error| error.is_stale()) {
+        if let Some(error) = result.as_ref().err().and_then(Error::stale) {
             reset(open);
             self.note_trouble(error);
         }
@@ -306,13 +308,13 @@ impl Token {
     fn open_ro(&self) -> Result<Session> {
         self.pkcs11
             .open_ro_session(self.slot)
-            .map_err(|error| self.error(&error))
+            .map_err(|error| self.error(error))
     }
 
     fn open_rw(&self) -> Result<Session> {
         self.pkcs11
             .open_rw_session(self.slot)
-            .map_err(|error| self.error(&error))
+            .map_err(|error| self.error(error))
     }
 
     fn share(&self) -> RwLockReadGuard<'_, Open> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::geteuid;
-use tedge_p11_token::{Error, Module};
+use tedge_p11_token::{Error, LoadError, Module};
 
 use super::context::{Context, within};
 use super::cures;
@@ -83,14 +83,17 @@ pub(super) fn check(
             return Some(Arc::new(module));
         }
         Some(Err(error)) => {
-            let cure = cure(&error, path);
+            let cure = cure(&error);
+            let loads =
+                matches!(&error, Error::ModuleLoad { reason, .. } if reason.is_by_the_module());
+            let text = format!("{:#}", anyhow::Error::from(error));
             // What keeps this user from the device need not keep the signer.
-            let loads = error.to_string().contains("C_Initialize");
+            // What keeps this user from the device need not keep the signer.
             if loads && !context.is_straight() && !geteuid().is_root() {
-                let what = format!("{error}: this user may not use it, but the signer may");
+                let what = format!("{text}: this user may not use it, but the signer may");
                 report.skipped(Area::Module, what);
             } else {
-                report.failure(Area::Module, error.to_string(), cure);
+                report.failure(Area::Module, text, cure);
             }
         }
     }
@@ -123,29 +126,34 @@ fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<Pat
     Ok(path)
 }
 
-/// By what the dynamic linker said, or C_Initialize.
-fn cure(error: &Error, path: &Path) -> String {
+fn cure(error: &Error) -> String {
     let Error::ModuleLoad { reason, .. } = error else {
         return cures::of(&error.to_string());
     };
-    let object = reason.split(':').next().unwrap_or_default();
-    let is_other = !object.is_empty() && Path::new(object) != path;
-    if reason.contains("No such file or directory") && is_other {
-        return format!(
-            "install the package that brings the library {object} (ldd shows them all)"
-        );
+    match reason {
+        LoadError::NoFile => "install the package that brings it, or correct the path",
+        LoadError::Unreadable { .. } | LoadError::ClosedFolder { .. } => {
+            "give this user the right to read it, or run this as root"
+        }
+        LoadError::NoExec(_) => "install the module under /usr/lib",
+        LoadError::MissingLibrary { library, .. } => {
+            return format!(
+                "install the package that brings the library {library} (ldd shows them all)"
+            );
+        }
+        LoadError::OtherArchitecture(_) => "install the module for this program's architecture",
+        LoadError::NoLibrary(_) => "this is no shared library: name the module's .so file",
+        LoadError::NoModule(_) | LoadError::Own => {
+            "this is no PKCS#11 module of an HSM: name the right one (tedge-hsm hsms lists them)"
+        }
+        LoadError::Returned {
+            folder: Some(_), ..
+        } => "make the folder, or name the right one, for the user that this runs as",
+        LoadError::Returned { .. } | LoadError::Call(_) | LoadError::Linker(_) => {
+            return cures::of(&reason.to_string());
+        }
     }
-    if reason.contains("ELFCLASS") || reason.contains("ELF class") {
-        return "install the module for this program's architecture".to_owned();
-    }
-    if reason.contains("invalid ELF header") || reason.contains("file too short") {
-        return "this is no shared library: name the module's .so file".to_owned();
-    }
-    if reason.contains("C_GetFunctionList") || reason.contains("position independent executable") {
-        return "this is no PKCS#11 module: name the right one (tedge-hsm hsms lists them)"
-            .to_owned();
-    }
-    cures::of(reason)
+    .to_owned()
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ fn check_keys(context: &Context<'_>, module: &Path, signer_answers: bool, report
 
 /// How many private keys there are without a login.
 fn keys_seen(module: &Path) -> Result<usize, String> {
-    let failed = |error: tedge_p11_token::Error| error.to_string();
+    let failed = |error: tedge_p11_token::Error| format!("{:#}", anyhow::Error::from(error));
     let module = Module::load_any(module).map_err(failed)?;
     let access = Access {
         pin: None,

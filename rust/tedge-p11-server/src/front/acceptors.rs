@@ -143,7 +143,7 @@ impl Acceptors {
         }
         let next = match read {
             Read::Request(request) => self.answer(&stream, &peer, &place, request, others),
-            Read::Wrong(error) => Some(Next::Refuse(error.to_string())),
+            Read::Wrong(error) => Some(Next::Refuse(error)),
             Read::Slow => Some(Next::Read(decoder)),
             Read::Gone => None,
         };

@@ -33,7 +33,7 @@ pub(crate) enum Next {
     /// Its request is there, and takes a call.
     Answer(Call),
     /// What it sent is no request.
-    Refuse(String),
+    Refuse(DecodeError),
     /// The rest of its answer.
     Send(Zeroizing<Vec<u8>>),
 }
@@ -72,7 +72,7 @@ pub(crate) async fn serve(
                     return service.complain(&peer, &what);
                 }
                 Ok(Err(ReadError::Gone)) => return,
-                Ok(Err(ReadError::Frame(error))) => service.refuse(&peer, &error.to_string()),
+                Ok(Err(ReadError::Frame(error))) => service.refuse(&peer, &error),
                 Ok(Ok(request)) => match service.sort(&peer, &place, request, &calls) {
                     Ok(call) => answer(call, &peer, service, &calls).await,
                     Err(response) => response,

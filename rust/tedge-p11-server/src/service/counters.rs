@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tedge_daemon::cut;
 use tedge_p11_config::Operation;
 use tedge_p11_protocol::Latency;
 
@@ -47,18 +48,17 @@ impl Counters {
                 self.latency.add(took);
             }
             None => {}
-            Some(failure) if failure.refused => {
+            Some(failure) if failure.is_refusal() => {
                 self.refused.fetch_add(1, Relaxed);
             }
             Some(failure) => {
                 self.failed.fetch_add(1, Relaxed);
                 *self.lock() = Some(LastError {
                     at: Instant::now(),
-                    message: failure.message.clone(),
+                    message: cut(&failure.to_string(), LAST_ERROR).into_owned(),
                     code: failure
-                        .code
-                        .clone()
-                        .unwrap_or_else(|| "see the journal".to_owned()),
+                        .code()
+                        .map_or_else(|| "see the journal".to_owned(), |code| code.to_string()),
                 });
             }
         }
@@ -80,6 +80,9 @@ impl Counters {
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Characters of a failure's text that the status has; a client may have sent most of it.
+const LAST_ERROR: usize = 1024;
 
 impl Histogram {
     fn add(&self, duration: Duration) {

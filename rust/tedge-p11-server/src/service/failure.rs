@@ -1,45 +1,79 @@
 //! Why a request is answered with an Error frame.
 
+use std::time::Duration;
+
 use tedge_p11_config::Refusal;
 use tedge_p11_protocol::{ExtensionResponse, Reason, Response, Uri};
-use tedge_p11_token::Error;
+use tedge_p11_token::{CallError, Code, Error};
 
-/// What went wrong, in words for a person, and the `CKR_` code if it was one.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// In full, for the journal.
-    pub(crate) message: String,
-    pub(crate) code: Option<String>,
-    /// Whether the policy said no.
-    pub(crate) refused: bool,
-    /// What a program can make of it.
-    reason: Reason,
-    /// What the message comes from, if that names tokens, keys or certificates that were not asked for.
-    listing: Option<Box<Error>>,
+use crate::configuration::TargetError;
+
+/// Why a request failed. The text is in full, for the journal; what a client is told may be less.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The policy says no.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// What the request speaks of is nothing that can be asked for.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// At the module, token or key.
+    #[error("{}", in_full(.0))]
+    Token(Box<Error>),
+    /// The request lacks a PIN.
+    #[error(transparent)]
+    PinMissing(#[from] PinMissing),
+    /// Clients are confined to another token.
+    #[error("this signer is confined to the token labelled \"{only}\"; it initialises no other")]
+    OtherToken {
+        /// Label of the token that they are confined to.
+        only: String,
+    },
+    /// A public key that has no PEM form. The library's error is none of std's without its feature std.
+    #[error("the public key cannot be written as PEM: {0}")]
+    Pem(der::pem::Error),
+    /// The token takes too long.
+    #[error("the token did not answer within {limit} s; it may hang")]
+    Late {
+        /// Seconds.
+        limit: u64,
+    },
+}
+
+/// What a request that lacks a PIN wants it for.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum PinMissing {
+    #[error("a PIN for the security officer is needed to initialise a token")]
+    NewSecurityOfficer,
+    #[error("a PIN for the user is needed to initialise a token")]
+    NewUser,
+    #[error("resetting the PIN needs the security officer's PIN")]
+    Reset,
+    #[error("changing the PIN needs the old PIN")]
+    Old,
 }
 
 impl Failure {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            code: None,
-            refused: false,
-            reason: Reason::Other,
-            listing: None,
+    /// The `CKR_` code, if a PKCS#11 function failed.
+    pub(crate) fn code(&self) -> Option<Code> {
+        match self {
+            Self::Token(error) => error.code(),
+            _ => None,
         }
     }
 
-    /// That a PIN is needed.
-    pub(super) fn pin_needed(message: impl Into<String>) -> Self {
-        Self {
-            reason: Reason::PinNeeded,
-            ..Self::new(message)
+    /// Whether the policy said no.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Token(error) => matches!(**error, Error::Refused(_)),
+            _ => false,
         }
     }
 
     /// The answer to an explained request, with the message for a client that `may_list` some of what there is.
     pub(super) fn explained(self, may_list: impl Fn(&Uri) -> bool) -> Response {
-        let reason = self.reason;
+        let reason = self.reason();
         let message = self.told(may_list);
         Response::Extension(ExtensionResponse::Failure(tedge_p11_protocol::Failure {
             reason,
@@ -49,55 +83,58 @@ impl Failure {
 
     /// The message for a client that `may_list` some of what there is.
     pub(super) fn told(self, may_list: impl Fn(&Uri) -> bool) -> String {
-        let Some(mut error) = self.listing else {
-            return self.message;
+        let Self::Token(mut error) = self else {
+            return self.to_string();
         };
         let left = listed(&mut error).map(|uris| {
+            let all = uris.len();
             uris.retain(&may_list);
-            uris.len()
+            (all, uris.len())
         });
         match found(&error) {
             Some((uri, without)) if !may_list(uri) => return without,
             _ => {}
         }
-        if left == Some(0) {
+        if left.is_some_and(|(all, left)| all > 0 && left == 0) {
             return without_list(&error);
         }
-        error.to_string()
+        in_full(&error)
     }
-}
 
-impl From<Error> for Failure {
-    fn from(mut error: Error) -> Self {
-        let lists =
-            listed(&mut error).is_some_and(|uris| !uris.is_empty()) || found(&error).is_some();
-        let message = match &error {
-            Error::PinNeeded(token) => format!(
-                "token {token} needs its user PIN and none is configured or sent; configure it with \
-                 --pin, TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or \
-                 pin-source= in the URI"
-            ),
-            error => error.to_string(),
-        };
-        Self {
-            message,
-            code: error.code().map(str::to_owned),
-            refused: matches!(error, Error::Refused(_)),
-            reason: reason(&error),
-            listing: lists.then(|| Box::new(error)),
+    /// What a program can make of it.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(_) => Reason::Refused,
+            Self::PinMissing(PinMissing::NewSecurityOfficer | PinMissing::NewUser) => {
+                Reason::PinNeeded
+            }
+            Self::Token(error) => reason(error),
+            _ => Reason::Other,
         }
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            message: refusal.to_string(),
-            code: None,
-            refused: true,
-            reason: Reason::Refused,
-            listing: None,
-        }
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Token(Box::new(error))
+    }
+}
+
+/// The text of an error, where the operator of a signer has more ways to mend it than the token crate knows.
+fn in_full(error: &Error) -> String {
+    match error {
+        Error::PinNeeded(token) => format!(
+            "token {token} needs its user PIN and none is configured or sent; configure it with \
+             --pin, TEDGE_DEVICE_CRYPTOKI_PIN, device.cryptoki.pin in tedge.toml, or \
+             pin-source= in the URI"
+        ),
+        error => error.to_string(),
     }
 }
 
@@ -156,6 +193,8 @@ fn listed(error: &mut Error) -> Option<&mut Vec<Uri>> {
 /// The object or token that was found, which may have a name that nobody asked for, and what is said without it.
 fn found(error: &Error) -> Option<(&Uri, String)> {
     let (uri, without) = match error {
+        Error::Pkcs11(error) => (error.uri()?, error.nameless()),
+        Error::Failing { error, left } => (error.uri()?, failing(error, *left)),
         Error::UnsupportedScheme { key, scheme, .. } => {
             (key, format!("the key cannot sign with {scheme}"))
         }
@@ -187,6 +226,14 @@ fn found(error: &Error) -> Option<(&Uri, String)> {
         _ => return None,
     };
     Some((uri, without))
+}
+
+fn failing(error: &CallError, left: Duration) -> String {
+    format!(
+        "{}; the token keeps failing and is not asked again for {} ms",
+        error.nameless(),
+        left.as_millis()
+    )
 }
 
 fn without_list(error: &Error) -> String {

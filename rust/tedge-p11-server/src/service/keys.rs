@@ -145,8 +145,7 @@ pub(super) fn list(
 /// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
 /// `subjectPublicKey`, so it must be the bare key, although the label promises more.
 fn v1_pem(key: &PublicKey) -> Result<String, Failure> {
-    encode_string("PUBLIC KEY", LineEnding::LF, key.raw())
-        .map_err(|error| Failure::new(error.to_string()))
+    encode_string("PUBLIC KEY", LineEnding::LF, key.raw()).map_err(Failure::Pem)
 }
 
 fn key_info(key: KeyInfo) -> Response {

@@ -77,7 +77,7 @@ impl Record {
     pub(crate) fn log<T>(&self, result: &Result<T, Failure>, limit: &LogLimit) {
         let changes = self.operation.changes();
         let (outcome, level) = match result {
-            Err(failure) if failure.refused => ("refused", Level::Warn),
+            Err(failure) if failure.is_refusal() => ("refused", Level::Warn),
             Err(_) => ("failed", Level::Warn),
             Ok(_) if changes => ("done", Level::Warn),
             Ok(_) => ("done", Level::Info),
@@ -88,8 +88,8 @@ impl Record {
         let name = self.operation.name();
         let failure = result.as_ref().err();
         let key = self.key.as_ref().map(Named::shown).unwrap_or_default();
-        let reason = failure.map(|failure| shortened(&failure.message));
-        let reached_token = failure.is_none_or(|failure| failure.code.is_some());
+        let reason = failure.map(|failure| shortened(&failure.to_string()));
+        let reached_token = failure.is_none_or(|failure| failure.code().is_some());
         let line = Line {
             operation: name,
             outcome,
@@ -112,7 +112,7 @@ impl Record {
         } else {
             purpose
         };
-        let code = text(failure.and_then(|failure| failure.code.clone()));
+        let code = text(failure.and_then(Failure::code).map(|code| code.to_string()));
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let microseconds = u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX);
         log::log!(

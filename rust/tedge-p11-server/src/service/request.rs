@@ -94,8 +94,17 @@ pub(super) enum PinChanger {
     SecurityOfficer(Option<Pin>),
 }
 
+/// A size that no key has.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum BadKey {
+    #[error("an EC key has 256, 384 or 521 bits, not {0}")]
+    Ec(u16),
+    #[error("an RSA key has 2048, 3072 or 4096 bits, not {0}")]
+    Rsa(u16),
+}
+
 /// Sorts a request, or tells what is wrong with it.
-pub(super) fn sort(request: Request) -> Result<Sorted, String> {
+pub(super) fn sort(request: Request) -> Result<Sorted, BadKey> {
     Ok(match request {
         Request::Ping => Sorted::Immediate(Immediate::Ping),
         Request::Sign(r) => sign(r.uri, r.pin, None, r.to_sign),
@@ -242,7 +251,7 @@ impl Manage {
     }
 }
 
-fn key_spec(params: KeyParams) -> Result<KeySpec, String> {
+fn key_spec(params: KeyParams) -> Result<KeySpec, BadKey> {
     Ok(match params {
         KeyParams::Ec { curve: 256 } => KeySpec::EcP256,
         KeyParams::Ec { curve: 384 } => KeySpec::EcP384,
@@ -250,13 +259,7 @@ fn key_spec(params: KeyParams) -> Result<KeySpec, String> {
         KeyParams::Rsa { bits: 2048 } => KeySpec::Rsa2048,
         KeyParams::Rsa { bits: 3072 } => KeySpec::Rsa3072,
         KeyParams::Rsa { bits: 4096 } => KeySpec::Rsa4096,
-        KeyParams::Ec { curve } => {
-            return Err(format!("an EC key has 256, 384 or 521 bits, not {curve}"));
-        }
-        KeyParams::Rsa { bits } => {
-            return Err(format!(
-                "an RSA key has 2048, 3072 or 4096 bits, not {bits}"
-            ));
-        }
+        KeyParams::Ec { curve } => return Err(BadKey::Ec(curve)),
+        KeyParams::Rsa { bits } => return Err(BadKey::Rsa(bits)),
     })
 }

@@ -36,7 +36,7 @@ impl Rights<'_> {
         uri: Option<&str>,
         pin: Option<Pin>,
     ) -> Result<Target, Failure> {
-        self.configuration.target(uri, pin).map_err(Failure::new)
+        Ok(self.configuration.target(uri, pin)?)
     }
 
     /// The same for what is found, which a request can name by less than a rule does.

@@ -59,7 +59,13 @@ impl Facts<'_> {
             });
         let tokens = self.module.health().into_iter().map(|token| TokenStatus {
             uri: token.uri.to_string(),
-            trouble: token.trouble.unwrap_or_default(),
+            trouble: token.trouble.map_or_else(String::new, |error| {
+                if in_full {
+                    error.to_string()
+                } else {
+                    error.nameless()
+                }
+            }),
             pause: milliseconds(token.pause),
         });
         Status {

@@ -3,7 +3,7 @@
 use tedge_p11_protocol::{ExtensionResponse, Pin, Response, TokenEntry, TokenUse, Uri};
 use tedge_p11_token::{Giver, Module, NewToken, PinChange, TokenInfo};
 
-use super::failure::Failure;
+use super::failure::{Failure, PinMissing};
 use super::record::Record;
 use super::request::{ChangePin, PinChanger};
 use super::rights::Rights;
@@ -55,10 +55,9 @@ pub(super) fn init(
 ) -> Result<Response, Failure> {
     if let Some(only) = rights.configuration.only_token() {
         if only != label {
-            return Err(Failure::new(format!(
-                "this signer is confined to the token labelled \"{only}\"; \
-                 it initialises no other"
-            )));
+            return Err(Failure::OtherToken {
+                only: only.to_owned(),
+            });
         }
     }
     // thin-edge.io's clients count on it: what is there already is left as it is, and no error.
@@ -69,11 +68,6 @@ pub(super) fn init(
         record.found(&token.uri);
         return Ok(Response::InitToken(token.uri.to_string()));
     }
-    let missing = |who: &str| {
-        Failure::pin_needed(format!(
-            "a PIN for the {who} is needed to initialise a token"
-        ))
-    };
     record.asks_for(Uri {
         token: Some(label.clone()),
         ..Uri::default()
@@ -81,8 +75,8 @@ pub(super) fn init(
     let pin_by = target.pin(rights.caller()).map(|pin| pin.by);
     let new = NewToken {
         label,
-        so_pin: so_pin.ok_or_else(|| missing("security officer"))?,
-        pin: target.pin.clone().ok_or_else(|| missing("user"))?,
+        so_pin: so_pin.ok_or(PinMissing::NewSecurityOfficer)?,
+        pin: target.pin.clone().ok_or(PinMissing::NewUser)?,
         pin_by: pin_by.unwrap_or(Giver::Operator),
     };
     let check = rights.check(target);
@@ -103,14 +97,12 @@ pub(super) fn change_pin(
     let old = target.pin(rights.caller());
     let (is_reset, by) = match &change.by {
         PinChanger::SecurityOfficer(so_pin) => {
-            let so_pin = so_pin.as_ref().ok_or_else(|| {
-                Failure::new("resetting the PIN needs the security officer's PIN")
-            })?;
+            let so_pin = so_pin.as_ref().ok_or(PinMissing::Reset)?;
             let so_pin = rights.given(so_pin);
             (true, PinChange::SecurityOfficer { so_pin })
         }
         PinChanger::User => {
-            let old = old.ok_or_else(|| Failure::new("changing the PIN needs the old PIN"))?;
+            let old = old.ok_or(PinMissing::Old)?;
             (false, PinChange::User { old })
         }
     };

@@ -137,7 +137,7 @@ impl Guesses {
             } else {
                 state.was_wrong(now, caller, given.pin);
             }
-            Ok(())
+            Ok::<_, Error>(())
         });
         counted.unwrap_or(Ok(()))?;
         if given.pin == right {

@@ -7,6 +7,7 @@ use cryptoki::slot::{Slot, TokenInfo};
 use tedge_p11_protocol::{Pin, Uri};
 
 use super::auth_pin::auth_pin;
+use crate::call_error::CallError;
 use crate::error::{Error, Result, TriesLeft};
 
 /// Runs `operation`, which sets a PIN, in a session in which the security officer of the token in `slot` is
@@ -33,7 +34,7 @@ pub(crate) fn as_security_officer(
         CryptokiError::Pkcs11(RvError::PinLocked, Function::Login | Function::SetPIN) => {
             Error::SoPinLocked(uri.clone())
         }
-        other => Error::pkcs11(&other, uri),
+        other => CallError::new(other, uri).into(),
     };
     let session = pkcs11.open_rw_session(slot).map_err(named)?;
     session

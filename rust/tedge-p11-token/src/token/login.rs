@@ -82,7 +82,7 @@ impl Token {
         let session = self.open_rw()?;
         let result = session
             .set_pin(&auth_pin(old.pin), &auth_pin(new))
-            .map_err(|error| self.pin_error(&error).final_word());
+            .map_err(|error| self.pin_error(error).final_word());
         match &result {
             Ok(()) => self.pins().user.accepted(GivenPin { pin: new, ..old }),
             Err(Error::PinIncorrect { .. }) => self.pins().user.refused(old),
@@ -157,16 +157,13 @@ impl Token {
         {
             let trouble = lock(&self.trouble);
             let left = trouble.back_off.left();
-            if !left.is_zero() {
-                let error = trouble.error.clone();
+            if let Some(error) = trouble.error.clone().filter(|_| !left.is_zero()) {
                 return Err(Error::Failing { error, left });
             }
         }
         let result = self.log_in_now(open, pin);
-        if let Err(error) = &result {
-            if error.is_stale() {
-                self.note_trouble(error);
-            }
+        if let Some(error) = result.as_ref().err().and_then(Error::stale) {
+            self.note_trouble(error);
         }
         result
     }
@@ -230,7 +227,7 @@ impl Token {
         let session = self.open_ro()?;
         if self.info().login_required {
             self.counted_login(&session, UserType::User, pin)?;
-            open.logged_in = match is_logged_in(&session).map_err(|error| self.error(&error)) {
+            open.logged_in = match is_logged_in(&session).map_err(|error| self.error(error)) {
                 // Lost again already.
                 Err(error) if error.is_stale() => return Err(error),
                 // A module that does not tell, or tells wrong, is taken at its C_Login's word.
@@ -270,11 +267,11 @@ impl Token {
             // whether this PIN is right.
             result = session.logout().and_then(|()| attempt());
         }
-        result.map_err(|error| self.pin_error(&error))
+        result.map_err(|error| self.pin_error(error))
     }
 
     /// What C_Login and C_SetPIN say of the user PIN. Of the new one, C_SetPIN says CKR_PIN_INVALID.
-    fn pin_error(&self, error: &CryptokiError) -> Error {
+    fn pin_error(&self, error: CryptokiError) -> Error {
         match error {
             CryptokiError::Pkcs11(RvError::PinIncorrect, _)
             | CryptokiError::Pkcs11(RvError::PinInvalid, Function::Login) => Error::PinIncorrect {
