@@ -20,6 +20,16 @@ pub(crate) fn say_json(listing: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(say(serde_json::to_string_pretty(listing)?)?)
 }
 
+/// What JSON has for a text: null in place of an empty one, for `serialize_with`.
+pub(crate) fn or_null<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&present(text), serializer)
+}
+
+/// The text, unless it is empty.
+pub(crate) fn present(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 pub(crate) fn pem(label: &str, der: &[u8]) -> anyhow::Result<String> {
     encode_string(label, LineEnding::LF, der)
         .map_err(|error| anyhow!("cannot encode the {label}: {error}"))

@@ -15,6 +15,7 @@ use tedge_p11_token::{
     Module, NewKey, NewToken, PinChange, TokenInfo,
 };
 
+use crate::output::or_null;
 use crate::place::Place;
 
 /// A place with tokens and keys.
@@ -29,9 +30,13 @@ pub(crate) enum Store {
 #[derive(Serialize)]
 pub(crate) struct Token {
     pub(crate) uri: String,
+    #[serde(serialize_with = "or_null")]
     pub(crate) label: String,
+    #[serde(serialize_with = "or_null")]
     model: String,
+    #[serde(serialize_with = "or_null")]
     manufacturer: String,
+    #[serde(serialize_with = "or_null")]
     serial: String,
     pub(crate) slot: u64,
     pub(crate) initialized: bool,
@@ -45,8 +50,10 @@ pub(crate) struct Object {
     pub(crate) class: String,
     #[serde(rename = "type")]
     pub(crate) object_type: String,
+    #[serde(serialize_with = "or_null")]
     pub(crate) label: String,
     /// `CKA_ID` in hexadecimal.
+    #[serde(serialize_with = "or_null")]
     pub(crate) id: String,
 }
 

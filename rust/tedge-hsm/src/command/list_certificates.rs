@@ -5,15 +5,14 @@ use tedge_p11_client::{Uri, hex};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use crate::output::{say, say_json};
+use crate::output::{or_null, say, say_json};
 use crate::store::{Store, StoredCertificate};
 use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each certificate, with tabs between URI, end of validity (UTC) and subject. With --json, an array of \
-objects: uri, label, id (hexadecimal), subject and issuer (RFC 4514), serial (hexadecimal), not_before and \
-not_after (RFC 3339, UTC). What can't be read in a certificate is null. No PIN is needed.
+A line for each certificate, with tabs between URI, end of validity (UTC) and subject. What --json prints is in \
+docs/json.md. No PIN is needed.
 
 Examples:
   tedge-hsm list-certificates --uri pkcs11:token=device
@@ -31,7 +30,9 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Entry {
     uri: String,
+    #[serde(serialize_with = "or_null")]
     label: String,
+    #[serde(serialize_with = "or_null")]
     id: String,
     subject: Option<String>,
     issuer: Option<String>,

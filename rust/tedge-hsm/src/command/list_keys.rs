@@ -11,8 +11,7 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each key object, with tabs between URI, class and type. With --json, an array of objects: uri, class \
-(private or public), type (RSA, EC, EC_EDWARDS), label and id (hexadecimal).
+A line for each key object, with tabs between URI, class and type. What --json prints is in docs/json.md.
 
 Examples:
   tedge-hsm list-keys

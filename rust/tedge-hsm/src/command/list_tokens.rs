@@ -5,8 +5,7 @@ use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each token, with tabs between URI, slot and state. With --json, an array of objects: uri, label, model, \
-manufacturer, serial, slot (a number) and initialized (true or false). No PIN is needed.
+A line for each token, with tabs between URI, slot and state. What --json prints is in docs/json.md. No PIN is needed.
 
 Examples:
   tedge-hsm list-tokens

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
 
-use crate::output::say;
+use crate::output::{present, say};
 use crate::place::Place;
 use crate::root::Root;
 use crate::settings_file::Moved;
@@ -144,10 +144,17 @@ fn describe(token: &TokenStatus) -> String {
 }
 
 fn to_json(status: &Status, problems: &[String]) -> serde_json::Value {
-    let tokens = status
-        .tokens
-        .iter()
-        .map(|token| json!({"uri": token.uri, "trouble": token.trouble, "pause_ms": token.pause}));
+    let tokens = status.tokens.iter().map(|token| {
+        let trouble = present(&token.trouble);
+        json!({"uri": token.uri, "trouble": trouble, "pause_ms": trouble.map(|_| token.pause)})
+    });
+    let latency = json!({
+        "p50": status.latency.p50,
+        "p90": status.latency.p90,
+        "p99": status.latency.p99,
+        "max": status.latency.max,
+    });
+    let last_error = present(&status.last_error);
     json!({
         "version": status.version,
         "uptime_s": status.uptime,
@@ -161,15 +168,10 @@ fn to_json(status: &Status, problems: &[String]) -> serde_json::Value {
         "connections": status.connections,
         "calls": status.calls,
         "longest_call_ms": status.longest_call,
-        "latency_us": {
-            "p50": status.latency.p50,
-            "p90": status.latency.p90,
-            "p99": status.latency.p99,
-            "max": status.latency.max,
-        },
-        "last_error": status.last_error,
-        "last_error_age_s": status.last_error_age,
-        "reload_error": status.reload_error,
+        "latency_us": (status.signatures > 0).then_some(latency),
+        "last_error": last_error,
+        "last_error_age_s": last_error.map(|_| status.last_error_age),
+        "reload_error": present(&status.reload_error),
         "problems": problems,
     })
 }
