@@ -3,6 +3,20 @@
 TEDGE_HSM_KINDS = "tpm2 optee usb softhsm"
 TEDGE_HSM_KEY_TYPES = "p256 p384 p521 rsa2048 rsa3072 rsa4096 ed25519"
 
+# As Cargo.toml's rust-version.
+TEDGE_HSM_RUST = "1.85"
+
+# A sentence if this release's Rust is older than the programs need, else nothing.
+def tedge_hsm_rust_too_old(d):
+    import re
+
+    needed = d.getVar('TEDGE_HSM_RUST')
+    have = re.match(r'(\d+)\.(\d+)', d.getVar('RUSTVERSION') or '')
+    if not have or tuple(map(int, have.groups())) >= tuple(map(int, needed.split('.'))):
+        return None
+    return ("Rust is %s here, and tedge-hsm needs %s. On scarthgap the layer meta-lts-mixins, branch "
+            "scarthgap/rust, brings a newer one." % (d.getVar('RUSTVERSION').rstrip('%'), needed))
+
 addhandler tedge_hsm_check
 tedge_hsm_check[eventmask] = "bb.event.ConfigParsed"
 python tedge_hsm_check () {
@@ -19,6 +33,9 @@ python tedge_hsm_check () {
                  "the first boot." % provision)
     if provision and not d.getVar('TEDGE_HSM').split():
         bb.fatal("TEDGE_HSM_PROVISION = \"%s\" without a TEDGE_HSM to provision." % provision)
+    complaint = tedge_hsm_rust_too_old(d)
+    if complaint and d.getVar('TEDGE_HSM').split():
+        bb.fatal(complaint)
     openssl = d.getVar('TEDGE_HSM_OPENSSL')
     if openssl not in ('', '0', '1'):
         bb.fatal("TEDGE_HSM_OPENSSL = \"%s\": it is 1, or empty." % openssl)
