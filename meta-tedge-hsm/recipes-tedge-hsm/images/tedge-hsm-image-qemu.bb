@@ -1,11 +1,11 @@
 SUMMARY = "A device with its identity key in an HSM, to try under QEMU"
-DESCRIPTION = "qemux86-64 and qemuarm64 with a software TPM (scripts/with-swtpm starts it), qemuarm64-secureboot \
+DESCRIPTION = "qemux86-64, qemuarm64 and qemuarm with a software TPM (scripts/with-swtpm starts it), qemuarm64-secureboot \
 with OP-TEE. Choose with TEDGE_HSM."
 LICENSE = "Apache-2.0"
 
 inherit core-image
 
-COMPATIBLE_HOST = "(x86_64|aarch64).*-linux"
+COMPATIBLE_HOST = "(x86_64|aarch64|arm).*-linux"
 
 IMAGE_INSTALL = "\
     packagegroup-core-boot \
@@ -19,6 +19,7 @@ IMAGE_FEATURES += "ssh-server-dropbear allow-empty-password allow-root-login emp
 # Where swtpm listens.
 TEDGE_HSM_SWTPM_SOCKET ?= "${TMPDIR}/tedge-hsm-swtpm/socket"
 TEDGE_HSM_TPM_DEVICE ?= "tpm-crb"
+TEDGE_HSM_TPM_DEVICE:qemuarm ?= "tpm-tis-device"
 TEDGE_HSM_TPM_DEVICE:qemuarm64 ?= "tpm-tis-device"
 QB_OPT_APPEND:append = " ${@bb.utils.contains('TEDGE_HSM', 'tpm2', '-chardev socket,id=chrtpm,\
 path=${TEDGE_HSM_SWTPM_SOCKET} -tpmdev emulator,id=tpm0,chardev=chrtpm \
