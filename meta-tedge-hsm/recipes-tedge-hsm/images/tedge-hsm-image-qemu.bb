@@ -3,6 +3,13 @@ DESCRIPTION = "qemux86-64, qemuarm64 and qemuarm with a software TPM (scripts/wi
 with OP-TEE. Choose with TEDGE_HSM."
 LICENSE = "Apache-2.0"
 
+# runqemu takes the machines' ext4.zst with `snapshot` only, and that loses the disk while the TPM is kept.
+IMAGE_FSTYPES = "ext4"
+QB_DEFAULT_FSTYPE = "ext4"
+# The firmware of this one loads the kernel from a partition.
+IMAGE_FSTYPES:qemuarm64-secureboot = "wic.qcow2"
+QB_DEFAULT_FSTYPE:qemuarm64-secureboot = "wic.qcow2"
+
 inherit core-image
 
 COMPATIBLE_HOST = "(x86_64|aarch64|arm).*-linux"

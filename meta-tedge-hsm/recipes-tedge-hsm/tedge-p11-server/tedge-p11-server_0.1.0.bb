@@ -30,7 +30,7 @@ do_install:append() {
     done
 }
 
-# The service is enabled with its socket, by Also=.
+# A client starts the service by its socket.
 SYSTEMD_SERVICE:${PN} = "tedge-p11-server.socket"
 
 # As sysusers.d has them. meta-tedge's tedge makes the user and the group tedge as well: what is there already stays

@@ -9,7 +9,17 @@ from oeqa.runtime.decorator.package import OEHasPackage
 KEY = "pkcs11:token=device;object=tls;type=private"
 WORK = "/tmp/tedge-hsm-test"
 
-# A CA, a server's certificate by it, and one for the key in the HSM, from the request of the first boot.
+# What the first boot has left: a request or a certificate.
+MADE = """
+cd /var/lib/tedge-hsm
+if [ -e device.csr ]; then
+    openssl req -verify -noout -in device.csr
+else
+    openssl x509 -checkend 0 -in device.pem
+fi
+"""
+
+# A CA, a server's certificate by it, and one for the key in the HSM.
 CERTIFICATES = f"""
 set -e
 rm -rf {WORK} && mkdir {WORK} && cd {WORK} && echo basicConstraints=CA:FALSE >leaf.ext
@@ -18,7 +28,8 @@ openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localho
 echo subjectAltName=DNS:localhost | cat leaf.ext - >server.ext
 sign="openssl x509 -req -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial"
 $sign -in server.csr -extfile server.ext -out server.pem
-$sign -in /var/lib/tedge-hsm/device.csr -extfile leaf.ext -out device.pem
+tedge-hsm csr --uri '{KEY}' --common-name handshake --output device.csr
+$sign -in device.csr -extfile leaf.ext -out device.pem
 """
 
 # No MQTT broker is needed to see the handshake: the server prints who the client proved to be. What it accepts on its
@@ -45,9 +56,10 @@ class TedgeHsmSigner(OERuntimeTestCase):
     @OEHasPackage(['tedge-hsm-provision'])
     def test_provisioned(self):
         self.do('systemctl start tedge-hsm-provision.service')
-        self.do('openssl req -verify -noout -in /var/lib/tedge-hsm/device.csr')
+        self.do(MADE)
 
-    @OETestDepends(['tedge_hsm_signer.TedgeHsmSigner.test_provisioned'])
+    # What follows is tried after the device started anew: a key or a PIN that is gone is one failure, not several.
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     def test_pin_is_sealed(self):
         self.do('test -s /etc/credstore.encrypted/tedge-p11-server.pin')
         self.do('test ! -e /etc/credstore/tedge-p11-server.pin')
@@ -57,7 +69,21 @@ class TedgeHsmSigner(OERuntimeTestCase):
         keys = self.do(f"tedge-hsm list-keys --uri '{KEY}'").splitlines()
         self.assertEqual(len(keys), 1, msg=f'one private key is expected, not {keys}')
 
-    @OETestDepends(['tedge_hsm_signer.TedgeHsmSigner.test_key'])
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
+    def test_signer_comes_back(self):
+        self.do('systemctl kill --signal=KILL tedge-p11-server.service')
+        self.do(f"tedge-hsm list-keys --uri '{KEY}'")
+
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
+    def test_policy_refuses(self):
+        # User tedge may use keys, and may neither make nor delete any.
+        command = "su -s /bin/sh -c \"tedge-hsm create-key --uri 'pkcs11:token=device' --label other\" tedge"
+        status, output = self.target.run(command, timeout=180)
+        self.assertNotEqual(status, 0, msg=output)
+        self.assertIn('may not', output)
+        self.test_key()
+
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     @OEHasPackage(['openssl-bin'])
     def test_handshake(self):
         self.do(CERTIFICATES)

@@ -1,0 +1,46 @@
+SUMMARY = "Debian's root file system under the names of OpenEmbedded's packages"
+LICENSE = "CLOSED"
+INHIBIT_DEFAULT_DEPS = "1"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+S = "${UNPACKDIR}"
+
+# By image-base.
+DEBIAN_BASE_TAR ?= ""
+do_install[file-checksums] += "${DEBIAN_BASE_TAR}:True"
+do_fetch[noexec] = "1"
+do_unpack[noexec] = "1"
+do_patch[noexec] = "1"
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+do_install() {
+    tar --numeric-owner --same-owner -xpf ${DEBIAN_BASE_TAR} -C ${D}
+}
+# useradd.bbclass depends on them.
+PROVIDES += "shadow base-files base-passwd"
+SYSROOT_DIRS = ""
+deltask do_package_qa
+deltask do_create_spdx
+deltask do_create_package_spdx
+
+STAND_INS = "packagegroup-core-boot packagegroup-core-ssh-dropbear dropbear run-postinsts openssl-bin opensc \
+    softhsm tpm2-pkcs11 libtss2-tcti-device tpm2-tools systemd systemd-extra-utils systemd-analyze base-files base-passwd shadow \
+    bash coreutils findutils grep procps util-linux"
+PACKAGES = "${PN} ${STAND_INS}"
+FILES:${PN} = "/"
+python () {
+    for name in d.getVar('STAND_INS').split():
+        d.setVar('FILES:' + name, '')
+        d.setVar('ALLOW_EMPTY:' + name, '1')
+        d.setVar('RDEPENDS:' + name, d.getVar('PN'))
+    d.appendVar('RDEPENDS:packagegroup-core-ssh-dropbear', ' dropbear')
+}
+# As it is.
+INHIBIT_PACKAGE_STRIP = "1"
+INHIBIT_PACKAGE_DEBUG_SPLIT = "1"
+EXCLUDE_FROM_SHLIBS = "1"
+SKIP_FILEDEPS = "1"
+FILESYSTEM_PERMS_TABLES = "conf/no-perms.txt"
+PACKAGEBUILDPKGD:remove = "split_and_strip_files"
+DEBIAN_NAMES = ""
+AUTO_LIBNAME_PKGS = ""
+DPKG_BUILDCMD = "dpkg-deb -Zgzip -z1"

@@ -1,0 +1,97 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154,SC2034 # of `run`
+# An image, for `run`: made by BitBake's own do_rootfs and do_image from our packages on Debian's root file system, booted,
+# and tested on the device.
+
+# image_prepare: what an image needs beside the layers. Without a mirror or PyPI there is none.
+image_prepare() {
+    local program key
+    for program in qemu-system-x86_64 swtpm mmdebstrap ssh ping mkfs.ext4 depmod apt-ftparchive; do
+        command -v "$program" >/dev/null || { echo "$program is not installed"; return 77; }
+    done
+    [ "$(id -u)" = 0 ] || { echo 'Debian'\''s root file system takes root to make'; return 77; }
+    base=$work/../image-base
+    mkdir -p "$base"
+    base=$(realpath "$base")
+    key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" | sha256sum)
+    if [ "$(cat "$base/.made" 2>/dev/null)" != "$key" ]; then
+        rm -rf --one-file-system "$base"
+        mkdir -p "$base"
+        "$here/image-base" "$base" || return
+        echo "$key" >"$base/.made"
+    fi
+    # QEMU's own Python module, which testimage takes from qemu-native.
+    if [ ! -e "$work/../qmp/qemu/qmp/legacy.py" ]; then
+        rm -rf "$work/../qmp"
+        python3 -m pip install --quiet --no-deps --target "$work/../qmp" qemu.qmp==0.0.6 || return 77
+    fi
+    # At its end testimage asks git for the layers' revisions.
+    printf '[safe]\n\tdirectory = *\n' >"$work/.gitconfig"
+}
+
+# image_configuration HSM PROVISION: the build folder `image-HSM`.
+image_configuration() {
+    configuration "image-$1" "$meta_oe" "$here/image-layer" < <(
+        sed -e "s,@BASE@,$base," -e "s,@QMP@,$(realpath "$work/../qmp")/qemu/qmp," "$here/image.conf"
+        printf 'TEDGE_HSM = "%s"\nTEDGE_HSM_PROVISION = "%s"\n' "$1" "$2"
+    )
+    images=$build/tmp/deploy/images/$machine
+}
+
+# The machine's own types, which runqemu can't keep, stay away.
+image_types() {
+    ls -l "$images"
+    compgen -G "$images/*.ext4" >/dev/null && ! compgen -G "$images/*.zst" >/dev/null &&
+        ! compgen -G "$images/*.tar.*" >/dev/null
+}
+
+# image_boots: qemu/run's tests on it. Its own lines of TAP become comments.
+image_boots() {
+    local status=0
+    "$tree/qemu/run" tpm2 --image "$images" --fast >"$log" 2>&1 || status=$?
+    sed 's/^/#   /' "$log"
+    report "$status" "qemu/run tpm2 --image: $(grep -c '^ok' "$log") of $(grep -cE '^(not )?ok' "$log")" 0
+}
+
+# image_cases: testimage, and a line for each of our cases. It says that all have passed when all were skipped, so they are
+# counted: a case that is skipped is a failure here.
+image_cases() {
+    local status=0 name result passed=0
+    rm -rf "$build/tmp/tedge-hsm-swtpm"
+    within "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
+    ! grep Terminated "$log" || status=1
+    report "$status" "testimage with TEDGE_HSM = \"$1\""
+    while read -r name result; do
+        case $result in PASSED) status=0 && passed=$((passed + 1)) ;; *) status=1 ;; esac
+        report "$status" "testimage: $name $result" 0
+    done < <(sed -n 's/^.*RESULTS - \(tedge_hsm_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
+    [ "$passed" = "$(cat "$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py | grep -c '    def test_')" ]
+    report $? 'testimage ran every case of ours'
+}
+
+image() {
+    local status=0 why hsm provision
+    why=$(image_prepare 2>&1) || status=$?
+    if [ "$status" = 77 ]; then
+        echo "# skipped: the image: $why"
+        return
+    fi
+    echo "$why" >"$log"
+    report "$status" 'the root file system under the image'
+    [ "$status" = 0 ] || return 0
+    machine=qemux86-64
+    while read -r hsm provision; do
+        image_configuration "$hsm" "$provision"
+        # BitBake's database of fake owners does not outlive a run that was cut off.
+        rm -rf "$build/tmp"
+        status=$failures
+        try "image with TEDGE_HSM = \"$hsm\", TEDGE_HSM_PROVISION = \"$provision\"" within bitbake tedge-hsm-image-qemu
+        [ "$failures" = "$status" ] || continue
+        try "$hsm: the image is a plain ext4" image_types
+        [ "$hsm" != tpm2 ] || image_boots
+        image_cases "$hsm"
+    done <<'IMAGES'
+tpm2 csr
+softhsm self-signed
+IMAGES
+}
