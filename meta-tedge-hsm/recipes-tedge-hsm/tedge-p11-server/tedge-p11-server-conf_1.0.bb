@@ -4,7 +4,7 @@ default policy."
 
 require recipes-tedge-hsm/tedge-hsm/tedge-hsm-source.inc
 
-SRC_URI += "file://module.conf.in file://tpm2-lock.conf"
+SRC_URI += "file://module.conf.in"
 
 inherit features_check tedge_hsm_kinds
 
@@ -47,9 +47,6 @@ do_install() {
         [ -e ${DIST}/dropins/$dropin ] || bbfatal "the signer has no drop-in $dropin"
         ln -s ${nonarch_libdir}/tedge-p11-server/$dropin ${D}${DROPINS}/$dropin
     done
-    if [ -L ${D}${DROPINS}/tpm2.conf ]; then
-        install -m 0644 ${UNPACKDIR}/tpm2-lock.conf ${D}${DROPINS}
-    fi
     if [ -L ${D}${DROPINS}/optee.conf ] && [ "${TEE_GROUP_NAME}" != tee ]; then
         rm ${D}${DROPINS}/optee.conf
         sed 's/^SupplementaryGroups=.*/SupplementaryGroups=${TEE_GROUP_NAME}/' ${DIST}/dropins/optee.conf \
