@@ -67,7 +67,8 @@ make_root() {
     echo "# making a root file system with $packages in $root" >&2
     debian_root "$new_root" "$cache/$name-root.log" "$suite" "$packages" --variant=minbase \
         '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' \
-        '--dpkgopt=path-exclude=/usr/share/locale/*' || status=$?
+        '--dpkgopt=path-exclude=/usr/share/locale/*' \
+        '--essential-hook=mkdir -p "$1/usr/share/man/man1"' || status=$?
     case $status in
     0) ;;
     77) skip "no mirror of Debian can be reached" ;;
