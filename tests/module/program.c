@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *path;
@@ -338,6 +339,31 @@ static void survives(void)
     OK(f->C_Finalize(NULL));
 }
 
+/* Has something signed that the policy refuses, until standard input ends. Prints how often, and in how many milliseconds
+ * since the first one. */
+static void refused(void)
+{
+    ck_session_handle_t session;
+    ck_object_handle_t key;
+    struct timespec start, end;
+    fd_set set;
+    struct timeval now = {0, 0};
+    int count = 0;
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    key = find_key(session);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        IS(CKR_KEY_FUNCTION_NOT_PERMITTED, sign(session, key));
+        count++;
+        FD_ZERO(&set);
+        FD_SET(0, &set);
+    } while (!select(1, &set, NULL, NULL, &now));
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    printf("%d %ld\n", count, (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
+    OK(f->C_Finalize(NULL));
+}
+
 /* Of a module that was built so that C_SeedRandom panics. */
 static void panics(void)
 {
@@ -355,7 +381,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
-               {"signals", signals}, {"survives", survives}, {"panics", panics}};
+               {"signals", signals}, {"survives", survives}, {"panics", panics},
+               {"refused", refused}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

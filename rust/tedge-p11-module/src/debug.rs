@@ -1,6 +1,6 @@
 //! What happens, in words, for a person who asked for it: with `TEDGE_P11_DEBUG` in the environment, each
-//! error has a line on standard error. Without it the module writes nothing anywhere: standard error is
-//! the program's own, and the signer's journal has what was refused.
+//! error has a line on standard error. Without it the module writes nothing but a [`refusal`](crate::refusal):
+//! standard error is the program's own.
 
 use std::fmt;
 use std::io::Write as _;

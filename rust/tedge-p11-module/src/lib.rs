@@ -20,6 +20,7 @@ pub mod mechanism;
 pub mod object;
 pub mod process;
 mod public_key;
+mod refusal;
 mod rv;
 mod session;
 mod signature;

@@ -114,7 +114,7 @@ impl Signing {
         let signature = signature.map_err(|error| {
             // The key may be another one by now.
             self.object.forget();
-            failed("sign with", &self.object.listed.uri, &error)
+            failed("sign", &self.object.listed.uri, &error)
         })?;
         if self.is_ecdsa {
             return signature::plain_ecdsa(&signature, self.len / 2);

@@ -2,11 +2,12 @@
 
 use cryptoki_sys::*;
 use tedge_p11_client::{
-    Client, Error, KeyEntry, KeySpec, ObjectType, Pin, SocketKey, TokenEntry, Uri,
+    Client, Error, KeyEntry, KeySpec, ObjectType, Pin, Reason, SocketKey, TokenEntry, Uri,
 };
 
 use crate::attribute::{CertificateDetails, Class, Details, KeyDetails, Listed};
 use crate::debug;
+use crate::refusal;
 use crate::rv::{Result, Rv};
 
 /// The signer at one socket.
@@ -108,7 +109,7 @@ impl Signer {
                 ..uri.clone()
             };
             let keys = self.client.keys(&uri, pin);
-            let keys = match keys.map_err(|error| failed("keys", &uri, &error)) {
+            let keys = match keys.map_err(|error| unseen("keys", &uri, &error)) {
                 // Before the login there are none to be seen; that is no error (PKCS#11 3.0, section 5.7.6).
                 Err(Rv(CKR_USER_NOT_LOGGED_IN)) => Vec::new(),
                 keys => keys?,
@@ -123,7 +124,7 @@ impl Signer {
                 }
                 // thin-edge.io's signer has none.
                 Err(Error::NotInVersion1(_)) => {}
-                Err(error) => return Err(failed("certificates", &uri, &error)),
+                Err(error) => return Err(unseen("certificates", &uri, &error)),
             }
         }
         Ok(found)
@@ -132,13 +133,13 @@ impl Signer {
     /// A private key to sign with.
     pub(crate) fn key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<SocketKey> {
         let key = SocketKey::open(self.client.clone(), uri, pin.cloned());
-        key.map_err(|error| failed("key", uri, &error))
+        key.map_err(|error| failed("open the key", uri, &error))
     }
 
     /// The public half of a key that has no private one here.
     pub(crate) fn public_key(&self, uri: &Uri) -> Result<Details> {
         let key = self.client.public_key(uri);
-        let key = key.map_err(|error| failed("public key", uri, &error))?;
+        let key = key.map_err(|error| unseen("public key", uri, &error))?;
         KeyDetails::new(&key, &[], false)
             .map(Details::Key)
             .ok_or(Rv(CKR_FUNCTION_FAILED))
@@ -146,7 +147,7 @@ impl Signer {
 
     pub(crate) fn certificate(&self, uri: &Uri) -> Result<Details> {
         let certificate = self.client.certificate(uri);
-        let certificate = certificate.map_err(|error| failed("certificate", uri, &error))?;
+        let certificate = certificate.map_err(|error| unseen("certificate", uri, &error))?;
         CertificateDetails::new(certificate.der.0).map(Details::Certificate)
     }
 
@@ -160,27 +161,27 @@ impl Signer {
         id: Option<&[u8]>,
     ) -> Result<Uri> {
         let created = self.client.create_key(&token.uri, pin, spec, label, id);
-        created.map_err(|error| failed("create key", &token.uri, &error))
+        created.map_err(|error| failed("create a key", &token.uri, &error))
     }
 
     pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> Result<()> {
         let deleted = self.client.delete_key(uri, pin);
         deleted
             .map(|_| ())
-            .map_err(|error| failed("delete key", uri, &error))
+            .map_err(|error| failed("delete the key", uri, &error))
     }
 
     pub(crate) fn init_token(&self, token: &Token, label: &str, so_pin: &Pin) -> Result<()> {
         let uri = &token.uri;
         let done = self.client.init_token(uri, label, Some(so_pin), None);
         done.map(|_| ())
-            .map_err(|error| failed("initialise token", uri, &error))
+            .map_err(|error| failed("initialise the token", uri, &error))
     }
 
     pub(crate) fn change_pin(&self, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
         let uri = &token.uri;
         let done = self.client.change_pin(uri, Some(old), new);
-        done.map_err(|error| failed("change PIN", uri, &error))
+        done.map_err(|error| failed("change the PIN", uri, &error))
     }
 
     pub(crate) fn change_so_pin(&self, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
@@ -192,14 +193,27 @@ impl Signer {
     pub(crate) fn reset_pin(&self, token: &Token, so_pin: &Pin, new: &Pin) -> Result<()> {
         let uri = &token.uri;
         let done = self.client.reset_pin(uri, so_pin, new);
-        done.map_err(|error| failed("reset PIN", uri, &error))
+        done.map_err(|error| failed("reset the PIN", uri, &error))
     }
 }
 
-/// The code for an error, which is told in words too.
+/// The code for an error of something that the program wants done. That the policy refuses it is told in words.
 pub(crate) fn failed(what: &str, uri: &Uri, error: &Error) -> Rv {
+    if let Error::Explained {
+        reason: Reason::Refused,
+        message,
+    } = error
+    {
+        refusal::tell(what, format_args!("{message}"));
+    }
+    unseen(what, uri, error)
+}
+
+/// The code for an error of a search, which many programs make to see what there is: that it is refused is no
+/// news to anybody.
+fn unseen(what: &str, uri: &Uri, error: &Error) -> Rv {
     let rv = Rv::from(error);
-    debug::log(format_args!("{what} {uri}: {error} (CKR {:#x})", rv.0));
+    debug::log(format_args!("{what}, {uri}: {error} (CKR {:#x})", rv.0));
     rv
 }
 

@@ -9,3 +9,8 @@ pub(super) fn variable(name: &str) -> Option<OsString> {
     let has_more_rights = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     std::env::var_os(name).filter(|_| !has_more_rights)
 }
+
+/// The value of a variable that is text.
+pub(super) fn text(name: &str) -> Option<String> {
+    variable(name)?.into_string().ok()
+}

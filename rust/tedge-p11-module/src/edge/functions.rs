@@ -8,13 +8,15 @@ use std::sync::Once;
 use cryptoki_sys::*;
 use tedge_p11_client::{Client, DEFAULT_SOCKET_PATH};
 
-use super::environment;
+use super::environment::{self, text};
 use super::memory::{
     bytes, initialize_args, mechanism, template, types, write, write_list, write_values,
 };
+use super::standard_error;
 use crate::debug;
 use crate::library::{self, Library};
 use crate::process::{self, library};
+use crate::refusal;
 use crate::rv::{Result, Rv};
 
 /// Runs one function: no panic gets past here, and takes the program with it.
@@ -353,8 +355,10 @@ unsafe fn sign(
 /// A panic says nothing on the program's standard error, unless somebody asked for it.
 fn prepare() {
     static ONCE: Once = Once::new();
-    let debugging = environment::variable(debug::VARIABLE);
-    debug::set(debugging.as_deref().and_then(std::ffi::OsStr::to_str));
+    debug::set(text(debug::VARIABLE).as_deref());
+    let journal = environment::variable(standard_error::JOURNAL_STREAM);
+    standard_error::set_journal(journal.as_deref());
+    refusal::set(text(refusal::QUIET).as_deref(), standard_error::write_line);
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
             debug::log(format_args!("a defect in this module: {panic}"));

@@ -12,6 +12,7 @@
 mod environment;
 mod functions;
 mod memory;
+mod standard_error;
 mod table;
 mod version;
 

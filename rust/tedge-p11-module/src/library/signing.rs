@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::Library;
 use crate::attribute::{Class, Details};
-use crate::debug;
 use crate::mechanism::{How, Mechanism};
+use crate::refusal;
 use crate::rv::{Result, Rv};
 use crate::session::Signing;
 
@@ -39,10 +39,15 @@ impl Library {
             How::Message(scheme) => key.schemes().contains(&scheme),
             _ if key.signs_digests() => true,
             _ => {
-                debug::log(format_args!(
-                    "{}: the mechanism signs a digest, which takes a rule with the purpose digest",
-                    object.listed.uri
-                ));
+                // What the signer would say, if it were asked.
+                refusal::tell(
+                    "sign",
+                    format_args!(
+                        "the program made a digest itself and wants that signed with {}: nobody can tell what it \
+                         is the digest of, and no rule that covers the key has the purpose digest",
+                        object.listed.uri
+                    ),
+                );
                 false
             }
         };

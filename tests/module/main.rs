@@ -1,16 +1,19 @@
 //! Programs that are not Rust use the key by our PKCS#11 module: one in C (tests/module/program.c), pkcs11-tool, p11tool and
 //! OpenSSH. openssl verifies what they sign.
 
+mod refusals;
+mod rig;
+
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use support::hsm::PIN;
-use support::signer::POLICY;
 use support::{Hsm, Kind, Signer, fail, program, repository, succeed};
 use tedge_p11_client::KeySpec;
+
+use crate::rig::{Rig, module, text};
 
 #[test]
 fn a_program_in_c() {
@@ -50,6 +53,7 @@ fn the_signer_may_go_away_and_come_back() {
         .arg("survives")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let stdin = child.stdin.take();
@@ -73,8 +77,11 @@ fn the_signer_may_go_away_and_come_back() {
     for code in codes {
         assert_eq!(code.unwrap(), "0x0");
     }
-    let status = child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let status = output.status;
     assert!(status.success(), "{status} {:?}", status.signal());
+    // What passes is no refusal: standard error is the program's.
+    assert!(output.stderr.is_empty(), "{}", text(&output));
 }
 
 /// Built as what ships is, but for one function that panics.
@@ -258,11 +265,7 @@ fn hundreds_of_keys() {
 
 #[test]
 fn a_policy_holds_for_programs() {
-    let rig = Rig::start_with_policy(
-        &["p256"],
-        "[[rule]]\noperations = [\"sign\", \"describe\", \"list\"]\npurposes = [\"tls13-client\"]\n",
-        &["--pin", PIN],
-    );
+    let rig = Rig::start_with_policy(&["p256"], refusals::POLICY, &["--pin", PIN]);
     // RFC 8446, section 4.4.3.
     let handshake = [
         &[b' '; 64][..],
@@ -277,11 +280,11 @@ fn a_policy_holds_for_programs() {
     let document = rig.hsm.file("document");
     let mut tool = rig.pkcs11_tool(&["--sign", "-m", "ECDSA-SHA256", "--id", &id, "-i"]);
     tool.arg(&document).arg("-o").arg(rig.hsm.file("signature"));
-    let refused = tool.env("TEDGE_P11_DEBUG", "1").output().unwrap();
+    let refused = tool.output().unwrap();
     assert!(!refused.status.success());
     let said = text(&refused);
     assert!(said.contains("CKR_KEY_FUNCTION_NOT_PERMITTED"), "{said}");
-    // The signer's own words, for who asks for them.
+    // The signer's own words.
     assert!(
         said.contains("it is no TLS handshake, certificate request or certificate"),
         "{said}"
@@ -304,7 +307,11 @@ fn digests_take_a_rule() {
     tool.arg(rig.hsm.file("digest"))
         .arg("-o")
         .arg(rig.hsm.file("signature"));
-    assert!(!tool.output().unwrap().status.success());
+    let refused = tool.output().unwrap();
+    assert!(!refused.status.success());
+    let refused = text(&refused);
+    let told = "libtedge_p11: the signer refused to sign: the program made a digest itself";
+    assert!(refused.contains(told), "{refused}");
 
     let rule = format!("{rule}purposes = [\"digest\"]\n");
     let rig = Rig::start_with_policy(&key, &rule, &["--pin", PIN]);
@@ -376,93 +383,4 @@ fn the_signer_refuses_our_own_module() {
         refused.contains("this is the module for programs that use the signer"),
         "{refused}"
     );
-}
-
-/// SoftHSM2 behind the signer, with one key of each type, called like it.
-struct Rig {
-    hsm: Hsm,
-    signer: Signer,
-}
-
-impl Rig {
-    fn start(keys: &[&str]) -> Self {
-        Self::start_with_policy(keys, support::signer::ALL_ALLOWED, &["--pin", PIN])
-    }
-
-    fn start_with_policy(keys: &[&str], policy: &str, args: &[&str]) -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        for key in keys {
-            hsm.create_key(key, key);
-        }
-        std::fs::write(hsm.file(POLICY), policy).unwrap();
-        let signer = Signer::start_with(&hsm, args);
-        Self { hsm, signer }
-    }
-
-    /// A program that finds the signer's socket.
-    fn uses(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", self.signer.socket());
-        command
-    }
-
-    fn pkcs11_tool(&self, args: &[&str]) -> Command {
-        let mut command = self.uses("pkcs11-tool");
-        command.arg("--module").arg(module()).args(args);
-        command
-    }
-
-    /// Has pkcs11-tool sign a file of the test into another, `signature`.
-    fn sign(&self, key: &str, mechanism: &str, file: &str) {
-        let id = self.id(key);
-        let mut tool = self.pkcs11_tool(&["--sign", "-m", mechanism, "--id", &id]);
-        if mechanism.starts_with("ECDSA") {
-            tool.args(["--signature-format", "openssl"]);
-        }
-        let (input, output) = (self.hsm.file(file), self.hsm.file("signature"));
-        succeed(tool.arg("-i").arg(input).arg("-o").arg(output));
-    }
-
-    /// `CKA_ID` of a key, in hexadecimal.
-    fn id(&self, key: &str) -> String {
-        let uri = support::parse_uri(format!("pkcs11:object={key};type=private"));
-        self.signer.client().keys(&uri, None).unwrap()[0].id.clone()
-    }
-
-    /// A PEM file with the public key.
-    fn public_key(&self, key: &str) -> PathBuf {
-        let pem = self.hsm.file("public.pem");
-        let uri = format!("pkcs11:object={key}");
-        let text = succeed(self.signer.tedge_hsm().args(["public-key", "--uri", &uri]));
-        std::fs::write(&pem, text).unwrap();
-        pem
-    }
-
-    fn program_in_c(&self) -> PathBuf {
-        let built = self.hsm.file("program");
-        succeed(
-            Command::new("cc")
-                .args([
-                    "-std=gnu11",
-                    "-Wall",
-                    "-Wextra",
-                    "-Werror",
-                    "-I/usr/include/p11-kit-1",
-                    "-o",
-                ])
-                .arg(&built)
-                .arg(repository().join("tests/module/program.c"))
-                .args(["-ldl", "-lpthread"]),
-        );
-        built
-    }
-}
-
-fn module() -> PathBuf {
-    program("libtedge_p11.so")
-}
-
-fn text(output: &Output) -> String {
-    let all = [&output.stdout[..], &output.stderr].concat();
-    String::from_utf8_lossy(&all).into_owned()
 }
