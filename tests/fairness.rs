@@ -101,6 +101,42 @@ fn a_user_may_have_so_many_requests_waiting() {
     assert_eq!((answered.load(SeqCst), refused.load(SeqCst)), (11, 9));
 }
 
+/// A thread waits 5 ms for the request of who has just connected, but not again and again for a user whose connections
+/// are silent. There are two such threads before the first call: with 200 silent connections in the queue another
+/// user would wait for half a second. That can't take less, however fast the machine; so one answer that comes
+/// sooner is proof, and the machine has many chances to be fast enough.
+#[test]
+fn silent_connections_keep_nobody_waiting() {
+    if !can_be_others() {
+        return;
+    }
+    let hsm = Hsm::start(Kind::SoftHsm);
+    let signer = Signer::start(&hsm);
+    open_to_all(&hsm, &signer);
+    let socket = signer.socket();
+    let mut times = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while times.last().is_none_or(|time| *time > MOMENT * SILENT / 4) {
+        assert!(Instant::now() < deadline, "{times:?}");
+        let begun = Instant::now();
+        let mut held: Vec<_> = as_user(GREEDY, || {
+            (0..SILENT).map(|_| wire::connect(socket)).collect()
+        });
+        let answer = as_user(OTHER, || ask(socket, &Request::Ping));
+        assert!(matches!(answer, Response::Pong), "{answer:?}");
+        let time = begun.elapsed();
+        // A connection that got no place is closed, and is waited for by nobody.
+        let are_held = held.iter_mut().all(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            std::io::Read::read(stream, &mut [0]).is_err()
+        });
+        if are_held {
+            times.push(time);
+        }
+        drop(held);
+    }
+}
+
 /// With a range of uids that are nobody's, a user takes one user's places, not all of them. A rule gives such a
 /// uid places of its own.
 #[test]
@@ -158,6 +194,10 @@ fn await_that(what: impl Fn() -> bool) {
     }
 }
 
+/// Connections that one user may hold.
+const SILENT: u32 = 200;
+/// That a thread waits for a request.
+const MOMENT: Duration = Duration::from_millis(5);
 /// Users of every Debian: daemon and games.
 const GREEDY: u32 = 1;
 const OTHER: u32 = 5;

@@ -1,15 +1,19 @@
 //! Guesses at a PIN by one user: how many are looked at, and what others notice. Each user is a thread that is
 //! another user when it connects.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use support::faulty::key_uri;
 use support::healing::sign;
 use support::hsm::PIN;
 use support::signer::{ALL_ALLOWED, POLICY};
-use support::user::{as_user, can_be_others, open_to_all};
+use support::user::{as_user, become_user, can_be_others, open_to_all};
+use support::wire::ask;
 use support::{Faulty, Hsm, Kind, Signer};
 use tedge_p11_client::{Error, SocketKey};
+use tedge_p11_protocol::{Request, Response};
 
 const GUESSER: u32 = 2001;
 const OTHER: u32 = 2002;
@@ -43,6 +47,44 @@ fn a_user_that_guesses_is_not_listened_to() {
         "{log}"
     );
     drop(hsm);
+}
+
+/// Lines about a user's requests are budgeted. That a user is not listened to any more is told all the same.
+#[test]
+fn a_flood_of_the_log_hides_no_guesses() {
+    if !can_be_others() {
+        return;
+    }
+    let (_hsm, signer, uri) = start(&["--pin", PIN]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (socket, done) = (signer.socket(), &done);
+            scope.spawn(move || {
+                become_user(GUESSER);
+                for number in 0.. {
+                    let uri = format!("pkcs11:object={thread}{number}{}", "x".repeat(1900));
+                    let answer = ask(socket, &Request::PublicKeyPem(Some(uri)));
+                    assert!(matches!(answer, Response::Error(_)), "{answer:?}");
+                    if done.load(SeqCst) {
+                        break;
+                    }
+                }
+            });
+        }
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let told = |text: &str| signer.log().contains(text);
+        while !told("more requests of uid 2001 within a second: describe failed") {
+            assert!(Instant::now() < deadline, "{}", signer.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for guess in ["1", "2"] {
+            open(&signer, &uri, GUESSER, Some(guess)).unwrap_err();
+        }
+        let is_told = told("uid 2001 has given 2 different PINs that are wrong");
+        done.store(true, SeqCst);
+        assert!(is_told, "{}", signer.log());
+    });
 }
 
 /// A user with a subordinate range has as many uids as he likes.
