@@ -3,6 +3,7 @@
 mod auth_pin;
 mod configured;
 mod given;
+mod guesser;
 mod guesses;
 mod kept;
 mod kept_text;

@@ -24,7 +24,8 @@ use zeroize::Zeroize as _;
 use crate::front::connection::{Client, Next};
 use crate::front::peer::Peers;
 use crate::queue::calls::Calls;
-use crate::queue::lanes::{LANE_WIDTH, Taken};
+use crate::queue::lane::LANE_WIDTH;
+use crate::queue::lanes::Taken;
 use crate::queue::limits::Place;
 use crate::service::{Service, time_limit};
 

@@ -217,7 +217,7 @@ pub(crate) const MAX_THREADS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::lanes::LANE_WIDTH;
+    use crate::queue::lane::LANE_WIDTH;
 
     const SIGN: Operation = Operation::Sign;
     const FIRST: Account = Account::User(1);

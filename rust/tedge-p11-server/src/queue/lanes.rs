@@ -7,12 +7,14 @@
 //!
 //! All of it is under one lock, which nobody holds while a call runs or while somebody is woken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tedge_p11_config::{Account, Operation};
 use tokio::sync::oneshot;
+
+use super::lane::{Kind, LANE_WIDTH, Lane, Waiter};
 
 /// The lanes of all tokens.
 #[derive(Debug, Default)]
@@ -55,58 +57,15 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// A turn goes to the task that waits for it.
+type LanesByName = HashMap<Arc<str>, Lane<oneshot::Sender<Turn>>>;
+
 #[derive(Debug, Default)]
 struct State {
-    lanes: HashMap<Arc<str>, Lane>,
+    lanes: LanesByName,
     /// Calls that run, in all lanes, of the accounts that have some.
     running: HashMap<Account, usize>,
     last_ticket: u64,
-}
-
-/// The calls on one token.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Of [`LANE_WIDTH`], what calls that run take up.
-    width: u32,
-    /// Calls that run and do not sign.
-    managing: usize,
-    /// Whether one of them makes a key: the others can do nothing meanwhile.
-    makes_key: bool,
-    /// The call that makes a key and is next: others that do not sign let it go first.
-    makes_key_next: Option<u64>,
-    /// Microseconds that the quicker ones of the last calls took.
-    usual: u64,
-    /// The accounts that have calls here, running or waiting.
-    accounts: HashMap<Account, Queue>,
-    /// Those that have calls waiting: whoever had a turn goes to the back.
-    order: VecDeque<Account>,
-}
-
-/// The calls of one account in a lane.
-#[derive(Debug, Default)]
-struct Queue {
-    running: usize,
-    signing: VecDeque<Waiter>,
-    managing: VecDeque<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    /// Counts up, so that it tells who came first.
-    ticket: u64,
-    kind: Kind,
-    turn: oneshot::Sender<Turn>,
-}
-
-/// What a call needs of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Sign,
-    /// Can do nothing while a key is made, for minutes perhaps, and waits for that without a place in the lane:
-    /// signatures need it.
-    Manage,
-    /// The same, and lets nothing else of its kind run.
-    MakeKey,
 }
 
 /// A turn for somebody who waits; given to him when the lock is free.
@@ -179,12 +138,7 @@ impl Lanes {
         account: Account,
         kind: Kind,
     ) -> Turn {
-        let of_lane = kept(&mut state.lanes, lane);
-        let width = of_lane.share();
-        of_lane.width += width;
-        of_lane.managing += usize::from(kind != Kind::Sign);
-        of_lane.makes_key |= kind == Kind::MakeKey;
-        of_lane.accounts.entry(account).or_default().running += 1;
+        let width = kept(&mut state.lanes, lane).start(account, kind);
         *state.running.entry(account).or_default() += 1;
         Turn {
             lanes: self.clone(),
@@ -200,14 +154,7 @@ impl Lanes {
     fn end(self: &Arc<Self>, turn: &Turn) {
         let mut state = self.state();
         let of_lane = kept(&mut state.lanes, &turn.lane);
-        of_lane.width -= turn.width;
-        of_lane.managing -= usize::from(turn.kind != Kind::Sign);
-        of_lane.makes_key &= turn.kind != Kind::MakeKey;
-        of_lane.note_duration(turn.since.elapsed());
-        if let Some(queue) = of_lane.accounts.get_mut(&turn.account) {
-            queue.running -= 1;
-        }
-        of_lane.forget_if_idle(turn.account);
+        of_lane.end(turn.account, turn.kind, turn.width, turn.since.elapsed());
         let had_all = !may_run_more(&state.running, turn.account);
         if let Some(running) = state.running.get_mut(&turn.account) {
             *running -= 1;
@@ -271,139 +218,6 @@ impl Drop for Turn {
     }
 }
 
-impl Lane {
-    /// Takes out who is to run next, of the accounts that may run more.
-    fn next(&mut self, may_run_more: impl Fn(Account) -> bool) -> Option<(Account, Waiter)> {
-        self.makes_key_next = self.blocked_maker(&may_run_more);
-        let candidates = self
-            .order
-            .iter()
-            .enumerate()
-            .filter_map(|(place, account)| {
-                let queue = self.accounts.get(account)?;
-                let may_start = may_run_more(*account) && self.next_of(queue).is_some();
-                may_start.then_some((queue.running, place, *account))
-            });
-        let (_, place, account) =
-            candidates.min_by_key(|(running, place, _)| (*running, *place))?;
-        let is_managing = self.next_of(self.accounts.get(&account)?)?.kind != Kind::Sign;
-        let queue = self.accounts.get_mut(&account)?;
-        let waiter = if is_managing {
-            queue.managing.pop_front()?
-        } else {
-            queue.signing.pop_front()?
-        };
-        self.order.remove(place);
-        if queue.waiting() > 0 {
-            self.order.push_back(account);
-        }
-        Some((account, waiter))
-    }
-
-    /// Of the calls that make a key and wait for others to end, the one that is next.
-    fn blocked_maker(&self, may_run_more: impl Fn(Account) -> bool) -> Option<u64> {
-        if self.makes_key || self.managing == 0 {
-            return None;
-        }
-        let accounts = self.order.iter().filter(|account| may_run_more(**account));
-        let mut first = accounts.filter_map(|account| self.accounts.get(account)?.managing.front());
-        let next = first.find(|waiter| waiter.kind == Kind::MakeKey)?;
-        Some(next.ticket)
-    }
-
-    /// The call of an account that can start now, and has waited longest.
-    fn next_of<'a>(&self, queue: &'a Queue) -> Option<&'a Waiter> {
-        let heads = [queue.signing.front(), queue.managing.front()];
-        let can_start = |waiter: &&Waiter| self.has_room_for(waiter.kind, Some(waiter.ticket));
-        let heads = heads.into_iter().flatten().filter(can_start);
-        heads.min_by_key(|waiter| waiter.ticket)
-    }
-
-    /// Whether a call, by its ticket if it has waited, could run beside those that do.
-    fn has_room_for(&self, kind: Kind, ticket: Option<u64>) -> bool {
-        let is_next = self.makes_key_next.is_none_or(|next| Some(next) == ticket);
-        let may_manage = !self.makes_key && is_next;
-        let kind_may = match kind {
-            Kind::Sign => true,
-            Kind::Manage => may_manage,
-            Kind::MakeKey => may_manage && self.managing == 0,
-        };
-        kind_may && self.width + self.share() <= LANE_WIDTH
-    }
-
-    /// The part of the lane that a call takes up.
-    fn share(&self) -> u32 {
-        if self.usual < SLOW { 1 } else { SLOW_SHARE }
-    }
-
-    /// How many calls of the account wait here.
-    fn waiting(&self, account: Account) -> usize {
-        self.accounts.get(&account).map_or(0, Queue::waiting)
-    }
-
-    fn enqueue(&mut self, account: Account, waiter: Waiter) {
-        let queue = self.accounts.entry(account).or_default();
-        if queue.waiting() == 0 {
-            self.order.push_back(account);
-        }
-        if waiter.kind == Kind::Sign {
-            queue.signing.push_back(waiter);
-        } else {
-            queue.managing.push_back(waiter);
-        }
-    }
-
-    /// Takes out a call that waits no more. It may have had its turn.
-    fn remove(&mut self, account: Account, ticket: u64) {
-        if let Some(queue) = self.accounts.get_mut(&account) {
-            queue.signing.retain(|waiter| waiter.ticket != ticket);
-            queue.managing.retain(|waiter| waiter.ticket != ticket);
-            if queue.waiting() == 0 {
-                self.order.retain(|waiting| *waiting != account);
-            }
-        }
-        if self.makes_key_next == Some(ticket) {
-            self.makes_key_next = None;
-        }
-        self.forget_if_idle(account);
-    }
-
-    fn forget_if_idle(&mut self, account: Account) {
-        let is_idle = |queue: &Queue| queue.running == 0 && queue.waiting() == 0;
-        if self.accounts.get(&account).is_some_and(is_idle) {
-            self.accounts.remove(&account);
-        }
-    }
-
-    fn note_duration(&mut self, took: Duration) {
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        // One that failed after a minute says little about the next.
-        let took = took.min(10 * SLOW);
-        // Falls faster than it rises: a call in software is long only when others have its processor.
-        self.usual = if took < self.usual {
-            self.usual - (self.usual - took).div_ceil(8)
-        } else {
-            self.usual + (took - self.usual).div_ceil(64)
-        };
-    }
-}
-
-impl Queue {
-    fn waiting(&self) -> usize {
-        self.signing.len() + self.managing.len()
-    }
-}
-
-impl Kind {
-    fn of(operation: Operation) -> Self {
-        match operation {
-            Operation::Sign => Self::Sign,
-            Operation::CreateKey => Self::MakeKey,
-            _ => Self::Manage,
-        }
-    }
-}
-
 /// Gives turns to those who have waited for them. Who is gone gives his back at once, to others.
 fn give(grants: Vec<Grant>) {
     for (waiter, turn) in grants {
@@ -418,28 +232,22 @@ fn may_run_more(running: &HashMap<Account, usize>, account: Account) -> bool {
 }
 
 /// The lane of that name. Clients choose the names: what they can fill is bounded. What is in use stays.
-fn kept<'a>(lanes: &'a mut HashMap<Arc<str>, Lane>, name: &Arc<str>) -> &'a mut Lane {
+fn kept<'a>(lanes: &'a mut LanesByName, name: &Arc<str>) -> &'a mut Lane<oneshot::Sender<Turn>> {
     if lanes.len() >= MAX_LANES && !lanes.contains_key(name) {
-        lanes.retain(|_, lane| !lane.accounts.is_empty());
+        lanes.retain(|_, lane| !lane.is_idle());
     }
     lanes.entry(name.clone()).or_default()
 }
 
-/// Calls on one token at once. SoftHSM2 on two cores was fastest with 8 (2: 40 %, 4: 60 %, 8: 72 % of the
-/// floor with 16 clients).
-pub(crate) const LANE_WIDTH: u32 = 8;
-/// Microseconds: what takes as long is hardware, or acts as if it were. It works on one call at a time, and
-/// the next one waiting inside the module keeps it busy. More would only wait for the module's own lock,
-/// which is not fair: with 64 clients on swtpm, the slowest waited half as long again as the average.
-const SLOW: u64 = 4000;
-/// Two at once.
-const SLOW_SHARE: u32 = 4;
 const MAX_LANES: usize = 256;
 /// Calls of one account at once, in all lanes: three tokens that hang, and less than half of the threads.
 const CALLS_OF_ONE: usize = 3 * LANE_WIDTH as usize;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use super::super::lane::SLOW;
     use super::*;
 
     const SIGN: Operation = Operation::Sign;
@@ -470,7 +278,7 @@ mod tests {
     /// As a token in hardware does it: two calls at once.
     fn slow() -> Arc<Lanes> {
         let lanes = Arc::new(Lanes::default());
-        kept(&mut lanes.state().lanes, &lane()).usual = 100 * SLOW;
+        kept(&mut lanes.state().lanes, &lane()).set_usual(100 * SLOW);
         lanes
     }
 
@@ -478,17 +286,17 @@ mod tests {
     fn slow_calls_go_two_at_once() {
         let lanes = Arc::new(Lanes::default());
         let free = |usual| {
-            kept(&mut lanes.state().lanes, &lane()).usual = usual;
+            kept(&mut lanes.state().lanes, &lane()).set_usual(usual);
             let turns: Vec<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
             turns.len()
         };
         assert_eq!(free(0), LANE_WIDTH as usize);
         assert_eq!(free(SLOW), 2);
-        kept(&mut lanes.state().lanes, &lane()).usual = SLOW;
+        kept(&mut lanes.state().lanes, &lane()).set_usual(SLOW);
         for _ in 0..100 {
             drop(taken(&lanes, A, SIGN));
         }
-        assert!(kept(&mut lanes.state().lanes, &lane()).usual < SLOW);
+        assert!(kept(&mut lanes.state().lanes, &lane()).usual() < SLOW);
     }
 
     /// Whatever one account has in the queue, another's call waits for what runs and for one of each account.
@@ -584,11 +392,7 @@ mod tests {
         let state = lanes.state();
         assert!(state.running.is_empty(), "{state:?}");
         let lane = &state.lanes[&lane()];
-        assert_eq!((lane.width, lane.managing), (0, 0));
-        assert!(
-            lane.accounts.is_empty() && lane.order.is_empty(),
-            "{lane:?}"
-        );
+        assert!(lane.is_as_new(), "{lane:?}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::time::Duration;
 use tedge_p11_protocol::{Pin, Uri};
 
 use super::given::{Caller, GivenPin, Giver};
+use super::guesser::{Guess, Guesser, Waits};
 use super::kept::PinOf;
-use super::kept_text::{KeptGuesser, Trace};
 use crate::error::{Error, Result};
 use crate::lock::lock;
 use crate::uptime::uptime;
@@ -38,29 +38,6 @@ struct State {
     unsettled: Vec<Unsettled>,
 }
 
-/// What is known of one caller.
-#[derive(Debug, Default)]
-struct Guesser {
-    /// How many different wrong PINs it gave.
-    wrong: u32,
-    /// When it gave the last one of them, since the machine started.
-    at: Duration,
-    /// Whether it has given the right PIN since, after the pause.
-    has_waited: bool,
-    /// Whether it has ever given the right PIN.
-    was_right: bool,
-    /// The last few wrong ones, the latest last.
-    pins: Vec<Wrong>,
-}
-
-#[derive(Debug)]
-struct Wrong {
-    /// Not if only an earlier process saw it.
-    pin: Option<Pin>,
-    /// Not before it is settled.
-    trace: Option<Trace>,
-}
-
 /// What is yet to be kept of a caller.
 #[derive(Debug)]
 struct Unsettled {
@@ -69,33 +46,13 @@ struct Unsettled {
     guess: Option<Guess>,
 }
 
-#[derive(Debug)]
-struct Guess {
-    pin: Pin,
-    at: Duration,
-    /// What it was before.
-    was_at: Duration,
-    had_waited: bool,
-}
-
 impl Guesses {
     /// `unsettled` counts what there is to settle, here and elsewhere.
     pub(super) fn new(kept: Option<PinOf>, unsettled: Arc<AtomicUsize>) -> Self {
         let earlier = kept.as_ref().map(PinOf::guessers).unwrap_or_default();
-        let guessers = earlier.into_iter().map(|(caller, kept)| {
-            let pins = kept.traces.into_iter().map(|trace| Wrong {
-                pin: None,
-                trace: Some(trace),
-            });
-            let guesser = Guesser {
-                wrong: kept.wrong,
-                at: kept.at,
-                has_waited: kept.has_waited,
-                was_right: kept.was_right,
-                pins: pins.collect(),
-            };
-            (caller, guesser)
-        });
+        let guessers = earlier
+            .into_iter()
+            .map(|(caller, kept)| (caller, Guesser::from(kept)));
         Self {
             state: Mutex::new(State {
                 guessers: guessers.collect(),
@@ -162,19 +119,13 @@ impl Guesses {
     /// Keeps nothing of `right`, which somebody may have given before it was. Takes a while if something is kept.
     pub(super) fn forget(&self, right: &Pin) {
         let mut state = lock(&self.state);
-        let mut pins = state.guessers.values().flat_map(|guesser| &guesser.pins);
-        if pins.next().is_none() {
+        if state.guessers.values().all(Guesser::has_no_pins) {
             return;
         }
         let trace = self.kept.as_ref().map(|kept| kept.trace(right));
         let mut changed = Vec::new();
         for (caller, guesser) in &mut state.guessers {
-            let before = guesser.pins.len();
-            guesser.pins.retain(|wrong| match &wrong.pin {
-                Some(pin) => pin != right,
-                None => wrong.trace != trace,
-            });
-            if guesser.pins.len() < before {
+            if guesser.forget(right, trace) {
                 changed.push(*caller);
             }
         }
@@ -190,9 +141,9 @@ impl Guesses {
     pub(super) fn has_been_right(&self, caller: Caller) -> Option<bool> {
         let state = lock(&self.state);
         let mut guessers = state.guessers.values();
-        guessers.any(|guesser| guesser.was_right).then(|| {
+        guessers.any(Guesser::has_been_right).then(|| {
             let guesser = state.guessers.get(&state.account(caller));
-            guesser.is_some_and(|guesser| guesser.was_right)
+            guesser.is_some_and(Guesser::has_been_right)
         })
     }
 
@@ -226,7 +177,7 @@ impl Guesses {
         let trace = guess
             .as_ref()
             .zip(self.kept.as_ref())
-            .map(|(guess, kept)| kept.trace(&guess.pin));
+            .map(|(guess, kept)| kept.trace(guess.pin()));
         // Nobody keeps what is older after what is newer.
         let _keeping = lock(&self.keeping);
         let mut state = lock(&self.state);
@@ -234,7 +185,7 @@ impl Guesses {
             return;
         };
         let stays = guess.is_some_and(|guess| guesser.settle(&guess, trace));
-        let (wrong, pause) = (guesser.wrong, pause(guesser.wrong));
+        let (wrong, pause) = (guesser.wrong(), guesser.pause());
         let guesser = guesser.to_be_kept();
         drop(state);
         if stays && !pause.is_zero() {
@@ -281,52 +232,22 @@ impl State {
     }
 
     fn admit(&mut self, now: Duration, caller: Caller, token: &Uri) -> Result<()> {
-        let Some(guesser) = self.guessers.get_mut(&caller) else {
-            return Ok(());
-        };
-        if now.saturating_sub(guesser.at) > FORGOTTEN {
-            guesser.wrong = 0;
-            guesser.pins.clear();
+        let guesser = self.guessers.get_mut(&caller);
+        match guesser.and_then(|guesser| guesser.waits(now)) {
+            None => Ok(()),
+            Some(Waits::Unsettled) => Err(Error::Unsettled),
+            Some(Waits::Pause(pause)) => Err(Error::PinPaused {
+                token: token.clone(),
+                pause,
+            }),
         }
-        let pause = pause(guesser.wrong);
-        if guesser.has_waited || now.saturating_sub(guesser.at) >= pause {
-            return Ok(());
-        }
-        if guesser.is_unsettled() {
-            return Err(Error::Unsettled);
-        }
-        Err(Error::PinPaused {
-            token: token.clone(),
-            pause,
-        })
     }
 
     fn was_wrong(&mut self, now: Duration, caller: Caller, pin: &Pin) {
         let guesser = self.guessers.entry(caller).or_default();
-        let known = guesser.pins.iter();
-        let mut known = known.map(|wrong| wrong.pin.as_ref());
-        if let Some(known) = known.position(|known| known == Some(pin)) {
-            // The one in the caller's settings, perhaps: it is forgotten last.
-            let again = guesser.pins.remove(known);
-            guesser.pins.push(again);
+        let Some(guess) = guesser.was_wrong(now, pin) else {
             return;
-        }
-        if guesser.pins.len() >= MAX_PINS {
-            guesser.pins.remove(0);
-        }
-        guesser.pins.push(Wrong {
-            pin: Some(pin.clone()),
-            trace: None,
-        });
-        let guess = Guess {
-            pin: pin.clone(),
-            at: now,
-            was_at: guesser.at,
-            had_waited: guesser.has_waited,
         };
-        guesser.wrong = guesser.wrong.saturating_add(1);
-        guesser.at = now;
-        guesser.has_waited = false;
         self.unsettled.push(Unsettled {
             caller,
             guess: Some(guess),
@@ -335,76 +256,14 @@ impl State {
 
     fn was_right(&mut self, caller: Caller) {
         let guesser = self.guessers.entry(caller).or_default();
-        let waited = guesser.has_waited || !pause(guesser.wrong).is_zero();
-        if guesser.was_right && guesser.has_waited == waited {
+        if !guesser.was_right() {
             return;
         }
-        guesser.was_right = true;
-        guesser.has_waited = waited;
         let guess = None;
         self.unsettled.push(Unsettled { caller, guess });
     }
 }
 
-impl Guesser {
-    /// Puts the trace beside the PIN. If an earlier process counted this PIN, takes back that this one did. Tells
-    /// whether it stays counted.
-    fn settle(&mut self, guess: &Guess, trace: Option<Trace>) -> bool {
-        let is_this = |wrong: &Wrong| wrong.pin.as_ref() == Some(&guess.pin);
-        let Some(this) = self.pins.iter().position(is_this) else {
-            return true; // forgotten meanwhile: many others came
-        };
-        let is_earlier = |wrong: &Wrong| wrong.pin.is_none() && wrong.trace == trace;
-        let earlier = self.pins.iter().position(is_earlier);
-        self.pins[this].trace = trace;
-        let Some(earlier) = earlier.filter(|_| trace.is_some()) else {
-            return true;
-        };
-        self.pins.remove(earlier);
-        self.wrong = self.wrong.saturating_sub(1);
-        if self.at == guess.at {
-            self.at = guess.was_at;
-            self.has_waited = guess.had_waited;
-        }
-        false
-    }
-
-    /// Whether a guess that was counted may turn out to be one that an earlier process counted.
-    fn is_unsettled(&self) -> bool {
-        let mut earlier = self.pins.iter().map(|wrong| wrong.pin.is_none());
-        let mut unsettled = self.pins.iter().map(|wrong| wrong.trace.is_none());
-        earlier.any(|is| is) && unsettled.any(|is| is)
-    }
-
-    fn to_be_kept(&self) -> KeptGuesser {
-        KeptGuesser {
-            wrong: self.wrong,
-            at: self.at,
-            has_waited: self.has_waited,
-            was_right: self.was_right,
-            traces: self.pins.iter().filter_map(|wrong| wrong.trace).collect(),
-        }
-    }
-}
-
-/// How long nothing is compared after so many wrong PINs, counted from the last one.
-fn pause(wrong: u32) -> Duration {
-    let doublings = wrong.checked_sub(FREE);
-    doublings.map_or(Duration::ZERO, |doublings| {
-        (FIRST_PAUSE * (1 << doublings.min(16))).min(LONGEST_PAUSE)
-    })
-}
-
-/// Wrong PINs after which there is a pause.
-const FREE: u32 = 2;
-const FIRST_PAUSE: Duration = Duration::from_secs(4);
-/// 24 guesses a day: a PIN of four digits takes seven months on the average.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// Who gave no wrong PIN for so long begins anew. That gains nobody a guess: the pauses before the longest one
-/// allow for ten.
-const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
-/// Wrong PINs of one caller that do not count again.
-const MAX_PINS: usize = 8;
 /// Callers with an account of their own. More than a device has users.
 const MAX_CALLERS: usize = 256;
 
