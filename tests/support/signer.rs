@@ -143,6 +143,30 @@ impl Signer {
         self.written_log()
     }
 
+    /// How many requests the log tells of, in lines in which `is_line` finds a request of its own and in those that
+    /// count more of the same user, such as `change-pin failed`. Waits for the latter, which come after a second.
+    pub fn logged(&self, is_line: impl Fn(&str) -> bool, what: &str, expected: usize) -> usize {
+        let count = |log: &str| {
+            let own = log.lines().filter(|line| is_line(line)).count();
+            let more = log.lines().filter_map(|line| {
+                let (before, after) = line.split_once(" more requests of ")?;
+                after
+                    .ends_with(&format!("within a second: {what}"))
+                    .then_some(())?;
+                before.rsplit(' ').next()?.parse::<usize>().ok()
+            });
+            own + more.sum::<usize>()
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let found = count(&self.log());
+            if found >= expected || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Lines wait in a queue: one more is caused, by what is no request, and waited for. It may be left out,
     /// because of others of this user, or the signer may be gone.
     fn flush_log(&self) {

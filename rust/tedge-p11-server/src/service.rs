@@ -32,7 +32,8 @@ use self::request::{Immediate, Sorted};
 use self::rights::Rights;
 use self::status::Facts;
 use crate::configuration::Configuration;
-use crate::queue::calls::{Calls, Queued};
+use crate::queue::calls::Calls;
+use crate::queue::lanes::{Full, Queued, WAITING_BYTES};
 use crate::queue::limits::{Limits, Place, Standing};
 
 pub(crate) use self::request::Call;
@@ -255,6 +256,7 @@ impl Service {
             account: peer.account,
             operation: call.operation(),
             most: configuration.policy().waiting_requests.get(),
+            bytes: call.bytes(),
         }
     }
 
@@ -268,11 +270,15 @@ impl Service {
     }
 
     /// What a client of `peer` is told who has too many requests waiting, which is logged.
-    pub(crate) fn crowd(&self, peer: &Peer) -> Response {
+    pub(crate) fn crowd(&self, peer: &Peer, full: Full) -> Response {
         self.counters.throttled.fetch_add(1, Relaxed);
         let most = self.configuration().policy().waiting_requests;
+        let waiting = match full {
+            Full::Requests => format!("{most} requests waiting for this token"),
+            Full::Bytes => format!("requests of {WAITING_BYTES} bytes waiting"),
+        };
         let message = format!(
-            "{} has {most} requests waiting for this token already; try again when some are answered",
+            "{} has {waiting} already; try again when some are answered",
             peer.account
         );
         self.complain(peer, &message);

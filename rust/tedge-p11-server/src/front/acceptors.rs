@@ -193,7 +193,9 @@ impl Acceptors {
                 let turn = match self.calls.take(&self.service.queued(peer, &call)) {
                     Taken::Turn(turn) => turn,
                     Taken::Wait => return Some(Next::Answer(call)),
-                    Taken::Full => return Some(Next::Send(self.service.crowd(peer).encode())),
+                    Taken::Full(full) => {
+                        return Some(Next::Send(self.service.crowd(peer, full).encode()));
+                    }
                 };
                 let operation = call.operation();
                 let limit = time_limit(operation);

@@ -121,7 +121,7 @@ async fn answer(call: Call, peer: &Peer, service: Arc<Service>, calls: &Calls) -
     match response.await {
         Ok(response) => response,
         Err(Missed::Late) => service.late(peer, operation, since),
-        Err(Missed::Full) => service.crowd(peer),
+        Err(Missed::Full(full)) => service.crowd(peer, full),
     }
 }
 

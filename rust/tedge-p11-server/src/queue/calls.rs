@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
-use tedge_p11_config::{Account, Operation, Peer};
+use tedge_p11_config::{Operation, Peer};
 use tedge_p11_protocol::Response;
 use tokio::time::{sleep_until, timeout_at};
 
-use super::lanes::{Full, Lanes, Taken};
+use super::lanes::{Full, Lanes, Queued, Taken};
 
 /// Starts calls on the module.
 #[derive(Debug, Default)]
@@ -20,23 +20,13 @@ pub(crate) struct Calls {
     running: Arc<Mutex<Running>>,
 }
 
-/// Who calls, what for, and on which token.
-#[derive(Clone, Debug)]
-pub(crate) struct Queued {
-    pub(crate) lane: Arc<str>,
-    pub(crate) account: Account,
-    pub(crate) operation: Operation,
-    /// Calls of the account that may wait in this lane.
-    pub(crate) most: usize,
-}
-
 /// Why a call has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
     /// It did not return in time, or did not get its turn.
     Late,
-    /// Too many others of its account wait.
-    Full,
+    /// Too much of its account waits.
+    Full(Full),
 }
 
 #[derive(Debug, Default)]
@@ -71,14 +61,7 @@ impl Calls {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Missed> {
         let deadline = tokio::time::Instant::now() + limit;
-        let Queued {
-            lane,
-            account,
-            operation,
-            most,
-        } = queued;
-        let waiting = self.lanes.wait(&lane, account, operation, most);
-        let waiting = waiting.map_err(|Full| Missed::Full)?;
+        let waiting = self.lanes.wait(&queued).map_err(Missed::Full)?;
         let Ok(Some(turn)) = timeout_at(deadline, waiting.turn()).await else {
             return Err(Missed::Late);
         };
@@ -102,13 +85,7 @@ impl Calls {
 
     /// A turn for a call that is made right here, if it need not wait for one.
     pub(crate) fn take(&self, queued: &Queued) -> Taken {
-        let Queued {
-            lane,
-            account,
-            operation,
-            most,
-        } = queued;
-        self.lanes.take(lane, *account, *operation, *most)
+        self.lanes.take(queued)
     }
 
     /// Notes a call that is made right here for the client on `stream`, who is told when it takes longer than
@@ -216,6 +193,8 @@ pub(crate) const MAX_THREADS: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use tedge_p11_config::Account;
+
     use super::*;
     use crate::queue::lane::LANE_WIDTH;
 
@@ -238,6 +217,7 @@ mod tests {
             account,
             operation: SIGN,
             most: usize::MAX,
+            bytes: 0,
         }
     }
 
@@ -291,7 +271,7 @@ mod tests {
                 ..signature("hangs", FIRST)
             };
             let full = calls.run(no_more, WHILE, || 7).await;
-            assert_eq!(full, Err(Missed::Full));
+            assert_eq!(full, Err(Missed::Full(Full::Requests)));
             drop(release);
         });
     }

@@ -22,14 +22,26 @@ pub(crate) struct Lanes {
     state: Mutex<State>,
 }
 
+/// Who calls, what for, and on which token.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) lane: Arc<str>,
+    pub(crate) account: Account,
+    pub(crate) operation: Operation,
+    /// Calls of the account that may wait in this lane.
+    pub(crate) most: usize,
+    /// Bytes that the call takes while it waits.
+    pub(crate) bytes: usize,
+}
+
 /// What becomes of a call that would like to run at once.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Turn(Turn),
     /// It has to wait.
     Wait,
-    /// It can't even wait: its account has as many calls waiting in this lane as it may have.
-    Full,
+    /// It can't even wait.
+    Full(Full),
 }
 
 /// A place in a lane, held while a call runs.
@@ -49,13 +61,19 @@ pub(crate) struct Waiting {
     lanes: Arc<Lanes>,
     lane: Arc<str>,
     account: Account,
+    bytes: usize,
     ticket: u64,
     turn: oneshot::Receiver<Turn>,
 }
 
-/// There are as many calls of the account in the queue as there may be.
+/// Why a call can't even wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) enum Full {
+    /// Its account has as many calls waiting in this lane as it may have.
+    Requests,
+    /// What waits of its account, in all lanes, takes [`WAITING_BYTES`] already.
+    Bytes,
+}
 
 /// A turn goes to the task that waits for it.
 type LanesByName = HashMap<Arc<str>, Lane<oneshot::Sender<Turn>>>;
@@ -65,6 +83,8 @@ struct State {
     lanes: LanesByName,
     /// Calls that run, in all lanes, of the accounts that have some.
     running: HashMap<Account, usize>,
+    /// What the calls that wait take, in all lanes, of the accounts that have some.
+    waiting_bytes: HashMap<Account, usize>,
     last_ticket: u64,
 }
 
@@ -72,49 +92,42 @@ struct State {
 type Grant = (oneshot::Sender<Turn>, Turn);
 
 impl Lanes {
-    /// A turn in `lane` for a call of `account`, if it need not wait; up to `most` of its calls may.
-    pub(crate) fn take(
-        self: &Arc<Self>,
-        lane: &Arc<str>,
-        account: Account,
-        operation: Operation,
-        most: usize,
-    ) -> Taken {
-        let kind = Kind::of(operation);
+    /// A turn for a call, if it need not wait.
+    pub(crate) fn take(self: &Arc<Self>, queued: &Queued) -> Taken {
+        let kind = Kind::of(queued.operation);
         let mut state = self.state();
         let State { lanes, running, .. } = &mut *state;
-        let of_lane = kept(lanes, lane);
+        let of_lane = kept(lanes, &queued.lane);
         // Whoever waits could not start when the last call ended; so nobody is overtaken who could start now.
-        if may_run_more(running, account) && of_lane.has_room_for(kind, None) {
-            return Taken::Turn(self.start(&mut state, lane, account, kind));
+        if may_run_more(running, queued.account) && of_lane.has_room_for(kind, None) {
+            return Taken::Turn(self.start(&mut state, &queued.lane, queued.account, kind));
         }
-        if of_lane.waiting(account) >= most {
-            return Taken::Full;
+        match state.may_wait(queued) {
+            Ok(()) => Taken::Wait,
+            Err(full) => Taken::Full(full),
         }
-        Taken::Wait
     }
 
-    /// Puts a call of `account` into its queue in `lane`, unless `most` are there already.
-    pub(crate) fn wait(
-        self: &Arc<Self>,
-        lane: &Arc<str>,
-        account: Account,
-        operation: Operation,
-        most: usize,
-    ) -> Result<Waiting, Full> {
+    /// Puts a call into the queue of its account, if it may wait there.
+    pub(crate) fn wait(self: &Arc<Self>, queued: &Queued) -> Result<Waiting, Full> {
         let (sender, turn) = oneshot::channel();
+        let Queued {
+            lane,
+            account,
+            operation,
+            bytes,
+            ..
+        } = queued;
         let mut state = self.state();
+        state.may_wait(queued)?;
         state.last_ticket += 1;
         let ticket = state.last_ticket;
-        let of_lane = kept(&mut state.lanes, lane);
-        if of_lane.waiting(account) >= most {
-            return Err(Full);
-        }
-        of_lane.enqueue(
-            account,
+        *state.waiting_bytes.entry(*account).or_default() += bytes;
+        kept(&mut state.lanes, lane).enqueue(
+            *account,
             Waiter {
                 ticket,
-                kind: Kind::of(operation),
+                kind: Kind::of(*operation),
                 turn: sender,
             },
         );
@@ -124,7 +137,8 @@ impl Lanes {
         Ok(Waiting {
             lanes: self.clone(),
             lane: lane.clone(),
-            account,
+            account: *account,
+            bytes: *bytes,
             ticket,
             turn,
         })
@@ -194,6 +208,20 @@ impl Lanes {
     }
 }
 
+impl State {
+    /// Whether one more call of the account may wait: one may in any case.
+    fn may_wait(&mut self, queued: &Queued) -> Result<(), Full> {
+        let lane = kept(&mut self.lanes, &queued.lane);
+        if lane.waiting(queued.account) >= queued.most {
+            return Err(Full::Requests);
+        }
+        match self.waiting_bytes.get(&queued.account) {
+            Some(bytes) if bytes + queued.bytes > WAITING_BYTES => Err(Full::Bytes),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Waiting {
     /// Waits for the turn. There always is one sooner or later: None can't be.
     pub(crate) async fn turn(mut self) -> Option<Turn> {
@@ -205,6 +233,12 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.lanes.state();
         kept(&mut state.lanes, &self.lane).remove(self.account, self.ticket);
+        if let Some(bytes) = state.waiting_bytes.get_mut(&self.account) {
+            *bytes -= self.bytes;
+            if *bytes == 0 {
+                state.waiting_bytes.remove(&self.account);
+            }
+        }
         // Others may have waited for this call to go first.
         let grants = self.lanes.grants(&mut state, &self.lane);
         drop(state);
@@ -240,6 +274,9 @@ fn kept<'a>(lanes: &'a mut LanesByName, name: &Arc<str>) -> &'a mut Lane<oneshot
 }
 
 const MAX_LANES: usize = 256;
+/// What an account may have waiting, in all lanes: 64 requests with the longest messages that have a purpose take half
+/// of it.
+pub(crate) const WAITING_BYTES: usize = 1024 * 1024;
 /// Calls of one account at once, in all lanes: three tokens that hang, and less than half of the threads.
 const CALLS_OF_ONE: usize = 3 * LANE_WIDTH as usize;
 
@@ -260,15 +297,25 @@ mod tests {
         "token".into()
     }
 
+    fn queued(account: Account, operation: Operation) -> Queued {
+        Queued {
+            lane: lane(),
+            account,
+            operation,
+            most: MOST,
+            bytes: 1,
+        }
+    }
+
     fn taken(lanes: &Arc<Lanes>, account: Account, operation: Operation) -> Option<Turn> {
-        match lanes.take(&lane(), account, operation, MOST) {
+        match lanes.take(&queued(account, operation)) {
             Taken::Turn(turn) => Some(turn),
-            Taken::Wait | Taken::Full => None,
+            Taken::Wait | Taken::Full(_) => None,
         }
     }
 
     fn waiting(lanes: &Arc<Lanes>, account: Account, operation: Operation) -> Waiting {
-        lanes.wait(&lane(), account, operation, MOST).unwrap()
+        lanes.wait(&queued(account, operation)).unwrap()
     }
 
     fn has_turn(waiting: &mut Waiting) -> Option<Turn> {
@@ -335,12 +382,45 @@ mod tests {
         let lanes = slow();
         let _running: Vec<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
         let mut queue: Vec<_> = (0..MOST).map(|_| waiting(&lanes, A, SIGN)).collect();
-        let take = |account| lanes.take(&lane(), account, SIGN, MOST);
-        assert!(matches!(take(A), Taken::Full));
-        assert_eq!(lanes.wait(&lane(), A, SIGN, MOST).err(), Some(Full));
+        let take = |account| lanes.take(&queued(account, SIGN));
+        assert!(matches!(take(A), Taken::Full(Full::Requests)));
+        assert_eq!(lanes.wait(&queued(A, SIGN)).err(), Some(Full::Requests));
         assert!(matches!(take(B), Taken::Wait));
         queue.pop();
         assert!(matches!(take(A), Taken::Wait));
+    }
+
+    /// However short its queues are in all lanes, an account has no more bytes in them.
+    #[test]
+    fn what_waits_of_an_account_is_bounded_in_bytes() {
+        let lanes = slow();
+        let _running: Vec<_> = std::iter::from_fn(|| taken(&lanes, A, SIGN)).collect();
+        let wait = |lane: &str, account, bytes| {
+            lanes.wait(&Queued {
+                lane: lane.into(),
+                bytes,
+                ..queued(account, SIGN)
+            })
+        };
+        let third = WAITING_BYTES / 3;
+        // Those of the other lane run at once, and so keep nothing once they have their turn.
+        let mut queue = vec![
+            wait("token", A, third).unwrap(),
+            wait("other", A, third).unwrap(),
+            wait("token", A, third).unwrap(),
+        ];
+        assert_eq!(wait("token", A, third).err(), Some(Full::Bytes));
+        let longer = Queued {
+            bytes: third,
+            ..queued(A, SIGN)
+        };
+        assert!(matches!(lanes.take(&longer), Taken::Full(Full::Bytes)));
+        // Another account has its own, and one call of any length may wait.
+        drop(wait("token", B, 2 * WAITING_BYTES).unwrap());
+        queue.pop();
+        queue.push(wait("token", A, third).unwrap());
+        drop(queue);
+        assert!(lanes.state().waiting_bytes.is_empty());
     }
 
     #[test]
@@ -391,6 +471,7 @@ mod tests {
         drop((granted, more));
         let state = lanes.state();
         assert!(state.running.is_empty(), "{state:?}");
+        assert!(state.waiting_bytes.is_empty(), "{state:?}");
         let lane = &state.lanes[&lane()];
         assert!(lane.is_as_new(), "{lane:?}");
     }
@@ -398,9 +479,15 @@ mod tests {
     #[test]
     fn clients_can_not_fill_memory_with_lanes() {
         let lanes = Arc::new(Lanes::default());
-        let busy = lanes.take(&"busy".into(), A, SIGN, MOST);
+        let take = |lane: &str| {
+            lanes.take(&Queued {
+                lane: lane.into(),
+                ..queued(A, SIGN)
+            })
+        };
+        let busy = take("busy");
         for number in 0..3 * MAX_LANES {
-            drop(lanes.take(&number.to_string().into(), A, SIGN, MOST));
+            drop(take(&number.to_string()));
         }
         let state = lanes.state();
         assert!(state.lanes.len() <= MAX_LANES + 1 && state.lanes.contains_key("busy"));

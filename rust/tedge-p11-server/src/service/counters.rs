@@ -149,6 +149,23 @@ const CLASSES: usize = 100;
 mod tests {
     use super::*;
 
+    /// A client may have sent most of what failed.
+    #[test]
+    fn the_last_error_is_cut() {
+        let counters = Counters::default();
+        let failure = Failure::OtherToken {
+            only: "x".repeat(100_000),
+        };
+        counters.count(Operation::InitToken, Duration::ZERO, Some(&failure));
+        let last = counters.last_error().unwrap();
+        assert!(last.message.starts_with("this signer is confined"));
+        assert!(
+            last.message.len() < LAST_ERROR + 50,
+            "{}",
+            last.message.len()
+        );
+    }
+
     #[test]
     fn classes_are_a_quarter_wide_at_most() {
         for value in (4..200_000_000_u64).step_by(99_991).chain(4..5000) {

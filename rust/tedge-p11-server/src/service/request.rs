@@ -224,6 +224,21 @@ impl Call {
         }
     }
 
+    /// Bytes that it takes while it waits, about: what a client chose the length of.
+    pub(crate) fn bytes(&self) -> usize {
+        let what = match &self.act {
+            Act::Sign(sign) => sign.message.0.len(),
+            Act::Manage(Manage::WriteCertificate { der }) => der.len(),
+            Act::Manage(Manage::CreateKey(new)) => {
+                new.label.len() + new.id.as_ref().map_or(0, Vec::len)
+            }
+            Act::Manage(Manage::InitToken { label, .. }) => label.len(),
+            Act::Manage(Manage::ChooseScheme { offered }) => size_of_val(offered.as_slice()),
+            Act::Manage(_) => 0,
+        };
+        size_of::<Self>() + self.uri.as_ref().map_or(0, String::len) + what
+    }
+
     /// Whether it is about all tokens.
     pub(super) fn is_about_all_tokens(&self) -> bool {
         matches!(
