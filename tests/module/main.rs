@@ -367,11 +367,32 @@ fn pins() {
 #[test]
 fn the_signer_refuses_our_own_module() {
     let hsm = Hsm::start(Kind::SoftHsm);
-    let refused = fail(&mut Signer::command(&hsm, &module()));
-    assert!(
-        refused.contains("this is the module for programs that use the signer"),
-        "{refused}"
-    );
+    let copy = hsm.file("libother.so");
+    std::fs::copy(module(), &copy).unwrap();
+    let link = hsm.file("liblink.so");
+    std::os::unix::fs::symlink(module(), &link).unwrap();
+    for file in [&module(), &copy, &link] {
+        let mut signer = Signer::command(&hsm, file);
+        // The linker tells of each file that it takes in.
+        let refused = signer.env("LD_DEBUG", "files").output().unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        let refused = text(&refused);
+        assert!(
+            refused.contains("this is the module for programs that use the signer"),
+            "{refused}"
+        );
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let loaded = refused
+            .lines()
+            .find(|line| line.contains(name) && line.contains("calling init"));
+        assert_eq!(loaded, None);
+        assert!(refused.contains("calling init"), "{refused}");
+    }
+    // Another module may load it, as p11-kit-proxy does, into the signer's process.
+    let rig = Rig::start(&["p256"]);
+    let signer = rig.hsm.file("tedge-p11-server");
+    std::fs::copy(rig.program_in_c(), &signer).unwrap();
+    succeed(rig.uses(&signer).arg(module()).arg("is_signer"));
     let mut tedge_hsm = Command::new(program("tedge-hsm"));
     let refused = fail(
         tedge_hsm

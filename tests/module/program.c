@@ -375,6 +375,14 @@ static void panics(void)
     OK(f->C_Finalize(NULL));
 }
 
+/* By the name of its file. */
+static void is_signer(void)
+{
+    struct ck_info info;
+    IS(CKR_FUNCTION_FAILED, f->C_Initialize(NULL));
+    IS(CKR_CRYPTOKI_NOT_INITIALIZED, f->C_GetInfo(&info));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -382,7 +390,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
                {"signals", signals}, {"survives", survives}, {"panics", panics},
-               {"refused", refused}};
+               {"refused", refused}, {"is_signer", is_signer}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

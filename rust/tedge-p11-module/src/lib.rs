@@ -28,5 +28,5 @@ mod signer;
 mod slot;
 pub mod template;
 
-pub use edge::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};
+pub use edge::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList, TEDGE_P11_MODULE};
 pub use rv::{Result, Rv};

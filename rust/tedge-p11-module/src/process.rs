@@ -30,8 +30,12 @@ pub fn library() -> Result<Arc<Library>> {
     library.clone().ok_or(NOT_INITIALIZED)
 }
 
-/// What C_Initialize does.
+/// What C_Initialize does. The signer, whose module may have loaded this one in turn (p11-kit-proxy, or another that
+/// stands for several), gets an error: it would call itself.
 pub fn initialize(library: Library) -> Result<()> {
+    if is_signer() {
+        return Err(Rv(CKR_FUNCTION_FAILED));
+    }
     let mut place = own()
         .library
         .write()
@@ -53,6 +57,17 @@ pub fn finalize() -> Result<()> {
     let library = library.take().ok_or(NOT_INITIALIZED)?;
     library.close();
     Ok(())
+}
+
+/// Whether this process runs the signer's program, by the name of its file.
+fn is_signer() -> bool {
+    let Ok(program) = std::env::current_exe() else {
+        return false;
+    };
+    let name = program.file_name().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
+    // After an update it runs on without its file.
+    name.strip_suffix(" (deleted)").unwrap_or(name) == "tedge-p11-server"
 }
 
 const NOT_INITIALIZED: Rv = Rv(CKR_CRYPTOKI_NOT_INITIALIZED);

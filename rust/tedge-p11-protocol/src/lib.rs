@@ -59,3 +59,7 @@ pub const DEFAULT_SOCKET_PATH: &str = "/run/tedge-p11-server/tedge-p11-server.so
 /// What our own PKCS#11 module calls its maker (`CK_INFO`'s `manufacturerID`). A signer that loaded it would call
 /// itself.
 pub const MODULE_MANUFACTURER: &str = "tedge-p11-module";
+
+/// What is in the file of our own PKCS#11 module, and in no other: by it the file is known, whatever its name, before
+/// any of it runs.
+pub const MODULE_MARK: &[u8; 57] = b"tedge-p11-module: for programs that use tedge-p11-server\0";

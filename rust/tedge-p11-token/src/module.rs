@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::slot::Slot;
-use tedge_p11_protocol::{MODULE_MANUFACTURER, Pin, Uri};
+use tedge_p11_protocol::{MODULE_MANUFACTURER, MODULE_MARK, Pin, Uri};
 
 use crate::call_error::CallError;
 use crate::error::{Absent, Error, Result};
@@ -49,16 +49,20 @@ pub struct Module {
 
 impl Module {
     /// Loads the module in the file `path` and initialises it for use by several threads. Ours for programs that
-    /// use the signer is refused.
+    /// use the signer is refused, by what is in its file.
     pub fn load(path: &Path) -> Result<Self> {
+        let own = || Error::ModuleLoad {
+            path: path.to_owned(),
+            reason: LoadError::Own,
+        };
+        if is_own(path) {
+            return Err(own());
+        }
         let module = Self::load_any(path)?;
-        // It asks the signer's socket, but not before somebody wants its slots.
+        // Found by the linker's search, perhaps. It asks the signer's socket, but not before somebody wants its slots.
         let info = module.pkcs11.get_library_info();
         if info.is_ok_and(|info| info.manufacturer_id() == MODULE_MANUFACTURER) {
-            return Err(Error::ModuleLoad {
-                path: path.to_owned(),
-                reason: LoadError::Own,
-            });
+            return Err(own());
         }
         Ok(module)
     }
@@ -370,3 +374,13 @@ impl Module {
         lock(&self.keys)
     }
 }
+
+/// Whether the file is our own module for programs. One that can't be read is for the linker to complain of.
+fn is_own(path: &Path) -> bool {
+    let file = tedge_file::read(path, MAX_MODULE_LEN).unwrap_or_default();
+    file.windows(MODULE_MARK.len())
+        .any(|bytes| bytes == MODULE_MARK)
+}
+
+/// More than any module has, with all that is for debuggers in it.
+const MAX_MODULE_LEN: usize = 64 << 20;

@@ -16,4 +16,4 @@ mod standard_error;
 mod table;
 mod version;
 
-pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList};
+pub use table::{C_GetFunctionList, C_GetInterface, C_GetInterfaceList, TEDGE_P11_MODULE};

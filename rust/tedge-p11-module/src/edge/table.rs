@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_void};
 
 use cryptoki_sys::*;
+use tedge_p11_protocol::MODULE_MARK;
 
 use super::functions::{self, run};
 use super::memory::{write, write_list};
@@ -175,6 +176,10 @@ static INTERFACES: Interfaces = {
         interface((&raw const TABLE_2).cast()),
     ])
 };
+
+/// By which the signer knows this file before it runs any of it: it must not call itself.
+#[unsafe(no_mangle)]
+pub static TEDGE_P11_MODULE: [u8; MODULE_MARK.len()] = *MODULE_MARK;
 
 /// Of both interfaces (PKCS#11 3.0, section 5.4.4).
 const NAME: &CStr = c"PKCS 11";
