@@ -39,5 +39,5 @@ reboot_board() {
         local now
         now=$(guest 'cat /proc/sys/kernel/random/boot_id') && [ "$now" != "$before" ]
     }
-    await 600 other_boot && open_way
+    within 600 other_boot && open_way
 }

@@ -24,7 +24,7 @@ start_broker() {
         setpriv --pdeathsig KILL mosquitto -c "$tmp/broker/conf" </dev/null >"$tmp/broker/said" 2>&1 7>&- &
         broker=$!
         # It ends if the port is taken.
-        if await 30 broker_settled && kill -0 "$broker" 2>/dev/null; then
+        if within 30 broker_settled && kill -0 "$broker" 2>/dev/null; then
             open_way
             return
         fi

@@ -213,16 +213,7 @@ start_tpm() {
     swtpm socket --tpm2 --tpmstate "dir=$tmp/tpm" --ctrl "type=unixio,path=$tmp/tpm.sock" --flags startup-clear \
         --terminate --log "file=$out/swtpm.log" </dev/null 7>&- &
     swtpm=$!
-    await 30 test -S "$tmp/tpm.sock" || fail "swtpm does not start, see $out/swtpm.log"
-}
-
-# await SECONDS COMMAND...: until it succeeds
-await() {
-    local deadline=$((SECONDS + $1))
-    until "${@:2}"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 0.2
-    done
+    within 30 test -S "$tmp/tpm.sock" || fail "swtpm does not start, see $out/swtpm.log"
 }
 
 # start_qemu OPTION...: with devices of the machine's own
@@ -275,7 +266,7 @@ guest() {
 # phase NAME ARGUMENT...: a function of guest/, in the guest; what it says in TAP becomes part of the result
 phase() {
     local line finished=1
-    cat "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$phases.sh" | guest 'cat >/run/guest'
+    cat "$repo/qemu/within.sh" "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$phases.sh" | guest 'cat >/run/guest'
     while IFS= read -r line; do
         case $line in
         'ok - '*) report 0 "${line#ok - }" ;;

@@ -83,15 +83,6 @@ rebooted() {
     check "doctor finds nothing wrong" in_order --hsm optee
 }
 
-# within SECONDS COMMAND...
-within() {
-    local deadline=$((SECONDS + $1))
-    until "${@:2}"; do
-        ((SECONDS < deadline)) || return 1
-        sleep 1
-    done
-}
-
 # hang: a call that needs the trusted application's storage, which tee-supplicant has; it does not return, and no other
 # one behind it
 hang() { setsid tedge-hsm create-key --label late </dev/null >/run/hanging 2>&1 & }

@@ -58,7 +58,7 @@ image_boots() {
 image_cases() {
     local status=0 name result passed=0
     rm -rf "$build/tmp/tedge-hsm-swtpm"
-    within "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
+    in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
     report "$status" "testimage with TEDGE_HSM = \"$1\""
     while read -r name result; do
@@ -85,7 +85,7 @@ image() {
         # BitBake's database of fake owners does not outlive a run that was cut off.
         rm -rf "$build/tmp"
         status=$failures
-        try "image with TEDGE_HSM = \"$hsm\", TEDGE_HSM_PROVISION = \"$provision\"" within bitbake tedge-hsm-image-qemu
+        try "image with TEDGE_HSM = \"$hsm\", TEDGE_HSM_PROVISION = \"$provision\"" in_build bitbake tedge-hsm-image-qemu
         [ "$failures" = "$status" ] || continue
         try "$hsm: the image is a plain ext4" image_types
         [ "$hsm" != tpm2 ] || image_boots

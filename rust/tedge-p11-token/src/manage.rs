@@ -132,14 +132,9 @@ impl Module {
         new: &Pin,
         check: Check<'_>,
     ) -> Result<Uri> {
-        self.attempt(|| {
-            let token = self.token(uri)?;
-            check(&token.uri()).map_err(Error::Refused)?;
-            match change {
-                PinChange::User { old } => token.set_pin(old, new)?,
-                PinChange::SecurityOfficer { so_pin } => token.reset_pin(so_pin, new)?,
-            }
-            Ok(token.uri())
+        self.change_on(uri, check, |token| match change {
+            PinChange::User { old } => token.set_pin(old, new),
+            PinChange::SecurityOfficer { so_pin } => token.reset_pin(so_pin, new),
         })
     }
 
@@ -152,10 +147,20 @@ impl Module {
         new: &Pin,
         check: Check<'_>,
     ) -> Result<Uri> {
+        self.change_on(uri, check, |token| token.set_so_pin(old, new))
+    }
+
+    /// Changes something about the token that `uri` names, where `check` has nothing against it.
+    fn change_on(
+        &self,
+        uri: &Uri,
+        check: Check<'_>,
+        change: impl Fn(&Token) -> Result<()>,
+    ) -> Result<Uri> {
         self.attempt(|| {
             let token = self.token(uri)?;
             check(&token.uri()).map_err(Error::Refused)?;
-            token.set_so_pin(old, new)?;
+            change(&token)?;
             Ok(token.uri())
         })
     }

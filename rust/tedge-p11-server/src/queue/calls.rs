@@ -232,8 +232,7 @@ mod tests {
             assert_eq!(other, Ok(7));
             assert!(calls.longest() > Duration::ZERO);
             drop(release);
-            let again = calls.run(signature("hangs", FIRST), WHILE, || 8).await;
-            assert_eq!(again, Ok(8));
+            goes_on(&calls, "hangs").await;
         });
     }
 
@@ -254,8 +253,7 @@ mod tests {
                 assert!(matches!(calls.take(&signature(lane, FIRST)), Taken::Wait));
             }
             drop(release);
-            let again = calls.run(signature("lane 0", FIRST), WHILE, || 8).await;
-            assert_eq!(again, Ok(8));
+            goes_on(&calls, "lane 0").await;
         });
     }
 
@@ -301,6 +299,12 @@ mod tests {
             assert_eq!(Arc::strong_count(&stream), 1);
         }
         assert_eq!(calls.count(), 0);
+    }
+
+    /// The first user's calls have their turns in the lane again.
+    async fn goes_on(calls: &Calls, lane: &str) {
+        let again = calls.run(signature(lane, FIRST), WHILE, || 8).await;
+        assert_eq!(again, Ok(8));
     }
 
     /// Starts calls of the first user that return when the other end of `hold` is dropped, and waits until each

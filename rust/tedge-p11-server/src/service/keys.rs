@@ -56,12 +56,7 @@ pub(super) fn info(
     target: &Target,
     record: &mut Record,
 ) -> Result<Response, Failure> {
-    let may_use = rights.token_check(target);
-    record.asks_for(target.uri());
-    let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
-    record.found(&key.uri);
-    rights.check_found(target, &key.uri)?;
-    Ok(key_info(key))
+    Ok(key_info(found(module, rights, target, record)?))
 }
 
 /// URI, public key and schemes, and whether the peer may have digests signed.
@@ -71,11 +66,7 @@ pub(super) fn usage(
     target: &Target,
     record: &mut Record,
 ) -> Result<Response, Failure> {
-    let may_use = rights.token_check(target);
-    record.asks_for(target.uri());
-    let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
-    record.found(&key.uri);
-    rights.check_found(target, &key.uri)?;
+    let key = found(module, rights, target, record)?;
     let digests = rights.check_digest(&key.uri).is_ok();
     let info = wire_info(key);
     Ok(Response::Extension(ExtensionResponse::KeyUse(KeyUse {
@@ -140,6 +131,21 @@ pub(super) fn list(
         .into_iter()
         .filter(|key| rights.check_private(key.uri.clone()).is_ok());
     Ok(Response::Keys(listed.map(key_entry).collect()))
+}
+
+/// What is to be told of the key that a request is about, if the peer may know it.
+fn found(
+    module: &Module,
+    rights: &Rights<'_>,
+    target: &Target,
+    record: &mut Record,
+) -> Result<KeyInfo, Failure> {
+    let may_use = rights.token_check(target);
+    record.asks_for(target.uri());
+    let key = module.key_info(target.key(), target.access(rights.caller(), &may_use))?;
+    record.found(&key.uri);
+    rights.check_found(target, &key.uri)?;
+    Ok(key)
 }
 
 /// What the frames of version 1 call a public key: deployed clients put this content into a CSR as
