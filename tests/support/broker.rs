@@ -18,11 +18,29 @@ pub struct Broker {
 
 impl Broker {
     pub fn start(ca: &Ca) -> Self {
+        Self::start_with(ca, "use_subject_as_username true\n")
+    }
+
+    /// It takes this user with this password only, beside the certificate.
+    pub fn start_with_password(ca: &Ca, user: &str, password: &str) -> Self {
+        let file = ca.file("passwords");
+        let mut make = Command::new("mosquitto_passwd");
+        make.args(["-b", "-c"]).arg(&file).args([user, password]);
+        crate::succeed(&mut make);
+        let file = file.display();
+        Self::start_with(
+            ca,
+            &format!("password_file {file}\nallow_anonymous false\n"),
+        )
+    }
+
+    /// With these lines of configuration that say who a client is.
+    fn start_with(ca: &Ca, users: &str) -> Self {
         let log = ca.file("mosquitto.log");
         let port = free_port();
         let config = format!(
             "listener {port} 127.0.0.1\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n\
-             tls_version tlsv1.3\nrequire_certificate true\nuse_subject_as_username true\n\
+             tls_version tlsv1.3\nrequire_certificate true\n{users}\
              user {user}\nlog_dest file {log}\nlog_type all\nconnection_messages true\n",
             ca = ca.certificate().display(),
             cert = ca.file("localhost.pem").display(),
