@@ -25,8 +25,8 @@ impl Device {
         csr.args(["csr", "--common-name", "device-1", "--uri", &uri]);
         let cert = ca.issue("device", &succeed(&mut csr));
         Self {
-            hsm,
             signer,
+            hsm,
             ca,
             cert,
             uri,

@@ -196,3 +196,31 @@ fn a_tedge_toml_with_mistakes() {
         Findings::of(&mut bench.straight()).failure("config", what, cure);
     }
 }
+
+/// As docs say: root's, for the signer's own group.
+#[test]
+fn a_pin_file_for_the_signers_group() {
+    let bench = Bench::new();
+    let pin = bench.write("etc/pin", support::hsm::PIN);
+    let uri = "[device.cryptoki]\nuri = \"pkcs11:token=device?pin-source=/etc/pin\"\n";
+    bench.write("etc/tedge/tedge.toml", uri);
+    bench.write("etc/passwd", "tedge-p11:x:4242:4243::/:/bin/false\n");
+    let said = |gid, mode, state: &str, what: &str, cure: &str| {
+        if std::os::unix::fs::chown(&pin, Some(0), Some(gid)).is_err() {
+            return println!("skipped: giving away a file takes root");
+        }
+        chmod(&pin, mode);
+        let mut doctor = without_signer(&bench, "signer.sock");
+        Findings::of(&mut doctor).has(state, "config", what, cure);
+    };
+    said(4243, 0o640, "ok", "etc/pin (0640", "");
+    said(4244, 0o640, "failure", "may be read by others", "chmod 600");
+    said(4243, 0o644, "failure", "may be read by others", "chmod 600");
+    said(
+        0,
+        0o600,
+        "failure",
+        "may not be read by the signer",
+        "chmod 640",
+    );
+}

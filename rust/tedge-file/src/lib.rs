@@ -21,7 +21,7 @@ mod write;
 pub use descriptor::DESCRIPTOR_TIME;
 pub use error::{FileError, FileKind, Problem, user};
 pub use folder::{Folder, read_folder};
-pub use read::{Opened, open, read, read_private_text, read_text};
+pub use read::{Opened, is_private, open, read, read_private_text, read_text};
 pub use write::{Attributes, check_writable, create, write};
 
 /// Most bytes of a file with certificates: all public CAs together have a quarter of a MiB.

@@ -143,7 +143,9 @@ impl Opened {
     }
 }
 
-fn is_private(file: &Metadata, group: Option<u32>) -> bool {
+/// Whether nobody but its owner may read or write a file; or it is root's, and the group `group` may read it.
+#[must_use]
+pub fn is_private(file: &Metadata, group: Option<u32>) -> bool {
     let of_others = file.mode() & 0o077;
     of_others == 0 || (of_others == 0o040 && file.uid() == 0 && Some(file.gid()) == group)
 }

@@ -50,6 +50,16 @@ impl Root {
             .map(|(_, uid)| uid)
     }
 
+    /// The id of a user's own group by /etc/passwd; `None` if there is no such user.
+    pub(crate) fn own_gid(&self, user: &str) -> Option<u32> {
+        let text =
+            tedge_file::read_text(&self.path("/etc/passwd"), tedge_file::MAX_SETTINGS).ok()?;
+        let mut lines = text.lines().map(|line| line.split(':'));
+        let mut fields = lines.find_map(|mut fields| (fields.next()? == user).then_some(fields))?;
+        // The password and the uid are before it.
+        fields.nth(2)?.parse().ok()
+    }
+
     /// The name of a user, or its number.
     pub(crate) fn user(&self, uid: u32) -> String {
         name(self.database("passwd"), uid)

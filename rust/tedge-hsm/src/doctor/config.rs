@@ -1,10 +1,10 @@
 //! The signer's files: tedge.toml, the policy, and those with PINs.
 
-use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::process::getegid;
 use tedge_p11_client::{PinSource, Uri};
 
 use super::context::Context;
@@ -91,7 +91,7 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
 /// The signer's credential, the file of a pin-source, and the one given to this program.
 fn check_pin_files(context: &Context<'_>, report: &mut Report) {
     let credential = context.root.path("/etc/credstore/tedge-p11-server.pin");
-    check_pin_file(context, &credential, report);
+    check_pin_file(context, &credential, Reader::Systemd, report);
     let sealed = context
         .root
         .path("/etc/credstore.encrypted/tedge-p11-server.pin");
@@ -113,38 +113,69 @@ fn check_pin_files(context: &Context<'_>, report: &mut Report) {
         .and_then(|c| c.uri.as_deref());
     let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
     if let Some(PinSource::File(file)) = uri.and_then(|uri| uri.pin) {
-        check_pin_file(context, &context.root.path(file), report);
+        check_pin_file(context, &context.root.path(file), Reader::Signer, report);
     }
     if let Some(file) = &context.place.pin_file {
-        check_pin_file(context, file, report);
+        check_pin_file(context, file, Reader::Myself, report);
     }
 }
 
-fn check_pin_file(context: &Context<'_>, path: &Path, report: &mut Report) {
+fn check_pin_file(context: &Context<'_>, path: &Path, reader: Reader, report: &mut Report) {
     let shown = path.display();
-    let is_open = |file: &Metadata| file.mode() & 0o077 != 0;
-    match std::fs::metadata(path) {
-        Ok(file) if !is_open(&file) => report.ok(
-            Area::Config,
-            format!("the PIN file {shown} ({})", context.root.permissions(&file)),
-        ),
-        Ok(file) => report.failure(
-            Area::Config,
-            format!(
-                "the PIN file {shown} ({}) may be read by others than its owner",
-                context.root.permissions(&file)
-            ),
-            format!("chmod 600 {shown}, and change the PIN if others could log in here"),
-        ),
+    let file = match std::fs::metadata(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            report.skipped(Area::Config, format!("there is no PIN file {shown}"));
+            return report.skipped(Area::Config, format!("there is no PIN file {shown}"));
         }
         // Root's own folder: this user is not to see more.
-        Err(error) => report.skipped(Area::Config, format!("the PIN file {shown}: {error}")),
+        Err(error) => {
+            return report.skipped(Area::Config, format!("the PIN file {shown}: {error}"));
+        }
+    };
+    let permissions = context.root.permissions(&file);
+    let user = (context.root.uid(SIGNER)).zip(context.root.own_gid(SIGNER));
+    let group = match (reader, user) {
+        (Reader::Systemd, _) => None,
+        (Reader::Signer, Some((_, gid))) => Some(gid),
+        (Reader::Signer, None) | (Reader::Myself, _) => Some(getegid().as_raw()),
+    };
+    if !tedge_file::is_private(&file, group) {
+        return report.failure(
+            Area::Config,
+            format!("the PIN file {shown} ({permissions}) may be read by others than its owner"),
+            format!("chmod 600 {shown}, and change the PIN if others could log in here"),
+        );
     }
+    let may_read =
+        |(uid, gid)| file.uid() == uid || (file.gid() == gid && file.mode() & 0o040 != 0);
+    match (reader, user) {
+        (Reader::Signer, Some(user)) if !may_read(user) => report.failure(
+            Area::Config,
+            format!(
+                "the PIN file {shown} ({permissions}) may not be read by the signer, user {SIGNER}"
+            ),
+            format!("chown root:{SIGNER} {shown}; chmod 640 {shown}"),
+        ),
+        _ => report.ok(
+            Area::Config,
+            format!("the PIN file {shown} ({permissions})"),
+        ),
+    }
+}
+
+/// Who reads a PIN file.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// As root.
+    Systemd,
+    Signer,
+    Myself,
 }
 
 /// The policy's file.
 pub(super) fn policy_file(context: &Context<'_>) -> std::path::PathBuf {
     context.policy_path.clone()
 }
+
+/// The user that the signer runs as, by its unit.
+pub(super) const SIGNER: &str = "tedge-p11";

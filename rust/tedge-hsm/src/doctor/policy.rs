@@ -2,7 +2,7 @@
 
 use tedge_p11_config::{Operation, Peer, Policy, Purpose, load_policy};
 
-use super::config::policy_file;
+use super::config::{SIGNER, policy_file};
 use super::context::{Context, Key};
 use super::report::{Area, Report};
 
@@ -92,6 +92,3 @@ pub(super) fn check_purposes(policy: &Policy, key: &Key, report: &mut Report) {
         );
     }
 }
-
-/// The user that the signer runs as, by its unit.
-const SIGNER: &str = "tedge-p11";
