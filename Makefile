@@ -38,7 +38,7 @@ help:
 	@echo 'make bench                    what the signer costs, against processes that do without it'
 	@echo 'make attacks                  what one client can do to the others, tried on a release build'
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
-	@echo 'make fuzz [SECONDS=60]        what reads others' bytes, under libFuzzer: the targets in fuzz/targets'
+	@echo 'make fuzz [SECONDS=60]        what reads the bytes of others (fuzz/targets), under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
 

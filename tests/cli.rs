@@ -19,12 +19,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal status }
+cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal setup status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 11, "add it to cases! above");
+    assert_eq!(sessions.count(), 12, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -72,6 +72,10 @@ fn run(name: &str) {
                 .env("PORT", &port)
                 .env("MODULE", hsm.module())
                 .env("OPENSC", opensc_module())
+                .env(
+                    "DROPINS",
+                    repository().join("rust/tedge-p11-server/dist/dropins"),
+                )
                 .stdin(std::process::Stdio::null());
             writeln!(transcript, "{line}\n{}", output(&mut shell)).unwrap();
         }
