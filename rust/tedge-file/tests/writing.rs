@@ -1,5 +1,6 @@
 //! What is written, and what is left alone, in a folder where somebody else may write.
 
+use std::ffi::OsStr;
 use std::fs::{Permissions, create_dir, read, read_dir, rename, set_permissions};
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
@@ -191,7 +192,6 @@ fn folders_are_made_where_no_link_of_another_user_leads() {
         assert!(made.remove(name.as_ref()).unwrap_err().is_not_found());
     }
     assert_eq!(made.names(0).unwrap(), [""; 0]);
-    made.remove("../x".as_ref()).unwrap_err();
 
     let file = path.join("file");
     write(&file, b"").unwrap();
@@ -212,4 +212,21 @@ fn folders_are_made_where_no_link_of_another_user_leads() {
         }
     }
     assert!(!path.join("secret/others").exists());
+}
+
+/// A name that is a path would lead out of the folder that was looked at.
+#[test]
+fn an_entry_of_a_folder_is_no_path() {
+    let dir = tempdir().unwrap();
+    let inner = dir.path().join("inner");
+    create_dir(&inner).unwrap();
+    let outside = dir.path().join("outside");
+    std::fs::write(&outside, "").unwrap();
+    let folder = Folder::open(&inner).unwrap();
+    let name = OsStr::new("../outside");
+    folder.remove(name).unwrap_err();
+    assert!(outside.exists());
+    let linked = OsStr::new("../linked");
+    folder.link(linked, Path::new("/")).unwrap_err();
+    assert!(dir.path().join("linked").symlink_metadata().is_err());
 }
