@@ -46,12 +46,14 @@ fn attributes(info: &mut SliceReader<'_>) -> Result<(), Flaw> {
         let mut attribute = x509::open(attributes, Tag::Sequence)?;
         let attribute_type = attribute.decode::<ObjectIdentifier>()?;
         let values = x509::open(&mut attribute, Tag::Set)?;
-        types.push(attribute_type);
-        if attribute_type == EXTENSION_REQUEST {
+        if attribute_type == EXTENSION_REQUEST || attribute_type == MICROSOFT_EXTENSION_REQUEST {
+            // As one type: with both, readers differ in which they take.
+            types.push(EXTENSION_REQUEST);
             let mut value = values;
             requested = x509::extensions(&mut value)?;
             value.finish(())?;
         } else {
+            types.push(attribute_type);
             x509::one_or_more_sorted(values, |values| values.decode::<AnyRef<'_>>().map(|_| ()))?;
         }
         attribute.finish(())
@@ -62,6 +64,9 @@ fn attributes(info: &mut SliceReader<'_>) -> Result<(), Flaw> {
 
 /// The extensions that the certificate is to have (RFC 2985, section 5.4.2). A CA copies them.
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
+/// The same by Microsoft's name. OpenSSL takes it where the other is missing.
+const MICROSOFT_EXTENSION_REQUEST: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.14");
 /// Version `v1`, the only one.
 const VERSION_1: u8 = 0;
 /// `[0] IMPLICIT` of a SET OF.

@@ -87,22 +87,33 @@ fn is_explicit_curve(mut params: Reader<'_>, field_len: usize) -> Option<()> {
 }
 
 /// RFC 7296, section 2.15: a whole IKE_SA_INIT message, the peer's nonce and a MAC. The header
-/// (section 3.1) begins with an SPI of free choice; then come an SPI, a payload type, version 2.0,
-/// the exchange type, flags, message id 0 and the length.
+/// (section 3.1) begins with an SPI of free choice; then come an SPI, a payload type, the version, the exchange type,
+/// flags, message id 0 and the length. A receiver looks at the major version alone (section 2.5).
 fn is_ike_sa_init(message: &[u8]) -> bool {
     let header = || {
         let mut header = Reader::new(message);
         header.take(17)?;
-        let version_and_exchange = header.u16()?;
+        let [version, exchange] = header.u16()?.to_be_bytes();
         header.u8()?;
         let message_id = header.take(4)?;
         let len = header.take(4)?.iter();
         let len = len.fold(0, |len, byte| (len << 8) | u64::from(*byte));
-        Some(version_and_exchange == 0x2022 && message_id == [0; 4] && len < message.len() as u64)
+        Some(
+            version >> 4 == IKE_MAJOR_VERSION
+                && matches!(exchange, IKE_SA_INIT | IKE_SESSION_RESUME)
+                && message_id == [0; 4]
+                && len < message.len() as u64,
+        )
     };
     header() == Some(true)
 }
 
+/// RFC 7296, section 3.1.
+const IKE_MAJOR_VERSION: u8 = 2;
+/// RFC 7296, section 3.1.
+const IKE_SA_INIT: u8 = 34;
+/// RFC 5723, section 4.3.2: it takes the place of IKE_SA_INIT.
+const IKE_SESSION_RESUME: u8 = 38;
 /// ECCurveType (RFC 4492, section 5.4).
 const EXPLICIT_PRIME: u8 = 1;
 const EXPLICIT_CHAR2: u8 = 2;
@@ -155,7 +166,22 @@ mod tests {
         let mut auth = vec![0x01; 16];
         auth.extend([33, 0x20, 34, 0x08, 0, 0, 0, 0, 0, 0, 0, 40]);
         auth.extend([0xff; 12 + 32 + 32]);
-        assert_eq!(read_as(&auth), Some("AUTH of IKEv2"));
+        for (version, exchange, read) in [
+            (0x20, 34, true),
+            // A minor version means nothing to a receiver.
+            (0x21, 34, true),
+            (0x2f, 34, true),
+            (0x20, 38, true),
+            (0x10, 34, false),
+            (0x20, 35, false),
+        ] {
+            auth[17] = version;
+            auth[18] = exchange;
+            let expected = read.then_some("AUTH of IKEv2");
+            assert_eq!(read_as(&auth), expected, "{version:x} {exchange}");
+        }
+        auth[17] = 0x20;
+        auth[18] = 34;
         auth[20] = 1;
         assert_eq!(read_as(&auth), None);
     }

@@ -217,10 +217,13 @@ fn documents_that_are_read_in_two_ways_have_no_purpose() {
         )
     };
     let extension = tlv(0x30, &[&UNKNOWN_TYPE, zeros(4).as_slice()].concat());
-    let requested = |extensions: &[u8]| {
+    let requested_as = |attribute_type: &[u8], extensions: &[u8]| {
         let value = tlv(0x31, &tlv(0x30, extensions));
-        tlv(0x30, &[&EXTENSION_REQUEST, value.as_slice()].concat())
+        tlv(0x30, &[attribute_type, value.as_slice()].concat())
     };
+    let requested = |extensions: &[u8]| requested_as(&EXTENSION_REQUEST, extensions);
+    let microsofts = |extensions: &[u8]| requested_as(&MICROSOFT_EXTENSION_REQUEST, extensions);
+    let other_extension = tlv(0x30, &[&OTHER_TYPE, zeros(4).as_slice()].concat());
     let csr = |attributes: &[u8]| {
         let elements = elements(&message("p256", "csr"));
         tlv(
@@ -253,6 +256,21 @@ fn documents_that_are_read_in_two_ways_have_no_purpose() {
         (
             "requested extension twice",
             csr(&requested(&[extension.as_slice(), &extension].concat())),
+            Err(Flaw::Twice),
+        ),
+        (
+            "requested extension by Microsoft's name",
+            csr(&microsofts(&extension)),
+            Ok(Purpose::Csr),
+        ),
+        (
+            "and twice",
+            csr(&microsofts(&[extension.as_slice(), &extension].concat())),
+            Err(Flaw::Twice),
+        ),
+        (
+            "extensions requested by both names",
+            csr(&[requested(&extension), microsofts(&other_extension)].concat()),
             Err(Flaw::Twice),
         ),
         (
@@ -435,8 +453,12 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// OBJECT IDENTIFIER 1.2.3.4.
 const UNKNOWN_TYPE: [u8; 5] = [6, 3, 42, 3, 4];
+/// OBJECT IDENTIFIER 1.2.3.5.
+const OTHER_TYPE: [u8; 5] = [6, 3, 42, 3, 5];
 /// OBJECT IDENTIFIER 1.2.840.113549.1.9.14.
 const EXTENSION_REQUEST: [u8; 11] = *b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+/// OBJECT IDENTIFIER 1.3.6.1.4.1.311.2.1.14.
+const MICROSOFT_EXTENSION_REQUEST: [u8; 12] = *b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x01\x0e";
 
 fn message(key: &str, name: &str) -> Vec<u8> {
     fs::read(path(&format!("{key}-{name}.bin"))).unwrap()
