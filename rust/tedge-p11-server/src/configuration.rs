@@ -1,7 +1,7 @@
 //! What the operator configured, and what a request speaks of within that.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tedge_p11_config::Policy;
 use tedge_p11_protocol::{Pin, PinSource, Uri, UriError};
@@ -27,8 +27,31 @@ pub(crate) struct Named {
     pub(crate) key: KeySelector,
     /// Its part that names a token.
     pub(crate) token: Uri,
-    /// Requests for the same token wait in the same lane, as far as their URIs tell.
-    pub(crate) lane: Arc<str>,
+    /// As far as the URI tells.
+    lane: Arc<str>,
+    /// That of the token, once it is known which one the URI means.
+    lane_of_token: OnceLock<Arc<str>>,
+}
+
+impl Named {
+    /// Requests for the same token wait in the same lane, also where their URIs name it in different ways: once the
+    /// token is among `used` ones, of which the URI must leave one.
+    pub(crate) fn lane(&self, used: impl FnOnce() -> Vec<Uri>) -> Arc<str> {
+        if self.token.token.is_some() {
+            return self.lane.clone();
+        }
+        if let Some(lane) = self.lane_of_token.get() {
+            return lane.clone();
+        }
+        let mut meant = used().into_iter().filter(|used| self.token.covers(used));
+        match (meant.next(), meant.next()) {
+            (Some(token), None) => self
+                .lane_of_token
+                .get_or_init(|| lane(&token).into())
+                .clone(),
+            _ => self.lane.clone(),
+        }
+    }
 }
 
 /// What a request speaks of.
@@ -147,6 +170,7 @@ impl Configuration {
         let token = uri.as_ref().map(Uri::token_part).unwrap_or_default();
         Named {
             lane: lane(&token).into(),
+            lane_of_token: OnceLock::new(),
             token,
             key: uri.map_or(KeySelector::First, KeySelector::Uri),
         }
@@ -224,7 +248,7 @@ mod tests {
                 .target(uri, None)
                 .unwrap()
                 .named
-                .lane
+                .lane(Vec::new)
                 .to_string()
         };
         assert_eq!(lane(None), "token=ours");
@@ -244,7 +268,7 @@ mod tests {
                 .target(Some(uri), None)
                 .unwrap()
                 .named
-                .lane
+                .lane(Vec::new)
                 .to_string()
         };
         for uri in [
@@ -261,6 +285,30 @@ mod tests {
         for uri in ["pkcs11:", "pkcs11:object=x", "pkcs11:slot-id=1;model=m"] {
             assert_eq!(lane(uri), "", "{uri}");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_known_has_one_lane_by_all_its_names() {
+        let used = || {
+            ["our%20token;serial=1;slot-id=7", "other;serial=2;slot-id=8"]
+                .map(|token| format!("pkcs11:token={token}").parse().unwrap())
+                .to_vec()
+        };
+        let configuration = Configuration::new(None, None, Policy::without_file(None));
+        let lane = |uri: &str| {
+            let target = configuration.target(Some(uri), None).unwrap();
+            target.named.lane(used).to_string()
+        };
+        for uri in [
+            "pkcs11:token=our%20token",
+            "pkcs11:serial=1",
+            "pkcs11:serial=%31;object=x",
+            "pkcs11:slot-id=7",
+        ] {
+            assert_eq!(lane(uri), "token=our token", "{uri}");
+        }
+        // It leaves both.
+        assert_eq!(lane("pkcs11:object=x"), "");
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Service {
             // A URI that is wrong gets its error behind the others.
             let target = configuration.target(call.uri.as_deref(), None);
             target
-                .map(|target| target.named.lane.clone())
+                .map(|target| target.named.lane(|| self.module.used_tokens()))
                 .unwrap_or_default()
         };
         Queued {

@@ -115,6 +115,16 @@ impl Module {
         tokens.iter().map(health).collect()
     }
 
+    /// The URIs of the tokens that were used so far, with their slots. Makes no call on the module.
+    pub fn used_tokens(&self) -> Vec<Uri> {
+        let tokens = self.kept_tokens();
+        let uri = |token: &Arc<Token>| Uri {
+            slot_id: Some(token.slot().id()),
+            ..token.uri()
+        };
+        tokens.values().map(uri).collect()
+    }
+
     /// Has wrong PINs, and who gave them, kept in `file`, so that they are not tried again and guesses are counted
     /// on when the process is restarted. To be called before the first login.
     pub fn keep_wrong_pins(&self, file: &Path) {
