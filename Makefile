@@ -56,6 +56,7 @@ test-device:
 bench:
 	@tests/install-packages build softhsm tpm2 mqtt
 	@$(CARGO) build --release --locked --quiet -p tedge-p11-server -p tedge-hsm -p tedge-hsm-bridge -p tedge-hsm-tests
+	@$(CARGO) build --profile module --locked --quiet -p tedge-p11-module
 	@target/release/bench
 
 attacks:

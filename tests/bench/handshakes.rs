@@ -219,13 +219,13 @@ fn chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 /// The process of [`serve`]. It is ended when dropped.
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
-    fn start(ca: &Ca, hsm: &Hsm) -> anyhow::Result<Self> {
+    pub fn start(ca: &Ca, hsm: &Hsm) -> anyhow::Result<Self> {
         let task = Task::ServeTls {
             ca: ca.certificate(),
             certificate: ca.file("localhost.pem"),
@@ -243,6 +243,10 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line)?;
         server.port = line.trim_end().parse()?;
         Ok(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 

@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod module_key;
 mod objects;
+mod programs;
 mod rates;
 mod session;
 mod size;
@@ -79,6 +80,8 @@ enum Section {
     Startup,
     /// The size of the signer's file
     Size,
+    /// What our PKCS#11 module costs a program, against the token's own
+    Programs,
     /// Messages a second through the bridge
     Bridge,
 }
@@ -93,6 +96,7 @@ struct Report {
     memory: Option<memory::Result>,
     startup: Option<startup::Result>,
     size_bytes: Option<u64>,
+    programs: Option<programs::Result>,
     bridge: Option<bridge::Result>,
     targets: Vec<Target>,
 }
@@ -114,6 +118,7 @@ fn main() -> anyhow::Result<()> {
             Section::Memory => report.memory = Some(memory::run(&args, targets)?),
             Section::Startup => report.startup = Some(startup::run(&args, targets)?),
             Section::Size => report.size_bytes = Some(size::run(targets)?),
+            Section::Programs => report.programs = Some(programs::run(&args, targets)?),
             Section::Bridge => report.bridge = Some(bridge::run(&args, targets)?),
         }
     }

@@ -2,8 +2,8 @@
 //! does without.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use ring::signature::{
@@ -22,7 +22,11 @@ pub struct Solo {
 }
 
 /// A `bench-bare` that has signed and stays. It is ended when dropped.
-pub struct Bare(Child);
+pub struct Bare {
+    child: Child,
+    /// By how many KiB its Rss and its Pss grew by the module and what it did.
+    pub grown_kib: [f64; 2],
+}
 
 impl Solo {
     pub fn new() -> Self {
@@ -45,22 +49,50 @@ impl Solo {
 
     /// Starts a bare process and waits for its signature, the last of `count`.
     pub fn start_bare(&self, count: usize) -> anyhow::Result<(Bare, Vec<u8>)> {
-        let mut child = self
-            .hsm
-            .command(program("bench-bare"))
-            .arg(self.hsm.module())
+        Self::start_with(
+            self.hsm.command(program("bench-bare")),
+            &self.hsm.module(),
+            count,
+        )
+    }
+
+    /// The same with our module in place of the token's own.
+    pub fn start_behind(
+        signer: &Signer,
+        module: &Path,
+        count: usize,
+    ) -> anyhow::Result<(Bare, Vec<u8>)> {
+        let mut command = Command::new(program("bench-bare"));
+        command.env(SOCKET, signer.socket());
+        Self::start_with(command, module, count)
+    }
+
+    fn start_with(
+        mut command: Command,
+        module: &Path,
+        count: usize,
+    ) -> anyhow::Result<(Bare, Vec<u8>)> {
+        let mut child = command
+            .arg(module)
             .args([PIN, KEY, &count.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().context("it is piped")?;
-        let bare = Bare(child);
+        let mut bare = Bare {
+            child,
+            grown_kib: [0.0; 2],
+        };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let digits = line.trim_end().as_bytes().chunks(2);
+        let mut words = line.split_whitespace();
+        let digits = words.next().context("no signature")?.as_bytes().chunks(2);
         let signature = digits
             .map(|byte| Ok(u8::from_str_radix(std::str::from_utf8(byte)?, 16)?))
             .collect::<anyhow::Result<_>>()?;
+        for grown in &mut bare.grown_kib {
+            *grown = words.next().context("no memory")?.parse()?;
+        }
         Ok((bare, signature))
     }
 
@@ -88,17 +120,19 @@ impl Solo {
 
 impl Bare {
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 }
 
 impl Drop for Bare {
     fn drop(&mut self) {
         // It ends with its standard input, which waiting closes.
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 }
 
+/// The variable by which our module finds the signer.
+pub const SOCKET: &str = "TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH";
 const KEY: &str = "p256";
 /// The same in `bare.rs`.
 const MESSAGE: &[u8] = b"bare";

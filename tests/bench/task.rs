@@ -1,7 +1,7 @@
 //! What runs in a process of its own, so that its CPU time is its own and it finds the HSM by its
 //! environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use support::hsm::{LABEL, PIN};
 use crate::handshakes::{self, Identity};
 use crate::load::Measurement;
 use crate::objects;
+use crate::solo::SOCKET;
 use crate::way::Way;
 
 /// Given to this program itself, as JSON.
@@ -64,6 +65,17 @@ impl Task {
     /// [`output`](Self::output) of one that measures.
     pub fn measure(&self, hsm: &Hsm) -> anyhow::Result<Measurement> {
         Ok(serde_json::from_slice(&self.output(hsm)?)?)
+    }
+
+    /// The same with our module, which asks the signer at `socket`.
+    pub fn measure_behind(&self, hsm: &Hsm, socket: &Path) -> anyhow::Result<Measurement> {
+        let mut command = self.command(hsm)?;
+        let output = command
+            .env(SOCKET, socket)
+            .stderr(Stdio::inherit())
+            .output()?;
+        ensure!(output.status.success(), "failed: {self:?}");
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Runs it in this process.

@@ -8,7 +8,6 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use ring::digest::{SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
@@ -19,7 +18,7 @@ use tedge_p11_client::{Client, PrivateKey as _, PublicKey, SignatureScheme, Sock
 use tedge_p11_protocol::{Request, Response, SignWithScheme, V1Scheme};
 
 use crate::load::{Measurement, run};
-use crate::session::{find, log_in};
+use crate::session::{ecdsa, find, hashes, log_in};
 
 /// A way to a signature.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -114,14 +113,14 @@ fn floor(
     let public = find(&session, ObjectClass::PUBLIC_KEY, label)?;
     let public = public_key(&session, public)?;
     let is_ec = public.raw().len() == 65;
+    let hashes = hashes(&pkcs11, slot)?;
     // Sessions are opened one after another: some modules stand no more.
     let clients = (0..clients)
         .map(|_| {
             let session = pkcs11.open_ro_session(slot)?;
             Ok(move |message: &[u8]| {
                 let signature = if is_ec {
-                    let digest = digest(&SHA256, message);
-                    session.sign(&Mechanism::Ecdsa, private, digest.as_ref())
+                    ecdsa(&session, hashes, private, message)
                 } else {
                     let params = PkcsPssParams {
                         hash_alg: MechanismType::SHA256,
