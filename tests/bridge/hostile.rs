@@ -6,7 +6,16 @@ use support::mqtt::{Mqtt, Subscriber, publish_all, publish_over};
 
 use crate::HEALTH;
 use crate::rig::{Rig, message};
-use crate::script::{PUBACK, Script};
+use crate::script::{PUBACK, PUBLISH, Script};
+
+/// What has an answer, whatever the bridge does with it: a PUBREL, and a message that no rule is for. With the
+/// answer's type.
+const ANSWERED: [(&[u8], u8); 2] = [
+    (b"\x62\x02\0\x01", 0x70),
+    (b"\x32\x05\0\x01z\0\x01", PUBACK),
+];
+/// More than the sockets hold, in bytes.
+const FLOOD: usize = 32 * 1024 * 1024;
 
 /// Old brokers store them. The connection stands: it would be ended over the same message again and again.
 #[test]
@@ -157,4 +166,55 @@ fn a_flood_of_long_topics_does_not_fill_the_log() {
         "{}",
         bridge.log()
     );
+}
+
+/// Answers that nobody read had filled 386 MB of memory in 20 s, and ended the bridge for all clouds.
+#[test]
+fn a_cloud_that_does_not_read_the_answers_is_not_read() {
+    let rig = Rig::start();
+    let (cloud, mut bridge) = Script::cloud(&rig, "");
+    let mut connection = cloud.subscribe();
+    bridge.await_ready();
+    for (packet, _) in ANSWERED {
+        let before = bridge.peak_memory();
+        let taken = connection.flood(packet, FLOOD);
+        let more = bridge.peak_memory() - before;
+        assert!(taken < FLOOD, "{packet:?}: {more} KiB more memory");
+        assert!(more < 8 * 1024, "{packet:?}: {more} KiB more memory");
+        drop(connection);
+        connection = cloud.subscribe();
+    }
+}
+
+/// And goes on as soon as it reads: nothing that was sent meanwhile is lost.
+#[test]
+fn a_broker_that_reads_again_gets_all_answers() {
+    let rig = Rig::start();
+    let (local, bridge) = Script::local(&rig, "");
+    let cloud = Subscriber::start(rig.cloud.port, "check", "dev/#");
+    for (packet, answer) in ANSWERED {
+        let mut connection = local.subscribe();
+        // It waits for the acknowledgement of its health.
+        let mut healthy = false;
+        while !healthy {
+            let health = connection.await_packet(PUBLISH);
+            let topic = usize::from(health[1]);
+            connection.write(&[PUBACK, 2, health[2 + topic], health[3 + topic]]);
+            healthy = String::from_utf8_lossy(&health).contains("\"status\":\"up\"");
+        }
+        let taken = connection.flood(packet, FLOOD);
+        assert!(taken < FLOOD, "{packet:?}");
+        for _ in 0..taken / packet.len() {
+            assert_eq!(connection.read().unwrap().0, answer);
+        }
+        if taken % packet.len() > 0 {
+            connection.write(&packet[taken % packet.len()..]);
+            assert_eq!(connection.read().unwrap().0, answer);
+        }
+        let text = format!("behind {answer:x}");
+        connection.publish(b"out/x", 2, text.as_bytes());
+        cloud.await_message("what came behind", |_, payload| payload == text);
+        assert_eq!(connection.await_packet(PUBACK), [0, 2]);
+    }
+    assert_eq!(bridge.count("test, local broker: connected"), 2);
 }

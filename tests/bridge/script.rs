@@ -113,9 +113,21 @@ impl Script {
     }
 }
 
-trait Stream: Read + Write + Send {}
-impl Stream for TcpStream {}
-impl Stream for StreamOwned<ServerConnection, TcpStream> {}
+trait Stream: Read + Write + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
+}
 
 /// A connection of the bridge's.
 pub struct Connection(Box<dyn Stream>);
@@ -192,6 +204,23 @@ impl Connection {
         packet.push(u8::try_from(rest).unwrap());
         packet.extend(body);
         self.write(&packet);
+    }
+
+    /// Sends the same packet again and again, and reads nothing, until the bridge takes no more of it for some
+    /// seconds, or has taken `most` bytes. Returns how many it has taken; the last packet may lack its end.
+    pub fn flood(&mut self, packet: &[u8], most: usize) -> usize {
+        let limit = Some(Duration::from_secs(5));
+        self.0.tcp().set_write_timeout(limit).unwrap();
+        let (mut sent, block) = (0, packet.repeat(64 * 1024));
+        while sent < most {
+            let at = sent % packet.len();
+            match self.0.write(&block[at..]) {
+                Ok(len) => sent += len,
+                Err(_) => break,
+            }
+        }
+        self.0.tcp().set_write_timeout(None).unwrap();
+        sent
     }
 
     /// What the bridge has ended meanwhile takes nothing.

@@ -308,18 +308,19 @@ impl Bridge {
         let Some(session) = side.session() else {
             return Ok(());
         };
-        while let Some((id, qos)) = from.next_to_acknowledge() {
-            session.acknowledge(id, qos)?;
-        }
         loop {
-            while session.has_room() {
-                let Some(publish) = to.next_to_send() else {
-                    break;
-                };
-                session.publish(publish)?;
+            let mut has_more = true;
+            while has_more && session.has_room() {
+                if let Some((id, qos)) = from.next_to_acknowledge() {
+                    session.acknowledge(id, qos)?;
+                } else if let Some(publish) = to.next_to_send() {
+                    session.publish(publish)?;
+                } else {
+                    has_more = false;
+                }
             }
             session.flush()?;
-            if !session.has_room() || !to.has_more() {
+            if !has_more || !session.has_room() {
                 return Ok(());
             }
         }
