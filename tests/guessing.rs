@@ -9,7 +9,7 @@ use support::faulty::key_uri;
 use support::healing::sign;
 use support::hsm::PIN;
 use support::signer::{ALL_ALLOWED, POLICY};
-use support::user::{as_user, become_user, can_be_others, open_to_all};
+use support::user::{as_user, become_user, can_be_others, most_guesses, open_to_all};
 use support::wire::ask;
 use support::{Faulty, Hsm, Kind, Signer};
 use tedge_p11_client::{Error, SocketKey};
@@ -29,7 +29,7 @@ fn a_user_that_guesses_is_not_listened_to() {
     let started = Instant::now();
     let compared = guess_in_parallel(&signer, &uri, &[GUESSER; 8]);
     assert!(
-        (2..=most(started.elapsed())).contains(&compared),
+        (2..=most_guesses(started.elapsed())).contains(&compared),
         "{compared} in {:?}",
         started.elapsed()
     );
@@ -97,7 +97,7 @@ fn uids_without_a_user_guess_together() {
     let uids: Vec<u32> = (100_000..100_008).collect();
     let started = Instant::now();
     let compared = guess_in_parallel(&signer, &uri, &uids);
-    assert!(compared <= most(started.elapsed()), "{compared}");
+    assert!(compared <= most_guesses(started.elapsed()), "{compared}");
     sign(&open(&signer, &uri, OTHER, Some(PIN)).unwrap()).unwrap();
 }
 
@@ -224,14 +224,6 @@ fn guess_in_parallel(signer: &Signer, uri: &str, users: &[u32]) -> usize {
         let threads: Vec<_> = users.map(|user| scope.spawn(move || guess(user))).collect();
         threads.into_iter().map(|t| t.join().unwrap()).sum()
     })
-}
-
-/// How many guesses may be looked at in that time: two, and one after 4, 12, 28 seconds and so on.
-fn most(time: Duration) -> usize {
-    let seconds = time.as_secs() + 1;
-    2 + (1..20)
-        .filter(|n| 4 * ((1_u64 << n) - 1) <= seconds)
-        .count()
 }
 
 fn start(args: &[&str]) -> (Hsm, Signer, String) {

@@ -32,6 +32,61 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
+/// Of each threat: the files that stop it, and the tests that prove it.
+#[test]
+fn the_threat_model_names_what_there_is() {
+    let quoted = Regex::new(r"`([^`]+)`").unwrap();
+    let a_test = Regex::new(r"^[a-z0-9]+(_[a-z0-9]+){2,}$").unwrap();
+    let threat = Regex::new(r"^\| T\d").unwrap();
+    let threat_of_bridge = Regex::new(r"^\| B\d").unwrap();
+    let braces = Regex::new(r"^(.*)\{(.*)\}(.*)$").unwrap();
+    let sources = Command::new("grep")
+        .args(["-rhoE", "fn [a-z0-9_]+", "--include=*.rs", "rust", "tests"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    let sources = String::from_utf8(sources.stdout).unwrap();
+    let tests: Vec<_> = sources
+        .lines()
+        .filter_map(|f| f.split(' ').next_back())
+        .collect();
+    let (mut missing, mut seen) = (Vec::new(), 0);
+    for line in read(&repository().join("docs/threat-model.md")).lines() {
+        let cells: Vec<_> = line.trim_end_matches(" |").split(" | ").collect();
+        let (base, [.., files, proof]) = (
+            match line.get(..4) {
+                Some(start) if threat.is_match(start) => "tedge-p11-server",
+                Some(start) if threat_of_bridge.is_match(start) => "tedge-hsm-bridge",
+                _ => continue,
+            },
+            &cells[..],
+        ) else {
+            panic!("{line}");
+        };
+        for test in quoted.captures_iter(proof).map(|found| found[1].to_owned()) {
+            seen += 1;
+            if a_test.is_match(&test) && !tests.contains(&&*test) {
+                missing.push(test);
+            }
+        }
+        for file in quoted.captures_iter(files).map(|found| found[1].to_owned()) {
+            let files: Vec<_> = match braces.captures(&file) {
+                Some(parts) => parts[2]
+                    .split(',')
+                    .map(|name| format!("{}{name}{}", &parts[1], &parts[3]))
+                    .collect(),
+                None => vec![file],
+            };
+            let crates = repository().join("rust").join(base);
+            let places = [repository(), crates.join("src"), crates];
+            let is_missing = |file: &String| !places.iter().any(|place| place.join(file).exists());
+            missing.extend(files.into_iter().filter(is_missing));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(seen > 100, "{seen}");
+}
+
 #[test]
 fn commands_are_there_with_their_options() {
     let mut seen = 0;

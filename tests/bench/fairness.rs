@@ -1,5 +1,9 @@
-//! How long a user's signature waits while another user keeps 200 connections busy: in signatures of others that
-//! are made meanwhile.
+//! How long a user's signature takes while another user keeps 200 connections busy, in signatures.
+//!
+//! One signature is the time that the signer takes for one under this load. Where it makes several at once, that is as
+//! many as are made meanwhile: with eight at once, eight of others end while one is made, however soon its turn comes.
+//! So what is counted, the signatures of others that are made meanwhile, is divided by how many calls run at once, which
+//! the signer tells.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
@@ -15,12 +19,17 @@ use tedge_p11_protocol::{Request, Response, Sign};
 
 use crate::Args;
 use crate::target::Target;
-use crate::turns::Spread;
+use crate::turns::{Spread, median};
 
 /// One line of the table.
 #[derive(Serialize)]
 pub struct Row {
     hsm: &'static str,
+    /// Of the other user, made between a request and its answer.
+    made_meanwhile: Spread,
+    /// Calls on the module, most of the time.
+    at_once: f64,
+    /// The one by the other: how long the user waits, his own signature included.
     signatures: Spread,
 }
 
@@ -41,8 +50,12 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Vec<Row>> {
         hsm.create_key("p256", "p256");
         let signer = Signer::start(&hsm);
         open_to_all(&hsm, &signer);
-        let signatures = Spread::of(waits(&signer, 10 * args.rounds)?);
-        println!("{name:8} median (lowest to highest): {signatures:.0}");
+        let (waits, at_once) = waits(&signer, 10 * args.rounds)?;
+        let made_meanwhile = Spread::of(waits.iter().copied());
+        let signatures = Spread::of(waits.iter().map(|made| made / at_once));
+        println!(
+            "{name:8} median (lowest to highest): {signatures:.1}; {made_meanwhile:.0} were made, {at_once:.0} at once"
+        );
         targets.push(Target::at_most(
             format!("{name}: a user beside one with 200 connections waits"),
             signatures.median,
@@ -51,14 +64,17 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Vec<Row>> {
         ));
         rows.push(Row {
             hsm: name,
+            made_meanwhile,
+            at_once,
             signatures,
         });
     }
     Ok(rows)
 }
 
-/// For each of `count` signatures of one user, how many of the other are made meanwhile.
-fn waits(signer: &Signer, count: usize) -> anyhow::Result<Vec<f64>> {
+/// For each of `count` signatures of one user, how many of the other are made meanwhile; and how many calls run at once,
+/// the median of as many looks.
+fn waits(signer: &Signer, count: usize) -> anyhow::Result<(Vec<f64>, f64)> {
     let (made, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let socket = signer.socket();
     std::thread::scope(|scope| {
@@ -80,7 +96,10 @@ fn waits(signer: &Signer, count: usize) -> anyhow::Result<Vec<f64>> {
         while made.load(SeqCst) < 2 * CONNECTIONS {
             std::thread::sleep(Duration::from_millis(10));
         }
+        let mut at_once = Vec::new();
         let waits = (0..count).map(|_| {
+            #[allow(clippy::cast_precision_loss)]
+            at_once.push(signer.client().status()?.calls as f64);
             as_user(OTHER, || {
                 std::thread::sleep(Duration::from_millis(20));
                 let before = made.load(SeqCst);
@@ -91,9 +110,9 @@ fn waits(signer: &Signer, count: usize) -> anyhow::Result<Vec<f64>> {
                 Ok(meanwhile)
             })
         });
-        let waits = waits.collect();
+        let waits: anyhow::Result<Vec<_>> = waits.collect();
         stop.store(true, SeqCst);
-        waits
+        Ok((waits?, median(at_once).max(1.0)))
     })
 }
 
