@@ -19,7 +19,14 @@ use crate::rig::{Rig, module, text};
 fn a_program_in_c() {
     let rig = Rig::start(&["p256"]);
     let c = rig.program_in_c();
-    for what in ["life", "buffers", "forks", "threads", "signals"] {
+    for what in [
+        "interfaces",
+        "life",
+        "buffers",
+        "forks",
+        "threads",
+        "signals",
+    ] {
         succeed(rig.uses(&c).arg(module()).arg(what));
     }
 }
@@ -29,7 +36,7 @@ fn a_program_in_c() {
 fn valgrind_finds_nothing() {
     let rig = Rig::start(&["p256"]);
     let c = rig.program_in_c();
-    for what in ["life", "buffers", "forks", "signals"] {
+    for what in ["interfaces", "life", "buffers", "forks", "signals"] {
         succeed(
             rig.uses("valgrind")
                 .args(["-q", "--error-exitcode=9", "--leak-check=full"])
@@ -109,7 +116,7 @@ fn a_panic_is_a_code() {
 
 #[test]
 fn openssl_verifies_what_each_mechanism_signs() {
-    let rig = Rig::start(&["p256", "p384", "p521", "rsa2048"]);
+    let rig = Rig::start(&["p256", "p384", "p521", "rsa2048", "ed25519"]);
     std::fs::write(rig.hsm.file("message"), [7; 1000]).unwrap();
     let pss = [
         "-sigopt",
@@ -152,6 +159,16 @@ fn openssl_verifies_what_each_mechanism_signs() {
         );
         assert_eq!(said, "Verified OK\n", "{mechanism}");
     }
+    // SoftHSM2 makes Ed25519 keys; openssl dgst has no way to verify what they sign.
+    rig.sign("ed25519", "EDDSA", "message");
+    let said = succeed(
+        Command::new("openssl")
+            .current_dir(rig.hsm.dir.path())
+            .args(["pkeyutl", "-verify", "-rawin", "-pubin", "-inkey"])
+            .arg(rig.public_key("ed25519"))
+            .args(["-in", "message", "-sigfile", "signature"]),
+    );
+    assert_eq!(said, "Signature Verified Successfully\n");
     let own = succeed(&mut rig.pkcs11_tool(&["--test"]));
     assert!(own.ends_with("No errors\n"), "{own}");
 }
@@ -163,7 +180,8 @@ fn lists_are_as_others_print_them() {
     for line in [
         "Private Key Object; EC\n  label:      p256\n",
         "Public Key Object; RSA 2048 bits\n  label:      rsa2048\n",
-        "  Access:     sensitive, always sensitive, never extractable, local\n",
+        // What nobody told the module it does not claim: always sensitive, never extractable, local.
+        "  Access:     sensitive\n",
         "  Allowed mechanisms: ECDSA-SHA256\n",
         "  token flags        : rng, token initialized, PIN initialized\n",
     ] {
@@ -362,6 +380,43 @@ fn pins() {
     let rig = Rig::start(&["p256"]);
     let listed = succeed(rig.pkcs11_tool(&keys).arg("any PIN"));
     assert!(listed.contains("label:      p256\n"), "{listed}");
+}
+
+/// A blank token gets a label and PINs, by pkcs11-tool. The user's first one is the signer's, as the protocol has it; a
+/// PIN that is changed through the signer is the signer's from then on.
+#[test]
+fn tokens_and_pins_are_set() {
+    let args = ["--uri", "pkcs11:token=new", "--pin", PIN];
+    let rig = Rig::start_with_policy(&[], support::signer::ALL_ALLOWED, &args);
+    let so_pin = ["--so-pin", "87654321"];
+    let tool = |args: &[&[&str]]| succeed(&mut rig.pkcs11_tool(&args.concat()));
+    let refused = |args: &[&[&str]]| {
+        let output = rig.pkcs11_tool(&args.concat()).output().unwrap();
+        assert!(!output.status.success());
+        text(&output)
+    };
+    tool(&[
+        &["--slot-index", "0", "--init-token", "--label", "new"],
+        &so_pin,
+    ]);
+    let new = ["--token-label", "new", "--login"];
+    let change = |old, new| ["--change-pin", "--pin", old, "--new-pin", new];
+    tool(&[&new, &change(PIN, "222222")]);
+    let wrong = refused(&[&new, &change(PIN, "333333")]);
+    assert!(wrong.contains("CKR_PIN_INCORRECT"), "{wrong}");
+    let init_pin = ["--login-type", "so", "--init-pin", "--new-pin", "444444"];
+    tool(&[&new, &init_pin, &so_pin]);
+    tool(&[&new, &change("444444", "555555")]);
+    let made = [
+        "--pin",
+        "x",
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--label",
+        "k",
+    ];
+    tool(&[&new, &made]);
 }
 
 #[test]

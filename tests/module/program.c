@@ -375,6 +375,34 @@ static void panics(void)
     OK(f->C_Finalize(NULL));
 }
 
+/* C_GetInterfaceList and C_GetInterface, before C_Initialize. */
+static void interfaces(void)
+{
+    struct interface { unsigned char *name; struct ck_version *list; unsigned long flags; } all[3], *one;
+    ck_rv_t (*get_list)(struct interface *, unsigned long *);
+    ck_rv_t (*get)(const char *, struct ck_version *, struct interface **, unsigned long);
+    struct ck_version old = {2, 40}, unknown = {3, 2};
+    unsigned long count = 1;
+    *(void **)&get_list = dlsym(library, "C_GetInterfaceList");
+    *(void **)&get = dlsym(library, "C_GetInterface");
+    CHECK(get_list && get);
+    IS(CKR_ARGUMENTS_BAD, get_list(NULL, NULL));
+    IS(CKR_BUFFER_TOO_SMALL, get_list(all, &count));
+    CHECK(count == 2);
+    OK(get_list(NULL, &count));
+    count = 3;
+    OK(get_list(all, &count));
+    CHECK(count == 2 && all[0].list->major == 3 && all[1].list->major == 2 && all[1].list->minor == 40);
+    OK(get(NULL, NULL, &one, 0));
+    CHECK(one->list == all[0].list && !strcmp((char *)one->name, "PKCS 11"));
+    OK(get("PKCS 11", &old, &one, 0));
+    CHECK(one->list == all[1].list);
+    IS(CKR_ARGUMENTS_BAD, get("PKCS 11", &unknown, &one, 0));
+    IS(CKR_ARGUMENTS_BAD, get("Vendor", NULL, &one, 0));
+    IS(CKR_ARGUMENTS_BAD, get(NULL, NULL, &one, 1));
+    IS(CKR_ARGUMENTS_BAD, get(NULL, NULL, NULL, 0));
+}
+
 /* By the name of its file. */
 static void is_signer(void)
 {
@@ -390,7 +418,8 @@ int main(int argc, char **argv)
         void (*run)(void);
     } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
                {"signals", signals}, {"survives", survives}, {"panics", panics},
-               {"refused", refused}, {"is_signer", is_signer}};
+               {"refused", refused}, {"is_signer", is_signer},
+               {"interfaces", interfaces}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

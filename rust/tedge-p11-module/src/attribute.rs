@@ -125,10 +125,10 @@ impl Listed {
         let value = match attribute {
             CKA_KEY_TYPE => number(self.key_type),
             CKA_SUBJECT => Vec::new(),
-            CKA_DERIVE => flag(false),
-            CKA_SIGN | CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE if private => {
-                flag(true)
-            }
+            // Whether it was made here, nobody told.
+            CKA_DERIVE | CKA_LOCAL => flag(false),
+            // As far as this module goes: it has no way to tell the secret.
+            CKA_SIGN | CKA_SENSITIVE if private => flag(true),
             CKA_DECRYPT
             | CKA_SIGN_RECOVER
             | CKA_UNWRAP
@@ -136,11 +136,13 @@ impl Listed {
             | CKA_WRAP_WITH_TRUSTED
             // The signer brings the PIN for each signature where the key wants it.
             | CKA_ALWAYS_AUTHENTICATE
+            // Of what was before nothing is known here: no is the answer that promises nothing.
+            | CKA_ALWAYS_SENSITIVE
+            | CKA_NEVER_EXTRACTABLE
                 if private =>
             {
                 flag(false)
             }
-            CKA_LOCAL => flag(true),
             CKA_KEY_GEN_MECHANISM => number(CK_UNAVAILABLE_INFORMATION),
             CKA_VERIFY if !private => flag(true),
             CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED if !private => flag(false),
