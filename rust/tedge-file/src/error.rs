@@ -1,5 +1,6 @@
 //! Why a file was not opened, read or written.
 
+use crate::text::printable;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -192,7 +193,7 @@ fn not_root(uid: u32) -> &'static str {
 /// In one line: a path may come from a file or a URI that somebody else wrote.
 fn shown(path: &Path) -> String {
     let path = path.display().to_string();
-    path.replace(char::is_control, "\u{fffd}")
+    printable(&path)
 }
 
 /// What a person calls the user with this id: `root`, `user eve`, or `uid 1001` for a user without a name.

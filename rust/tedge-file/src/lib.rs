@@ -15,6 +15,7 @@ mod descriptor;
 mod error;
 mod folder;
 mod read;
+mod text;
 mod walk;
 mod write;
 
@@ -22,6 +23,7 @@ pub use descriptor::DESCRIPTOR_TIME;
 pub use error::{FileError, FileKind, Problem, user};
 pub use folder::{Folder, read_folder};
 pub use read::{Opened, is_private, open, read, read_private_text, read_text};
+pub use text::{printable, printable_lines};
 pub use write::{Attributes, check_writable, create, write};
 
 /// Most bytes of a file with certificates: all public CAs together have a quarter of a MiB.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use tedge_p11_client::parse_certificates;
 
 use crate::http::{Answer, Header};
-use crate::names::printable;
 use crate::pkcs7;
+use tedge_file::printable;
 
 /// The certificates in an answer, at least one; fails with what the server says instead. The media type of
 /// the answer decides nothing, as servers have several: what is no certificate is not taken for one.

@@ -13,9 +13,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body, Error};
 
-use crate::names::printable;
 use crate::timed_stream::TimedStream;
 use crate::tls::{self, TlsClient, TlsStream};
+use tedge_file::printable;
 
 /// An HTTPS client. It follows no redirections and uses no proxy.
 pub(crate) struct HttpsClient(Agent);

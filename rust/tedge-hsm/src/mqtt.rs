@@ -17,8 +17,8 @@ use crate::tls::{TlsStream, explain};
 pub(crate) struct Mqtt {
     stream: TlsStream,
     received: BytesMut,
-    /// Messages that came while something else was awaited.
-    messages: Vec<Publish>,
+    /// The first message that came. One is awaited; more of them could fill the memory.
+    message: Option<Publish>,
 }
 
 impl Mqtt {
@@ -31,7 +31,7 @@ impl Mqtt {
         let mut mqtt = Self {
             stream,
             received: BytesMut::new(),
-            messages: Vec::new(),
+            message: None,
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
@@ -84,12 +84,13 @@ impl Mqtt {
     /// Waits for a message and returns its topic and payload.
     pub(crate) fn next_message(&mut self) -> anyhow::Result<(String, Vec<u8>)> {
         self.stream.sock.restart();
-        while self.messages.is_empty() {
+        loop {
+            if let Some(message) = self.message.take() {
+                return Ok((message.topic, message.payload.to_vec()));
+            }
             let packet = self.receive().context("no message")?;
             self.put_aside(packet)?;
         }
-        let message = self.messages.remove(0);
-        Ok((message.topic, message.payload.to_vec()))
     }
 
     /// Says goodbye; that it arrives is not essential.
@@ -107,7 +108,7 @@ impl Mqtt {
                     let ack = mqttbytes::v4::PubAck::new(message.pkid);
                     self.send(|buffer| ack.write(buffer))?;
                 }
-                self.messages.push(message);
+                self.message.get_or_insert(message);
                 Ok(())
             }
             Packet::PingResp => Ok(()),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use rustls::pki_types::DnsName;
+use tedge_file::printable;
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::asn1::{Any, Ia5String, ObjectIdentifier, SetOfVec, Utf8StringRef};
 use x509_cert::ext::pkix::name::GeneralName;
@@ -101,13 +102,6 @@ pub(crate) fn subject(name: &Name) -> String {
     printable(&name.to_string())
 }
 
-/// Without what a terminal could obey: who issued a certificate chose its text.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
 /// RFC 3986, section 3.1.
 fn has_scheme(uri: &str) -> bool {
     uri.split_once(':').is_some_and(|(scheme, rest)| {
@@ -165,10 +159,5 @@ mod tests {
         ] {
             assert!(parse(name).is_err(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn terminals_are_told_nothing() {
-        assert_eq!(printable("a\x1b[2Jb\u{9b}c"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 }

@@ -1,6 +1,6 @@
 //! What is told to the person: results on standard output, the rest on standard error.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd as _;
@@ -8,16 +8,37 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use tedge_file::printable_lines;
 use x509_cert::der::pem::{LineEnding, encode_string};
 
-/// Prints a line to standard output. Unlike `println!`, it doesn't panic when nobody reads it.
+/// Prints a line to standard output. Unlike `println!`, it doesn't panic when nobody reads it, and nothing in it
+/// reaches the terminal that this could obey, whoever chose the text.
 pub(crate) fn say(line: impl Display) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{line}")
+    writeln!(std::io::stdout(), "{}", printable_lines(&line.to_string()))
 }
 
 /// Prints a listing as JSON.
 pub(crate) fn say_json(listing: &impl serde::Serialize) -> anyhow::Result<()> {
-    Ok(say(serde_json::to_string_pretty(listing)?)?)
+    // Escapes as JSON has them, so that nothing of a text is lost.
+    let text = serde_json::to_string_pretty(listing)?;
+    Ok(writeln!(std::io::stdout(), "{}", escaped(&text))?)
+}
+
+/// JSON with what a terminal could obey as `\\uXXXX` (RFC 8259, section 7). serde_json does that for what is below
+/// U+0020 only; outside of strings there is nothing to be escaped but ends of lines.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if printable_lines(c.encode_utf8(&mut [0; 4])).starts_with(c) {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // A String takes everything.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+    }
+    text
 }
 
 /// What JSON has for a text: null in place of an empty one, for `serialize_with`.
@@ -37,7 +58,7 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> anyhow::Result<String> {
 
 /// Tells the person something that is no result. That nobody reads it is no failure.
 pub(crate) fn note(line: impl Display) {
-    let _ = writeln!(stderr(), "{line}");
+    let _ = writeln!(stderr(), "{}", printable_lines(&line.to_string()));
 }
 
 /// Standard error, also while the libraries' lines are kept out of it.
@@ -71,4 +92,20 @@ pub(crate) struct AlreadyTold;
 /// A duration as people compare them.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_loses_nothing_and_tells_a_terminal_nothing() {
+        let text = "a\x1b[2J\u{9b}\u{202e}\u{e0041}ä\n";
+        let json = escaped(&serde_json::to_string_pretty(&[text]).unwrap());
+        assert!(
+            !json.contains(['\x1b', '\u{9b}', '\u{202e}', '\u{e0041}']),
+            "{json:?}"
+        );
+        assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), [text]);
+    }
 }

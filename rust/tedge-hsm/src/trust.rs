@@ -104,15 +104,37 @@ impl Trust {
 
 /// Puts the issuers of `certificate` behind it, as TLS sends them, found among `candidates`. What
 /// issued itself is left out: the server has it, or does not trust it.
+///
+/// Who answers chooses the candidates: the chain has a most, and so have the signatures that are verified for it.
 pub(crate) fn chain(certificate: Certificate, candidates: &[Certificate]) -> Vec<Certificate> {
-    let mut chain = vec![certificate];
-    while chain.len() <= candidates.len() {
-        let issuer = chain.last().and_then(|last| {
-            candidates.iter().find(|candidate| {
-                last.issued_by(candidate) == Issued::Yes
-                    && candidate.subject() != candidate.issuer()
-                    && !chain.iter().any(|c| c.der() == candidate.der())
-            })
+    let named = |last: &Certificate, candidate: &Certificate| {
+        last.issuer() == candidate.subject() && candidate.subject() != candidate.issuer()
+    };
+    let signed =
+        |last: &Certificate, candidate: &Certificate| last.issued_by(candidate) == Issued::Yes;
+    let same = |one: &Certificate, other: &Certificate| one.der() == other.der();
+    linked(certificate, candidates, named, signed, same)
+}
+
+/// [`chain`], of what only the functions know. `signed` is asked last, since it takes long.
+fn linked<T: Clone>(
+    first: T,
+    candidates: &[T],
+    named: impl Fn(&T, &T) -> bool,
+    signed: impl Fn(&T, &T) -> bool,
+    same: impl Fn(&T, &T) -> bool,
+) -> Vec<T> {
+    let mut chain = vec![first];
+    let mut left = MAX_VERIFIED;
+    while chain.len() < MAX_CHAIN {
+        let last = &chain[chain.len() - 1];
+        let issuer = candidates.iter().find(|candidate| {
+            let fits = named(last, candidate) && !chain.iter().any(|c| same(c, candidate));
+            if !fits || left == 0 {
+                return false;
+            }
+            left -= 1;
+            signed(last, candidate)
         });
         match issuer {
             Some(issuer) => chain.push(issuer.clone()),
@@ -132,4 +154,45 @@ fn explain(error: &rustls::Error, chain: &[Certificate]) -> anyhow::Error {
         error => TlsFailure::of(error, &[]),
     }
     .into()
+}
+
+/// Most certificates in a chain; PKIs have three or four levels.
+const MAX_CHAIN: usize = 10;
+/// Most signatures that are verified for one.
+const MAX_VERIFIED: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// The links of a chain of numbers, each of which the next one issued, and how many signatures that took.
+    fn links(candidates: &[u32], named: fn(&u32, &u32) -> bool) -> (Vec<u32>, usize) {
+        let verified = Cell::new(0);
+        let signed = |last: &u32, candidate: &u32| {
+            verified.set(verified.get() + 1);
+            last + 1 == *candidate
+        };
+        let chain = linked(0, candidates, named, signed, |one, other| one == other);
+        (chain, verified.get())
+    }
+
+    #[test]
+    fn a_chain_is_found_in_any_order_and_once() {
+        let by_name: fn(&u32, &u32) -> bool = |last, candidate| last + 1 == *candidate;
+        assert_eq!(links(&[3, 0, 2, 1, 2, 1], by_name), (vec![0, 1, 2, 3], 3));
+        assert_eq!(links(&[3, 0, 2], by_name), (vec![0], 0));
+    }
+
+    /// 700 P-384 certificates of one name took minutes.
+    #[test]
+    fn candidates_without_end_are_given_up() {
+        let all: Vec<u32> = (1..=700).rev().collect();
+        let (chain, verified) = links(&all, |_, _| true);
+        assert_eq!((chain, verified), (vec![0], MAX_VERIFIED));
+        let all: Vec<u32> = (1..=700).collect();
+        let (chain, verified) = links(&all, |_, _| true);
+        assert_eq!((chain.len(), verified), (MAX_CHAIN, MAX_CHAIN - 1));
+    }
 }

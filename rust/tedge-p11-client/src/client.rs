@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use der::pem;
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
-};
+use rustix::net::{SendFlags, send};
 use tedge_p11_protocol::{
     CertificateEntry, ChangePin, ChangeSoPin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey,
     ExtensionRequest, ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec,
@@ -21,6 +18,7 @@ use tedge_p11_protocol::{
 };
 
 use crate::error::Error;
+use crate::unix_socket::connect_within;
 
 /// A signer's socket. Every request makes a connection of its own, so a client may be shared by
 /// threads and outlives restarts of the signer.
@@ -418,26 +416,8 @@ impl Client {
         }
     }
 
-    /// Waits while the signer's queue is full, but not longer than the limit: connecting to a UNIX
-    /// socket obeys the timeout for sending.
     fn connect(&self) -> io::Result<UnixStream> {
-        let socket = socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        set_socket_timeout(&socket, Timeout::Send, Some(self.limits.connect))?;
-        let address = SocketAddrUnix::new(&self.path)?;
-        loop {
-            match connect(&socket, &address) {
-                Ok(()) => return Ok(UnixStream::from(socket)),
-                // A signal's handler ran while the queue was full; nothing is connected yet.
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(ErrorKind::TimedOut.into()),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        connect_within(&self.path, self.limits.connect)
     }
 
     fn read(&self, stream: &mut UnixStream) -> Result<Response, Error> {

@@ -23,6 +23,7 @@ mod socket_key;
 mod tls;
 #[cfg(feature = "rustls")]
 mod tls_failure;
+mod unix_socket;
 mod watched_key;
 #[cfg(feature = "rustls")]
 mod words;
@@ -52,4 +53,5 @@ pub use tedge_p11_protocol::{
 pub use tls::{ClientCertResolver, TlsKey};
 #[cfg(feature = "rustls")]
 pub use tls_failure::{About, TlsFailure};
+pub use unix_socket::connect_within;
 pub use watched_key::{Signing, WatchedKey};

@@ -21,9 +21,7 @@ pub(crate) fn words(variant: &impl Debug) -> String {
 
 /// Without what a terminal could obey, and not long.
 pub(crate) fn printable(text: &str) -> String {
-    let text = text.chars().take(MAX_SHOWN);
-    text.map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    tedge_file::printable(&text.chars().take(MAX_SHOWN).collect::<String>())
 }
 
 /// Characters of what others wrote.

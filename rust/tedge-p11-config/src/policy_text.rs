@@ -44,7 +44,7 @@ impl Policy {
                 .span()
                 .map_or(1, |span| text[..span.start].matches('\n').count() + 1),
             // It may quote a name with any character in it.
-            message: error.message().replace(char::is_control, "\u{fffd}"),
+            message: tedge_file::printable(error.message()),
         })?;
         let rules = file.rule.into_iter().enumerate().map(|(index, rule)| {
             rule.parse(names).map_err(|message| TextError::Rule {

@@ -158,7 +158,7 @@ fn stray(text: &str) -> Option<&'static str> {
 /// A path may come from a URI, where an escape can stand for the end of a line.
 fn shown(path: &Path) -> String {
     let path = path.display().to_string();
-    path.replace(char::is_control, "\u{fffd}")
+    tedge_file::printable(&path)
 }
 
 /// Longest PIN file in bytes. PKCS#11 tokens take up to 255 bytes at most.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tedge_file::printable;
 use tedge_p11_client::{Pin, Uri};
 
 use crate::certificate;
@@ -120,7 +121,7 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         suite.unwrap_or_default()
     ))?;
     if let Some(name) = connection.alpn_protocol() {
-        let name = String::from_utf8_lossy(name);
+        let name = printable(&String::from_utf8_lossy(name));
         say(format_args!("ALPN              {name}"))?;
     } else if !args.alpn.is_empty() {
         say("ALPN              none: the broker does not look at it")?;
@@ -159,8 +160,8 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
     }
     if args.subscribe.is_some() {
         let (topic, message) = mqtt.next_message()?;
-        let message = String::from_utf8_lossy(&message);
-        say(format_args!("received          {topic} {message}"))?;
+        let message = format!("{topic} {}", String::from_utf8_lossy(&message));
+        say(format_args!("received          {}", printable(&message)))?;
     }
     mqtt.disconnect();
     Ok(())

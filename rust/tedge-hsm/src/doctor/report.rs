@@ -1,6 +1,7 @@
 //! What the checks found.
 
 use anyhow::bail;
+use tedge_file::printable;
 
 use super::finding::{Finding, State};
 use super::text::{Layout, Totals};
@@ -59,8 +60,9 @@ impl Report {
     }
 
     fn add(&mut self, area: Area, state: State, what: String, cure: Option<String>) {
-        // One line each: texts of libraries may have several.
-        let one_line = |text: String| text.replace(['\n', '\r'], " ");
+        // One line each: texts of libraries may have several. Others chose parts of them: the signer, a broker,
+        // who may write tedge.toml.
+        let one_line = |text: String| printable(&text.replace(['\n', '\r'], " "));
         let finding = Finding {
             area,
             state,

@@ -1,8 +1,9 @@
 //! The services that a module talks to.
 
 use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+
+use tedge_p11_client::connect_within;
 
 use super::context::Context;
 use super::report::{Area, Report};
@@ -36,7 +37,7 @@ fn check_pcscd(context: &Context<'_>, report: &mut Report) {
         Ok(file) if !file.file_type().is_socket() => {
             failure(report, format!("pcscd's socket {shown} is no socket"));
         }
-        Ok(_) => match UnixStream::connect(&path) {
+        Ok(_) => match connect_within(&path, context.limit) {
             Ok(_) => report.ok(Area::Service, format!("pcscd listens at {shown}")),
             Err(error) => failure(report, format!("pcscd does not listen at {shown}: {error}")),
         },

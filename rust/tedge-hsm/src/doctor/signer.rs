@@ -3,11 +3,10 @@
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use rustix::net::sockopt::socket_peercred;
-use tedge_p11_client::{Client, Error, TimeLimits};
+use tedge_p11_client::{Client, Error, TimeLimits, connect_within};
 
 use super::context::Context;
 use super::report::{Area, Report};
@@ -104,7 +103,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
 /// Who owns the socket may open it to everybody.
 fn check_owner(context: &Context<'_>, path: &Path, file: &Metadata, report: &mut Report) {
     // Who listens could do that anyway.
-    let listener = UnixStream::connect(path)
+    let listener = connect_within(path, context.limit)
         .ok()
         .and_then(|stream| socket_peercred(&stream).ok())
         .map(|peer| peer.uid.as_raw());
