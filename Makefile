@@ -29,7 +29,7 @@ BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
 MODULE_DIST = rust/tedge-p11-module/dist
 
-.PHONY: help demo test test-device bench attacks soak fuzz lint build install
+.PHONY: built help demo test test-device bench attacks soak fuzz lint build install uninstall
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
@@ -40,7 +40,9 @@ help:
 	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        what reads the bytes of others (fuzz/targets), under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
+	@echo 'make build                    what make install installs'
 	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
+	@echo 'make uninstall [DESTDIR=...]  takes that away again; settings, state and users stay'
 
 demo:
 	@tests/demo
@@ -81,9 +83,20 @@ build:
 	$(CARGO) build --release --locked $(PROGRAMS:%=-p %)
 	$(CARGO) build --profile module --locked -p tedge-p11-module
 
+# What is built already needs no cargo: root may have none.
 ifeq ($(BUILD),target/release)
+ifneq ($(shell command -v $(CARGO)),)
 install: build
+else
+install: built
 endif
+endif
+
+built:
+	@for file in $(PROGRAMS:%=$(BUILD)/%) '$(MODULE)'; do \
+		[ -e "$$file" ] || { echo "make: there is no $$file, and no $(CARGO) in this user's PATH: run make build as the user who has it first" >&2; exit 1; }; done
+
+
 install:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
@@ -106,8 +119,6 @@ install:
 	# Where older versions had it, user tedge may have put something in its place: only root's own is taken.
 	old='$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-renew.env'; new='$(DESTDIR)$(SYSCONFDIR)/tedge-hsm/renew.conf'; \
 		[ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
-	# A socket that an older version opened keeps its owner until then.
-	@[ -n '$(DESTDIR)' ] || echo 'after an upgrade: systemctl daemon-reload && systemctl restart tedge-p11-server.socket'
 	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
@@ -118,3 +129,20 @@ install:
 		install -m 0644 /dev/stdin '$(DESTDIR)$(P11KITDIR)/tedge-p11.module'
 	sed -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' $(MODULE_DIST)/openssl.cnf | \
 		install -m 0644 /dev/stdin '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
+	# A socket that an older version opened keeps its owner until it is restarted.
+	@if [ -n '$(DESTDIR)' ]; then \
+		echo 'next: tedge-hsm setup --hsm NAME --root $(DESTDIR) prepares that image; on the device, tedge-hsm setup makes the key'; \
+	else \
+		echo 'next: tedge-hsm setup --hsm NAME; after an upgrade: systemctl daemon-reload && systemctl restart tedge-p11-server.socket'; \
+	fi
+
+# What `make install` has put in place, but for what is the operator's: settings, state and users.
+uninstall:
+	rm -f $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
+	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard $(DIST)/dropins/*) $(DIST)/softhsm2.conf,'$(DESTDIR)$(DROPINDIR)/$(notdir $(file))')
+	rm -f $(foreach name,tedge-p11-server tedge-hsm-bridge,'$(DESTDIR)$(SYSUSERSDIR)/$(name).conf') '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf' '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	rm -f $(foreach file,$(wildcard rust/tedge-hsm/dist/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8),'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard rust/tedge-hsm/dist/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard rust/tedge-hsm/dist/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard rust/tedge-hsm/dist/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
+	rm -f '$(DESTDIR)$(P11MODULEDIR)/libtedge_p11.so' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
+	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DROPINDIR)' '$(DESTDIR)$(DATADIR)/tedge-p11'

@@ -66,7 +66,10 @@ fn the_rust_of_the_readme_connects() {
             device.signer.socket(),
             "/run/tedge-p11-server/tedge-p11-server.sock",
         ),
-        (&device.chain, "/etc/tedge/device.pem"),
+        (
+            &device.chain,
+            "/etc/tedge/device-certs/tedge-certificate.pem",
+        ),
         (&device.ca.certificate(), "/etc/tedge/ca.pem"),
         (&example("readme"), "/readme"),
     ] {

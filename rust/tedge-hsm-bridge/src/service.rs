@@ -56,7 +56,7 @@ async fn serve(configuration: Configuration) -> anyhow::Result<()> {
             _ = change.changed() => {}
             () = &mut patience, if !ready => {
                 ready = true;
-                log::warn!("there are brokers to connect to yet: ready all the same, since others wait");
+                log::warn!("some brokers are not connected yet; systemd is told that the bridge is ready, as other units wait for it");
                 notifier.tell(&[NotifyState::Ready]);
             }
             _ = bridges.join_next() => bail!("internal error: a bridge ended"),

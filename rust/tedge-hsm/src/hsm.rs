@@ -69,12 +69,19 @@ impl Profile {
     }
 
     /// That its module is not there, and what brings it.
-    pub(crate) fn not_installed(&self) -> String {
+    pub(crate) fn not_installed(&self, root: &Root) -> String {
+        let folders = if root.is_machine() {
+            LIBRARY_FOLDERS
+        } else {
+            ALL_LIBRARY_FOLDERS
+        };
+        let folders = folders.iter().map(|folder| root.path(folder));
+        let folders: Vec<_> = folders.map(|folder| folder.display().to_string()).collect();
         format!(
             "the PKCS#11 module of {} is not installed ({} in none of {}); Debian has it in {}, Yocto in {}",
             self.name,
             self.modules[0],
-            LIBRARY_FOLDERS.join(", "),
+            folders.join(", "),
             self.packages.debian,
             self.packages.yocto
         )

@@ -77,6 +77,17 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(tedge_p11_token::Error::PinNeeded(_)) = error.downcast_ref() {
         return Some("give --pin-file or TEDGE_DEVICE_CRYPTOKI_PIN".to_owned());
     }
+    if let Some(tedge_p11_client::Error::Connect { path, error }) = error.downcast_ref() {
+        // Elsewhere than by default it is somebody's own signer.
+        if error.kind() == std::io::ErrorKind::NotFound
+            && path == std::path::Path::new(tedge_p11_client::DEFAULT_SOCKET_PATH)
+        {
+            return Some(
+                "tedge-hsm setup sets a machine up; tedge-hsm doctor tells what is wrong with one that is"
+                    .to_owned(),
+            );
+        }
+    }
     let tls = error.chain().find_map(|cause| cause.downcast_ref());
     tls.and_then(|tls: &TlsFailure| tls.cure.clone())
 }

@@ -16,6 +16,8 @@ pub(crate) struct NewKey {
     pub(crate) id: Option<Vec<u8>>,
     /// URI of its token.
     pub(crate) token: Option<Uri>,
+    /// What to do where the label is that of another key, by the options of the command.
+    pub(crate) instead: &'static str,
 }
 
 impl NewKey {
@@ -63,10 +65,10 @@ impl NewKey {
         }
         let id = wanted_id.map_or_else(String::new, |id| format!(" with id {id}"));
         bail!(
-            "the key labelled {:?} is {}, not {wanted}{id}; delete it, choose another label, or make a second \
-             key of that label with --another",
+            "the key labelled {:?} is {}, not {wanted}{id}; {}",
             self.label,
             others.join(" and "),
+            self.instead,
         )
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tedge_p11_client::DEFAULT_SOCKET_PATH;
 
 use crate::profile::Profile;
+use crate::root::Root;
 
 /// Where the keys are.
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,11 @@ impl Place {
             return Ok(());
         };
         if self.module_path.is_none() {
-            self.module_path = Some(profile.module().with_context(|| profile.not_installed())?);
+            self.module_path = Some(
+                profile
+                    .module()
+                    .with_context(|| profile.not_installed(&Root::default()))?,
+            );
         }
         profile.provide_environment()
     }

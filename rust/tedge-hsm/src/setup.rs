@@ -34,7 +34,11 @@ use crate::output::{note, say};
 /// Prints what there is to do, and changes nothing.
 pub(crate) fn plan(setup: &Setup) -> anyhow::Result<()> {
     let mut is_open = false;
-    for step in steps(setup) {
+    let steps = steps(setup);
+    for step in &steps {
+        step.check(setup).context(step.name())?;
+    }
+    for step in steps {
         // What comes after a step that is not done can't be told: the signer would have to have it done.
         let state = if is_open && step.asks_the_signer() {
             State::ToDo(step.aim(setup))
@@ -57,8 +61,11 @@ pub(crate) fn plan(setup: &Setup) -> anyhow::Result<()> {
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<Option<Uri>> {
     let steps = steps(setup);
     // What can't be done is said before anything is changed.
-    for step in steps.iter().filter(|step| !step.asks_the_signer()) {
-        step.state(setup).context(step.name())?;
+    for step in &steps {
+        step.check(setup).context(step.name())?;
+        if !step.asks_the_signer() {
+            step.state(setup).context(step.name())?;
+        }
     }
     let folder = setup
         .is_machine()

@@ -101,6 +101,7 @@ impl Store {
     pub(crate) fn keys(&self, uri: Option<&Uri>, pin: Option<&Pin>) -> anyhow::Result<Vec<Object>> {
         Ok(match self {
             Self::Signer(client) => {
+                let client = client.clone().explained();
                 let keys = client.keys(&given(uri), pin)?.into_iter();
                 keys.map(Object::from).collect()
             }

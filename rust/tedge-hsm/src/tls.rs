@@ -119,11 +119,21 @@ impl TlsClient {
                 .conn
                 .complete_io(&mut stream.sock)
                 .map_err(|error| self.verifier.explain(&error))
-                .with_context(|| format!("the TLS handshake with {host} port {port} failed"))?;
+                .with_context(|| {
+                    let hint = if port == MQTT_WITHOUT_TLS {
+                        " (this is the port of MQTT without TLS; 8883 is the one with it)"
+                    } else {
+                        ""
+                    };
+                    format!("the TLS handshake with {host} port {port}{hint} failed")
+                })?;
         }
         Ok(stream)
     }
 }
+
+/// IANA's `mqtt`; `secure-mqtt` is 8883.
+const MQTT_WITHOUT_TLS: u16 = 1883;
 
 /// What a failed read or write on a TLS connection means once the handshake is done on this side.
 pub(crate) fn explain(error: &io::Error) -> anyhow::Error {

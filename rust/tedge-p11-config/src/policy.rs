@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tedge_p11_protocol::Uri;
@@ -17,6 +18,8 @@ pub struct Policy {
     pub requests_per_second: NonZeroU32,
     /// Requests of one user that may wait for one token; one more gets an error at once.
     pub waiting_requests: NonZeroUsize,
+    /// Where it was read from, or would have been: a refusal names it.
+    pub file: Option<PathBuf>,
 }
 
 /// Allows its peers its operations on its keys for its purposes.
@@ -79,15 +82,23 @@ pub enum Purposes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No rule allows the peer the operation.
-    #[error("{peer} may not {operation}: no rule of the policy allows it")]
+    #[error(
+        "{peer} may not {operation}: no rule of the policy allows it{}",
+        next(peer, file.as_deref())
+    )]
     Operation {
         /// Who.
         peer: Peer,
         /// What.
         operation: Operation,
+        /// Where the policy is.
+        file: Option<PathBuf>,
     },
     /// The rules that do are for other keys.
-    #[error("{peer} may not {operation} with {key}: no rule that allows it covers this key")]
+    #[error(
+        "{peer} may not {operation} with {key}: no rule that allows it covers this key{}",
+        next(peer, file.as_deref())
+    )]
     Key {
         /// Who.
         peer: Peer,
@@ -95,6 +106,8 @@ pub enum Refusal {
         operation: Operation,
         /// With which key.
         key: Uri,
+        /// Where the policy is.
+        file: Option<PathBuf>,
     },
     /// The rules that are for this key are for other purposes.
     #[error(
@@ -133,6 +146,7 @@ impl Policy {
             rules,
             requests_per_second: REQUESTS_PER_SECOND,
             waiting_requests: WAITING_REQUESTS,
+            file: None,
         }
     }
 
@@ -193,6 +207,7 @@ impl Policy {
         Err(Refusal::Operation {
             peer: peer.clone(),
             operation,
+            file: self.file.clone(),
         })
     }
 
@@ -206,6 +221,7 @@ impl Policy {
             peer: peer.clone(),
             operation,
             key: key.clone(),
+            file: self.file.clone(),
         })
     }
 
@@ -225,6 +241,7 @@ impl Policy {
             peer: peer.clone(),
             operation,
             key: token.clone(),
+            file: self.file.clone(),
         })
     }
 
@@ -399,6 +416,17 @@ const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// More than all programs of a device ask for at the same moment.
 const WAITING_REQUESTS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
+/// What whoever keeps the policy does about a refusal.
+fn next(peer: &Peer, file: Option<&Path>) -> String {
+    file.map_or_else(String::new, |file| {
+        format!(
+            "; {} needs one in {}, which systemctl reload tedge-p11-server takes up",
+            tedge_file::user(peer.uid),
+            file.display()
+        )
+    })
+}
+
 fn what(recognized: &Recognized) -> String {
     match recognized {
         Ok(purpose) => format!("it is for {purpose}"),
@@ -521,6 +549,18 @@ mod tests {
         }
         let nothing = policy.check(&peer(MAPPER, &[]), Operation::DeleteKey);
         assert!(matches!(nothing, Err(Refusal::Operation { .. })));
+    }
+
+    #[test]
+    fn a_refusal_names_the_user_and_the_file() {
+        let mut policy = Policy::new(Vec::new());
+        policy.file = Some("/x/policy.toml".into());
+        let error = policy.check(&peer(0, &[]), Operation::List).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "uid 0 (pid 1) may not list: no rule of the policy allows it; root needs one in /x/policy.toml, which \
+             systemctl reload tedge-p11-server takes up"
+        );
     }
 
     #[test]

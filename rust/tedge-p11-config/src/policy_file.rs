@@ -56,6 +56,12 @@ pub fn policy_path(given: Option<&Path>, of_root: &Path, default: &Path) -> Path
 /// Reads the policy in `path` for a signer that runs as the user `signer`; a file that is not there
 /// means [`Policy::without_file`].
 pub fn load(path: &Path, signer: u32) -> Result<Policy, PolicyError> {
+    let mut policy = read(path, signer)?;
+    policy.file = Some(path.to_owned());
+    Ok(policy)
+}
+
+fn read(path: &Path, signer: u32) -> Result<Policy, PolicyError> {
     let shown = path.display().to_string();
     let file = match tedge_file::open(path) {
         Ok(file) => file,

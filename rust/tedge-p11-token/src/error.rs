@@ -189,28 +189,29 @@ pub enum Error {
     /// The token refused this very PIN before; it was not tried again, to spare the tries left.
     #[error(
         "token {0} refused this PIN before; it is not tried again, since that could lock the token: \
-         give or configure another one; if it is right by now, remove the file refused-pins in the \
-         signer's state folder and start anew"
+         give or configure another one; if it is right by now, remove /var/lib/tedge-p11-server/refused-pins \
+         and restart the signer"
     )]
     PinRefusedBefore(Uri),
     /// Wrong PINs were given; what is left of the tries is spared.
     #[error(
         "several wrong PINs were given for token {0}; other ones are not tried for an hour, since \
-         that could lock the token; root may remove the file refused-pins in the signer's state folder \
-         and start anew"
+         that could lock the token; root may remove /var/lib/tedge-p11-server/refused-pins and restart the \
+         signer"
     )]
     PinTriesSpared(Uri),
     /// The caller gave a wrong PIN; its share of the tries is used up.
     #[error(
         "a wrong PIN was given for token {0}, and this user may have one tried in an hour, since more could \
-         lock the token; root may remove the file refused-pins in the signer's state folder and start anew"
+         lock the token; root may remove /var/lib/tedge-p11-server/refused-pins and \
+         restart the signer"
     )]
     PinTrySpent(Uri),
     /// The caller gave several wrong PINs; none is compared for a while, not even the right one.
     #[error(
         "several wrong PINs were given for token {token}: for {} s after the last one, this user's PINs are \
-         not looked at, right or wrong; root may remove the file refused-pins in the signer's state folder \
-         and start anew",
+         not looked at, right or wrong; root may remove /var/lib/tedge-p11-server/refused-pins and restart the \
+         signer",
         pause.as_secs()
     )]
     PinPaused {

@@ -57,6 +57,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         key_type: args.key_type,
         id: args.id.map(|id| id.0),
         token: args.uri,
+        instead: "delete it, choose another label, or make a second key of that label with --another",
     };
     if !args.another {
         if let Some(uri) = key.find(store, pin.as_ref())? {

@@ -98,8 +98,13 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {
     override_by(&mut settings.token, args.token);
     override_by(&mut settings.key, args.key);
     override_by(&mut settings.key_type, args.key_type);
-    override_by(&mut settings.common_name, args.common_name);
+    if args.common_name.is_some() {
+        settings.common_name = args.common_name;
+    }
     override_by(&mut settings.certificate, args.certificate);
+    if let Some(dir) = args.root.as_deref().filter(|dir| !dir.is_dir()) {
+        bail!("--root: there is no folder {}", dir.display());
+    }
     let root = args.root.as_deref().map(Root::new).unwrap_or_default();
     if place.hsm.is_none() && args.settings.is_none() {
         bail!("which HSM? give --hsm: {}", known(&root));

@@ -46,7 +46,7 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return report.skipped(
                 Area::Config,
-                format!("there is no {shown}: flags and environment tell all"),
+                format!("there is no {shown}, which tedge-hsm setup writes: options and the environment name the module"),
             );
         }
         Err(error) => {
@@ -91,10 +91,17 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
 /// The signer's credential, the file of a pin-source, and the one given to this program.
 fn check_pin_files(context: &Context<'_>, report: &mut Report) {
     let credential = context.root.path("/etc/credstore/tedge-p11-server.pin");
-    check_pin_file(context, &credential, Reader::Systemd, report);
     let sealed = context
         .root
         .path("/etc/credstore.encrypted/tedge-p11-server.pin");
+    if sealed.exists() && !credential.exists() {
+        report.ok(
+            Area::Config,
+            format!("the signer's PIN is sealed in {}", sealed.display()),
+        );
+    } else {
+        check_pin_file(context, &credential, Reader::Systemd, report);
+    }
     if credential.exists() && sealed.exists() {
         // Of the folders for LoadCredential=, systemd 257 looks into that of sealed ones first.
         report.warning(

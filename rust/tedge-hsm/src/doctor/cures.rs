@@ -49,6 +49,10 @@ const CURES: &[(&str, &str)] = &[
         "see what the module itself says: tedge-hsm --hsm NAME list-tokens; for a TPM: is TPM2_PKCS11_STORE readable, and is it this TPM's?",
     ),
     (
+        "no token matches pkcs11:;",
+        "initialise a token: tedge-hsm setup does, or tedge-hsm init",
+    ),
+    (
         "no token matches",
         "correct the URI, or initialise a token: tedge-hsm init",
     ),

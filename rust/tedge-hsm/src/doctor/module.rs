@@ -11,6 +11,7 @@ use tedge_p11_token::{Error, LoadError, Module};
 use super::context::{Context, within};
 use super::cures;
 use super::report::{Area, Report};
+use crate::profile::Profile;
 
 /// The module, if it loads.
 pub(super) fn check(
@@ -83,11 +84,10 @@ pub(super) fn check(
             return Some(Arc::new(module));
         }
         Some(Err(error)) => {
-            let cure = cure(&error);
+            let cure = cure(&error, context.profile);
             let loads =
                 matches!(&error, Error::ModuleLoad { reason, .. } if reason.is_by_the_module());
             let text = format!("{:#}", anyhow::Error::from(error));
-            // What keeps this user from the device need not keep the signer.
             // What keeps this user from the device need not keep the signer.
             if loads && !context.is_straight() && !geteuid().is_root() {
                 let what = format!("{text}: this user may not use it, but the signer may");
@@ -126,7 +126,7 @@ fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<Pat
     Ok(path)
 }
 
-fn cure(error: &Error) -> String {
+fn cure(error: &Error, profile: Option<&Profile>) -> String {
     let Error::ModuleLoad { reason, .. } = error else {
         return cures::of(&error.to_string());
     };
@@ -148,7 +148,17 @@ fn cure(error: &Error) -> String {
         }
         LoadError::Returned {
             folder: Some(_), ..
-        } => "make the folder, or name the right one, for the user that this runs as",
+        } => {
+            let setup = profile.map_or_else(String::new, |profile| {
+                format!(
+                    "tedge-hsm setup --hsm {} makes the signer's, if this machine is not set up yet; else ",
+                    profile.name
+                )
+            });
+            return format!(
+                "{setup}make the folder, or name the right one, for the user that this runs as"
+            );
+        }
         LoadError::Returned { .. } | LoadError::Call(_) | LoadError::Linker(_) => {
             return cures::of(&reason.to_string());
         }

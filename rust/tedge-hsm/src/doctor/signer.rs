@@ -34,7 +34,12 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
             report.failure(
                 Area::Signer,
                 format!("the signer's socket {shown}: {error}"),
-                "systemctl enable --now tedge-p11-server.socket",
+                if context.has_default_socket() {
+                    "tedge-hsm setup, if this machine is not set up yet; else systemctl enable --now \
+                     tedge-p11-server.socket"
+                } else {
+                    "systemctl enable --now tedge-p11-server.socket"
+                },
             );
             return None;
         }

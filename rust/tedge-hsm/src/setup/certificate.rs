@@ -14,6 +14,7 @@ use super::settings;
 use super::state_folder::{self, StateFolder};
 use super::step::{State, Step};
 use crate::document;
+use crate::names;
 
 pub(super) struct Certificate;
 
@@ -32,6 +33,37 @@ impl Step for Certificate {
 
     fn asks_the_signer(&self) -> bool {
         true
+    }
+
+    /// That what is there has the name that was asked for, if one was.
+    fn check(&self, setup: &Setup) -> anyhow::Result<()> {
+        let path = path(setup);
+        let Some(text) = files::text(&path)? else {
+            return Ok(());
+        };
+        let subject = match setup.wanted.settings.certificate {
+            settings::Certificate::Csr => {
+                CertReq::from_pem(&text).map(|request| request.info.subject)
+            }
+            settings::Certificate::SelfSigned => x509_cert::Certificate::from_pem(&text)
+                .map(|certificate| certificate.tbs_certificate.subject),
+        };
+        let Ok(there) = subject else {
+            bail!(
+                "{} has something else in it; remove it, or give another --output",
+                path.display()
+            );
+        };
+        let wanted = setup.names()?.subject;
+        if setup.is_named() && there != wanted {
+            bail!(
+                "{} is for {}, not {}: remove it to have a new one made, or give another --output",
+                path.display(),
+                names::subject(&there),
+                names::subject(&wanted)
+            );
+        }
+        Ok(())
     }
 
     fn state(&self, setup: &Setup) -> anyhow::Result<State> {

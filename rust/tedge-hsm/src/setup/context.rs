@@ -43,7 +43,7 @@ impl Setup {
             (_, Some(module)) => module,
             (Some(profile), None) => profile
                 .module_in(&root)
-                .with_context(|| profile.not_installed())?,
+                .with_context(|| profile.not_installed(&root))?,
             (None, None) => PathBuf::new(),
         };
         let setup = Self {
@@ -110,15 +110,21 @@ impl Setup {
         Some(uri)
     }
 
+    /// Whether somebody has said what name the certificate is to have.
+    pub(super) fn is_named(&self) -> bool {
+        self.wanted.settings.common_name.is_some()
+    }
+
     /// The names for the certificate.
     pub(super) fn names(&self) -> anyhow::Result<Names> {
-        let name = &self.wanted.settings.common_name;
+        let name = self.wanted.settings.common_name.as_deref();
+        let name = name.unwrap_or(MACHINE_ID);
         let name = if name.contains(MACHINE_ID) && self.is_machine() {
             let id = tedge_file::read_text(Path::new("/etc/machine-id"), tedge_file::MAX_SETTINGS)
                 .context("cannot read /etc/machine-id")?;
             name.replace(MACHINE_ID, id.trim_end())
         } else {
-            name.clone()
+            name.to_owned()
         };
         Names::new(&name, None, Vec::new())
     }

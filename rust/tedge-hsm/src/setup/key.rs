@@ -71,6 +71,7 @@ fn new_key(setup: &Setup) -> NewKey {
         key_type: settings.key_type,
         id: None,
         token: Some(setup.token_uri()),
+        instead: "give the label of another key by --key, or leave --key-type out",
     }
 }
 

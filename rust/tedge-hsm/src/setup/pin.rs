@@ -1,6 +1,6 @@
 //! The user PIN, where the signer has it from.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use tedge_p11_client::Pin;
 
 use super::context::Setup;
@@ -34,6 +34,17 @@ impl Step for UserPin {
         format!("{which}, {kept}")
     }
 
+    /// That the PINs that are given can be read.
+    fn check(&self, setup: &Setup) -> anyhow::Result<()> {
+        if let Some(file) = setup.pin_file() {
+            Pin::read_file(file)?;
+        }
+        if let Some(file) = &setup.wanted.so_pin_file {
+            Pin::read_file(file).context("the security officer's PIN")?;
+        }
+        Ok(())
+    }
+
     fn state(&self, setup: &Setup) -> anyhow::Result<State> {
         let Some(kept) = PIN.find(&setup.root)? else {
             return Ok(State::ToDo(self.aim(setup)));
@@ -41,8 +52,8 @@ impl Step for UserPin {
         if let Some(file) = setup.pin_file() {
             if Pin::read_file(file)? != PIN.read(&kept)? {
                 bail!(
-                    "{} has another PIN than {}, which the signer has; tedge-hsm change-pin changes the \
-                     token's",
+                    "{} has another PIN than {}, which the signer has; if the token has the one of {0} by \
+                     now, by tedge-hsm change-pin, remove {1} and run this again; else leave --pin-file out",
                     file.display(),
                     kept.path().display()
                 );
@@ -80,6 +91,15 @@ impl Step for UserPin {
         let path = kept.map(|kept| kept.path().display().to_string());
         Ok(path.unwrap_or_default())
     }
+}
+
+/// Where the signer has its PIN from.
+pub(super) fn place(setup: &Setup) -> anyhow::Result<String> {
+    let kept = PIN.find(&setup.root)?;
+    Ok(kept.map_or_else(
+        || "the signer's PIN".to_owned(),
+        |kept| kept.path().display().to_string(),
+    ))
 }
 
 /// What is to be told to who is about to give a token the PIN `new`, if the signer of this machine has another one,

@@ -16,8 +16,8 @@ pub(crate) struct Settings {
     /// Label of the key.
     pub(crate) key: String,
     pub(crate) key_type: KeyType,
-    /// Of the certificate's subject; `%m` is the machine's id.
-    pub(crate) common_name: String,
+    /// Of the certificate's subject, where `%m` is the machine's id; `None` if nobody has named it.
+    pub(crate) common_name: Option<String>,
     pub(crate) certificate: Certificate,
 }
 
@@ -36,7 +36,7 @@ impl Default for Settings {
             token: "device".to_owned(),
             key: "tls".to_owned(),
             key_type: KeyType::P256,
-            common_name: "%m".to_owned(),
+            common_name: None,
             certificate: Certificate::Csr,
         }
     }
@@ -48,15 +48,12 @@ impl Settings {
         let file = SettingsFile::read(path, &KNOWN)?;
         let failed = || path.display().to_string();
         let mut settings = Self::default();
-        for (name, setting) in [
-            ("TOKEN", &mut settings.token),
-            ("KEY", &mut settings.key),
-            ("COMMON_NAME", &mut settings.common_name),
-        ] {
+        for (name, setting) in [("TOKEN", &mut settings.token), ("KEY", &mut settings.key)] {
             if let Some(value) = file.get(name) {
                 value.clone_into(setting);
             }
         }
+        settings.common_name = file.get("COMMON_NAME").map(ToOwned::to_owned);
         if let Some(value) = file.get("KEY_TYPE") {
             settings.key_type = one_of("KEY_TYPE", value).with_context(failed)?;
         }
@@ -97,7 +94,7 @@ mod tests {
         let expected = Settings {
             token: "acme".to_owned(),
             key_type: KeyType::Rsa3072,
-            common_name: "acme %m".to_owned(),
+            common_name: Some("acme %m".to_owned()),
             certificate: Certificate::SelfSigned,
             ..Settings::default()
         };

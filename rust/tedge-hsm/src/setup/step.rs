@@ -19,6 +19,11 @@ pub(super) trait Step {
     /// Whether it is done, without changing anything. An error is what stops it from ever being.
     fn state(&self, setup: &Setup) -> anyhow::Result<State>;
 
+    /// Finds out, before any step is run, what would stop this one and can be told without the signer.
+    fn check(&self, _: &Setup) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Does it, and says what was done. `folder` is there on the machine itself, not for an image.
     fn run(&self, setup: &Setup, folder: Option<&StateFolder>) -> anyhow::Result<String>;
 }

@@ -74,10 +74,30 @@ fn missing(setup: &Setup, path: &Path) -> anyhow::Result<Vec<(&'static str, Stri
             setup.module.display()
         ),
     }
-    let Some(wanted) = setup.confined_to() else {
+    let wanted = setup.confined_to();
+    let set_uri = set.uri.filter(|uri| !uri.is_empty());
+    if let Some(text) = set_uri.as_ref().filter(|_| !missing.is_empty()) {
+        // Without the module it is what is left of another HSM's settings, or somebody's wish.
+        let uri: Uri = text
+            .parse()
+            .with_context(|| format!("{}, device.cryptoki.uri", path.display()))?;
+        let wanted = wanted.clone().unwrap_or_default();
+        let is_another = (uri.id.is_some() && uri.id != wanted.id)
+            || (uri.token.is_some() && wanted.token.is_none());
+        if is_another {
+            bail!(
+                "{}: uri is {}, which confines the signer to a key or token of another HSM than {}: remove that \
+                 line",
+                path.display(),
+                Uri { pin: None, ..uri },
+                setup.profile.map_or("this", |profile| profile.name),
+            );
+        }
+    }
+    let Some(wanted) = wanted else {
         return Ok(missing);
     };
-    match set.uri.filter(|uri| !uri.is_empty()) {
+    match set_uri {
         None => missing.push(("uri", wanted.to_string())),
         Some(text) => {
             let uri: Uri = text

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -23,6 +24,18 @@ pub struct Settings {
     pub host: String,
     /// Its port.
     pub port: u16,
+}
+
+/// Says an error in its own words, which `main` with a `Result` would not.
+#[must_use]
+pub fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Settings {

@@ -169,11 +169,15 @@ impl Permit for Found<'_> {
 fn about(refusal: Refusal, asked_for: Uri) -> Refusal {
     match refusal {
         Refusal::Key {
-            peer, operation, ..
+            peer,
+            operation,
+            file,
+            ..
         } => Refusal::Key {
             peer,
             operation,
             key: asked_for,
+            file,
         },
         other => other,
     }

@@ -3,12 +3,17 @@
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustls::{ClientConnection, StreamOwned};
 use tedge_p11_client_examples::Settings;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    tedge_p11_client_examples::exit_code(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_args()?;
     let connection =
         ClientConnection::new(Arc::new(settings.tls()?), settings.host.clone().try_into()?)?;

@@ -2,14 +2,19 @@
 //! sent from a thread that may wait. `reqwest::blocking` has such a thread of its own.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use reqwest::{Client, Response};
 use tedge_p11_client_examples::Settings;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
+fn main() -> ExitCode {
+    tedge_p11_client_examples::exit_code(run())
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_args()?;
     let url = format!("https://{}:{}/", settings.host, settings.port);
     let tls = spawn_blocking(move || settings.tls().map_err(|error| error.to_string()));

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use tedge_p11_client_examples::Settings;
@@ -16,8 +17,12 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+fn main() -> ExitCode {
+    tedge_p11_client_examples::exit_code(run())
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_args()?;
     let host = settings.host.clone();
     let mut stream = connect(settings).await?;
