@@ -75,3 +75,22 @@ impl Report {
         self.findings.push(finding);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    /// User tedge could clear root's terminal and write lines of doctor's own form there.
+    #[test]
+    fn a_finding_is_one_line_and_gives_no_orders() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut report = Report::new(true, Units::new(&Root::new(dir.path())));
+        let text = "/tmp/\u{1b}[2J\u{202e}x.so\nok  forged";
+        report.failure(Area::Module, text, text);
+        let finding = &report.findings[0];
+        let shown = "/tmp/\u{fffd}[2J\u{fffd}x.so ok  forged";
+        assert_eq!(finding.what, shown);
+        assert_eq!(finding.cure.as_deref(), Some(shown));
+    }
+}
