@@ -1,5 +1,7 @@
 //! What this module asks of the signer, and the code for what goes wrong.
 
+use std::collections::HashSet;
+
 use cryptoki_sys::*;
 use tedge_p11_client::{
     Client, Error, KeyEntry, KeySpec, ObjectType, Pin, Reason, SocketKey, TokenEntry, Uri,
@@ -250,16 +252,16 @@ fn listed(entry: &KeyEntry, token: &Token) -> Option<Listed> {
 /// Some tokens, PIV cards for one, have the public key in the private one or in a certificate only;
 /// programs look for an object.
 fn add_public_halves(keys: &mut Vec<Listed>) {
-    let has_public = |private: &Listed, keys: &[Listed]| {
-        keys.iter().any(|key| {
-            key.class == Class::PublicKey
-                && key.id == private.id
-                && (!private.id.is_empty() || key.label == private.label)
-        })
+    // The name that both halves have: the label is one where there is no CKA_ID.
+    let name = |key: &Listed| {
+        let label = key.id.is_empty().then(|| key.label.clone());
+        (key.id.clone(), label)
     };
+    let public = keys.iter().filter(|key| key.class == Class::PublicKey);
+    let public: HashSet<_> = public.map(name).collect();
     let missing: Vec<Listed> = keys
         .iter()
-        .filter(|key| key.class == Class::PrivateKey && !has_public(key, keys))
+        .filter(|key| key.class == Class::PrivateKey && !public.contains(&name(key)))
         .map(|key| Listed {
             class: Class::PublicKey,
             uri: with_type(&key.uri, ObjectType::Public),

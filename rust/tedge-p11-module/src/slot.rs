@@ -1,11 +1,14 @@
 //! Slots: places for the signer's tokens, numbered in the order that they were first seen in.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use cryptoki_sys::*;
 use tedge_p11_client::Pin;
 use tedge_p11_protocol::MODULE_MANUFACTURER;
 
+use crate::debug;
 use crate::rv::{Result, Rv};
 use crate::signer::Token;
 
@@ -19,8 +22,10 @@ struct State {
     token: Option<Token>,
     /// The signer's slot, also while no token is in it.
     place: Option<u64>,
+    /// Since when there is no token.
+    gone_since: Option<Instant>,
     /// Why there is no token, for C_GetSlotInfo.
-    absent: String,
+    absent: Arc<str>,
     login: Login,
 }
 
@@ -66,7 +71,7 @@ impl Slot {
         let (description, present) = match &state.token {
             Some(token) if !token.entry.initialized => ("blank token", true),
             Some(token) => (token.entry.label.as_str(), true),
-            None => (state.absent.as_str(), false),
+            None => (&*state.absent, false),
         };
         let present = if present { CKF_TOKEN_PRESENT } else { 0 };
         CK_SLOT_INFO {
@@ -118,36 +123,47 @@ pub(crate) fn token_info(token: &Token, sessions: usize, rw_sessions: usize) -> 
     }
 }
 
-/// The slots after the signer was asked for its tokens: each keeps its number, and none goes away.
+/// The slots after the signer was asked for its tokens: each keeps its number. There are [`MAX_SLOTS`] at most; when
+/// they are used up, another token is put into the slot that lost its own the longest ago, and in which no session is open.
 pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec<Token>, String>) {
     let (tokens, absent) = match tokens {
         Ok(tokens) => (tokens, "no token".to_owned()),
         Err(reason) => (Vec::new(), reason),
     };
+    let absent: Arc<str> = absent.into();
+    let mut by_place = HashMap::with_capacity(tokens.len());
+    let mut tokens: Vec<_> = tokens.into_iter().map(Some).collect();
+    for (index, token) in tokens.iter().flatten().enumerate() {
+        by_place.entry(token.entry.slot).or_insert(index);
+    }
     for slot in slots.iter() {
         let mut state = slot.lock();
-        let place = state.place;
-        let found = tokens.iter().find(|token| Some(token.entry.slot) == place);
-        // Another one is in its place: nobody is logged in there.
-        let same = |old: &Token| found.is_some_and(|new| new.entry.serial == old.entry.serial);
-        if !state.token.as_ref().is_some_and(same) {
-            state.login = Login::Nobody;
-        }
-        state.token = found.cloned();
-        state.absent.clone_from(&absent);
+        let index = state.place.and_then(|place| by_place.remove(&place));
+        state.update(index.and_then(|index| tokens[index].take()), &absent);
     }
-    for token in tokens {
-        let place = Some(token.entry.slot);
-        if slots.iter().any(|slot| slot.lock().place == place) {
-            continue;
+    // In the order of the answer; of two with one number the first.
+    let new = |(index, token): (usize, Option<Token>)| {
+        let token = token?;
+        (by_place.get(&token.entry.slot) == Some(&index)).then_some(token)
+    };
+    let mut new = tokens.into_iter().enumerate().filter_map(new);
+    // One that was made while there was no signer takes the first token.
+    if let Some(blank) = slots.iter().find(|slot| slot.lock().place.is_none()) {
+        blank.lock().put(new.next());
+    }
+    let room = MAX_SLOTS.saturating_sub(slots.len());
+    for token in new.by_ref().take(room) {
+        slots.push(Slot::new(slots.len(), Some(token), absent.clone()));
+    }
+    let mut more = new.peekable();
+    if more.peek().is_some() {
+        for (slot, token) in without_use(slots).into_iter().zip(more.by_ref()) {
+            slot.lock().put(Some(token));
         }
-        // One that was made while there was no signer takes the first token.
-        if let Some(blank) = slots.iter().find(|slot| slot.lock().place.is_none()) {
-            let mut state = blank.lock();
-            (state.place, state.token) = (place, Some(token));
-            continue;
-        }
-        slots.push(Slot::new(slots.len(), Some(token), String::new()));
+        let left_out = more.count();
+        debug::log(format_args!(
+            "{left_out} tokens are left out: there are {MAX_SLOTS} slots"
+        ));
     }
     // A person who lists the slots is told why nothing is there.
     if slots.is_empty() {
@@ -155,15 +171,53 @@ pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec
     }
 }
 
+/// The slots that have no token, and that no session has; first those that lost it the longest ago.
+fn without_use(slots: &[Arc<Slot>]) -> Vec<Arc<Slot>> {
+    // Sessions have their slot, and nobody else has it for longer than a call.
+    let unused = slots.iter().filter(|slot| Arc::strong_count(slot) == 1);
+    let since = |slot: &Arc<Slot>| Some((slot.lock().gone_since?, slot.clone()));
+    let mut unused: Vec<_> = unused.filter_map(since).collect();
+    unused.sort_by_key(|(since, _)| *since);
+    unused.into_iter().map(|(_, slot)| slot).collect()
+}
+
+impl State {
+    /// What the signer says of this slot's token.
+    fn update(&mut self, found: Option<Token>, absent: &Arc<str>) {
+        // Another one is in its place: nobody is logged in there.
+        let same = |old: &Token| {
+            let new = found.as_ref();
+            new.is_some_and(|new| new.entry.serial == old.entry.serial)
+        };
+        if !self.token.as_ref().is_some_and(same) {
+            self.login = Login::Nobody;
+        }
+        self.gone_since = match &found {
+            Some(_) => None,
+            None => self.gone_since.or_else(|| Some(Instant::now())),
+        };
+        self.token = found;
+        self.absent.clone_from(absent);
+    }
+
+    /// Puts another token into the slot.
+    fn put(&mut self, token: Option<Token>) {
+        let Some(token) = token else { return };
+        self.place = Some(token.entry.slot);
+        self.token = Some(token);
+        self.gone_since = None;
+        self.login = Login::Nobody;
+    }
+}
+
 impl Slot {
-    fn new(id: usize, token: Option<Token>, absent: String) -> Arc<Self> {
-        let place = token.as_ref().map(|token| token.entry.slot);
-        let login = Login::Nobody;
+    fn new(id: usize, token: Option<Token>, absent: Arc<str>) -> Arc<Self> {
         let state = State {
+            place: token.as_ref().map(|token| token.entry.slot),
+            gone_since: token.is_none().then(Instant::now),
             token,
-            place,
             absent,
-            login,
+            login: Login::Nobody,
         };
         Arc::new(Self {
             id: id as CK_SLOT_ID,
@@ -185,6 +239,8 @@ pub(crate) fn padded<const LEN: usize>(text: &str) -> [u8; LEN] {
 
 /// Longest PIN in bytes; no token takes a longer one.
 pub(crate) const MAX_PIN_LEN: usize = 255;
+/// Of one process. The largest device has a few tokens; a signer that tells of more than these is out of order.
+const MAX_SLOTS: usize = 256;
 const NO_VERSION: CK_VERSION = CK_VERSION { major: 0, minor: 0 };
 
 #[cfg(test)]
@@ -236,6 +292,65 @@ mod tests {
         assert!(slots[1].login() == Login::User(None));
         update(&mut slots, Ok(vec![token(7, "4")]));
         assert!(slots[1].login() == Login::Nobody);
+    }
+
+    /// As many tokens as an answer of 1 MiB holds, others each time: a list of the slots took minutes, and grew.
+    #[test]
+    fn slots_are_bounded() {
+        let many = |from: u64| (from..from + 53_000).map(|slot| token(slot, &slot.to_string()));
+        let mut slots = Vec::new();
+        for from in [0, 1_000_000, 2_000_000] {
+            update(&mut slots, Ok(many(from).collect()));
+            assert_eq!(slots.len(), MAX_SLOTS);
+            let ids = slots.iter().enumerate();
+            assert!(
+                ids.into_iter()
+                    .all(|(at, slot)| slot.id == at as CK_SLOT_ID)
+            );
+            // Of those that are gone none is kept, and the first of the answer have a slot.
+            let mut places: Vec<_> = slots.iter().filter_map(|slot| slot.lock().place).collect();
+            places.sort_unstable();
+            let first: Vec<_> = (from..from + MAX_SLOTS as u64).collect();
+            assert_eq!(places, first);
+            assert!(slots.iter().all(|slot| slot.is_present()));
+        }
+    }
+
+    /// Two tokens that take turns with others keep their numbers, and so does one that a session has.
+    #[test]
+    fn the_longest_gone_is_replaced() {
+        let tokens = |slots: std::ops::Range<u64>| slots.map(|slot| token(slot, "1"));
+        let max = MAX_SLOTS as u64;
+        let mut slots = Vec::new();
+        update(&mut slots, Ok(tokens(0..max).collect()));
+        let session = slots[0].clone();
+        // Number 1 is gone first, then number 2; number 0 has been for as long as number 1.
+        update(&mut slots, Ok(tokens(2..max).collect()));
+        update(&mut slots, Ok(tokens(3..max).collect()));
+        slots[1].set_login(Login::User(None));
+        update(&mut slots, Ok(tokens(3..max + 1).collect()));
+        assert_eq!(slots[1].token().unwrap().entry.slot, max);
+        assert!(slots[1].login() == Login::Nobody);
+        assert!(!slots[0].is_present() && !slots[2].is_present());
+        drop(session);
+        update(&mut slots, Ok(tokens(0..max + 1).collect()));
+        assert_eq!(slots[0].token().unwrap().entry.slot, 0);
+        assert_eq!(slots[2].token().unwrap().entry.slot, 2);
+        assert_eq!(slots.len(), MAX_SLOTS);
+    }
+
+    #[test]
+    fn a_number_is_one_slot() {
+        let mut slots = Vec::new();
+        for _ in 0..2 {
+            update(
+                &mut slots,
+                Ok(vec![token(5, "1"), token(5, "2"), token(4, "3")]),
+            );
+            let found: Vec<_> = slots.iter().map(|slot| slot.token().unwrap()).collect();
+            let serials: Vec<_> = found.iter().map(|token| &*token.entry.serial).collect();
+            assert_eq!(serials, ["1", "3"]);
+        }
     }
 
     #[test]
