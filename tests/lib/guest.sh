@@ -65,6 +65,7 @@ make_root() {
     if [ -d "$root" ]; then return; fi
     new_root=$cache/$name-root.tmp
     echo "# making a root file system with $packages in $root" >&2
+    # shellcheck disable=SC2016 # mmdebstrap's shell knows the folder
     debian_root "$new_root" "$cache/$name-root.log" "$suite" "$packages" --variant=minbase \
         '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' \
         '--dpkgopt=path-exclude=/usr/share/locale/*' \

@@ -86,6 +86,14 @@ impl Setup {
         self.profile.map_or(Made::Here, |profile| profile.key)
     }
 
+    /// The URI of the token that has the label.
+    pub(super) fn labelled_token(&self) -> anyhow::Result<Option<String>> {
+        let label = &self.wanted.settings.token;
+        let mut tokens = self.store()?.tokens()?.into_iter();
+        let token = tokens.find(|token| token.initialized && token.label == *label);
+        Ok(token.map(|token| token.uri))
+    }
+
     /// The token's URI; the empty one where a vendor's tool has named the token.
     pub(super) fn token_uri(&self) -> Uri {
         match self.token_made() {

@@ -120,7 +120,7 @@ pub(crate) fn notice_of_another(new: &Pin) -> Option<String> {
 fn pin(setup: &Setup) -> anyhow::Result<Pin> {
     let is_there = match setup.token_made() {
         Made::By(_) => true,
-        Made::Here => super::token::labelled(setup)?.is_some(),
+        Made::Here => setup.labelled_token()?.is_some(),
     };
     if is_there {
         return pins::old_user_pin(setup.pin_file(), None);

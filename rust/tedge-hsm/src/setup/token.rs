@@ -57,7 +57,7 @@ impl Step for Token {
                 None => bail!("there is no token that is initialised: {how}"),
             };
         }
-        Ok(match labelled(setup)? {
+        Ok(match setup.labelled_token()? {
             Some(uri) => match store.keys(Some(&setup.token_uri()), None) {
                 Ok(_) => State::Done(uri),
                 // Given a PIN, it would tell which.
@@ -95,12 +95,4 @@ fn is_wrong_pin(error: &anyhow::Error) -> bool {
             ..
         })
     )
-}
-
-/// The URI of the token that has the label.
-pub(super) fn labelled(setup: &Setup) -> anyhow::Result<Option<String>> {
-    let label = &setup.wanted.settings.token;
-    let mut tokens = setup.store()?.tokens()?.into_iter();
-    let token = tokens.find(|token| token.initialized && token.label == *label);
-    Ok(token.map(|token| token.uri))
 }
