@@ -4,7 +4,7 @@
 mod refusals;
 mod rig;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
@@ -89,6 +89,33 @@ fn the_signer_may_go_away_and_come_back() {
     assert!(status.success(), "{status} {:?}", status.signal());
     // What passes is no refusal: standard error is the program's.
     assert!(output.stderr.is_empty(), "{}", text(&output));
+}
+
+/// With a PIN of its own, and though it lists the slots while there is no signer.
+#[test]
+fn a_program_stays_logged_in() {
+    let mut rig = Rig::start_with_policy(&["p256"], support::signer::ALL_ALLOWED, &[]);
+    let mut child = rig
+        .uses(rig.program_in_c())
+        .arg(module())
+        .arg("stays_logged_in")
+        .env("PIN", PIN)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut go_on = child.stdin.take().unwrap();
+    let mut reached = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || reached.next().map(Result::unwrap);
+    assert_eq!(next().as_deref(), Some("logged in"));
+    rig.signer.signal(Signal::KILL);
+    rig.signer.wait();
+    std::fs::remove_file(rig.signer.socket()).unwrap();
+    go_on.write_all(b"\n").unwrap();
+    assert_eq!(next().as_deref(), Some("no token"));
+    rig.signer = Signer::start_with(&rig.hsm, &[]);
+    go_on.write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 /// Built as what ships is, but for one function that panics.

@@ -339,6 +339,49 @@ static void survives(void)
     OK(f->C_Finalize(NULL));
 }
 
+/* Waits for a line of standard input. */
+static void next(const char *reached)
+{
+    puts(reached);
+    fflush(stdout);
+    CHECK(getchar() == '\n');
+}
+
+/* Logs in with the PIN in the environment. Once told to, lists the slots while there is no signer; and when it is back, is
+ * still logged in, with the same session and handles. */
+static void stays_logged_in(void)
+{
+    ck_session_handle_t session;
+    struct ck_session_info info;
+    ck_object_handle_t key;
+    ck_slot_id_t slots[16];
+    unsigned long count = 0;
+    const char *pin = getenv("PIN");
+    CHECK(pin);
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    OK(f->C_Login(session, CKU_USER, (unsigned char *)pin, strlen(pin)));
+    key = find_key(session);
+    OK(sign(session, key));
+    next("logged in");
+    OK(f->C_GetSlotList(1, NULL, &count));
+    CHECK(count == 0);
+    IS(CKR_DEVICE_ERROR, f->C_FindObjectsInit(session, NULL, 0));
+    next("no token");
+    OK(f->C_GetSessionInfo(session, &info));
+    CHECK(info.state == CKS_RO_USER_FUNCTIONS);
+    OK(sign(session, key));
+    CHECK(find_key(session) == key);
+    OK(f->C_GetSlotList(1, NULL, &count));
+    count = 16;
+    OK(f->C_GetSlotList(1, slots, &count));
+    CHECK(count >= 1 && slots[0] == info.slot_id);
+    OK(f->C_GetSessionInfo(session, &info));
+    CHECK(info.state == CKS_RO_USER_FUNCTIONS);
+    OK(sign(session, key));
+    OK(f->C_Finalize(NULL));
+}
+
 /* Has something signed that the policy refuses, until standard input ends. Prints how often, and in how many milliseconds
  * since the first one. */
 static void refused(void)
@@ -419,7 +462,7 @@ int main(int argc, char **argv)
     } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
                {"signals", signals}, {"survives", survives}, {"panics", panics},
                {"refused", refused}, {"is_signer", is_signer},
-               {"interfaces", interfaces}};
+               {"interfaces", interfaces}, {"stays_logged_in", stays_logged_in}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

@@ -8,9 +8,11 @@ use support::signer::POLICY;
 use support::{Hsm, Kind, Signer, program, repository, succeed};
 
 /// SoftHSM2 behind the signer, with one key of each type, called like it.
+///
+/// The signer ends first: what a failed test shows of its log is in the HSM's folder.
 pub(crate) struct Rig {
-    pub(crate) hsm: Hsm,
     pub(crate) signer: Signer,
+    pub(crate) hsm: Hsm,
 }
 
 impl Rig {
@@ -25,7 +27,7 @@ impl Rig {
         }
         std::fs::write(hsm.file(POLICY), policy).unwrap();
         let signer = Signer::start_with(&hsm, args);
-        Self { hsm, signer }
+        Self { signer, hsm }
     }
 
     /// A program that finds the signer's socket.

@@ -13,7 +13,7 @@ use crate::mechanism;
 use crate::object::{Object, Objects};
 use crate::rv::{Result, Rv};
 use crate::session::Session;
-use crate::signer::Signer;
+use crate::signer::{Signer, Token};
 use crate::slot::{self, Login, Slot, padded};
 
 mod login;
@@ -187,11 +187,26 @@ impl Library {
     /// The signer may have come, or a token may have been put in, since it was asked.
     fn slot_with_token(&self, id: CK_SLOT_ID) -> Result<Arc<Slot>> {
         let slot = self.slot(id)?;
+        if !slot.is_present() {
+            self.look_again();
+        }
+        let is_present = slot.is_present().then_some(slot);
+        is_present.ok_or(Rv(CKR_TOKEN_NOT_PRESENT))
+    }
+
+    /// The token of an open session, which may have been put in again.
+    fn token(&self, slot: &Slot) -> Result<Token> {
+        slot.token().or_else(|_| {
+            self.look_again();
+            slot.token()
+        })
+    }
+
+    fn look_again(&self) {
         let since = lock(&self.slots).since;
-        if !slot.is_present() && since.is_none_or(|since| since.elapsed() > LOOK_AGAIN) {
+        if since.is_none_or(|since| since.elapsed() > LOOK_AGAIN) {
             self.look_for_tokens();
         }
-        slot.token().map(|_| slot)
     }
 
     fn session(&self, handle: CK_SESSION_HANDLE) -> Result<Arc<Session>> {

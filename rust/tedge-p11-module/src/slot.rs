@@ -19,13 +19,14 @@ pub(crate) struct Slot {
 }
 
 struct State {
+    /// What is in it, or was when the signer was last there.
     token: Option<Token>,
     /// The signer's slot, also while no token is in it.
     place: Option<u64>,
-    /// Since when there is no token.
+    /// Since when there is no token, by the signer's word.
     gone_since: Option<Instant>,
-    /// Why there is no token, for C_GetSlotInfo.
-    absent: Arc<str>,
+    /// Why there is no token or no signer, for C_GetSlotInfo.
+    absent: Option<Arc<str>>,
     login: Login,
 }
 
@@ -40,13 +41,15 @@ pub(crate) enum Login {
 }
 
 impl Slot {
-    /// What is in it now.
+    /// What is in it. While the signer is away, what was in it: sessions go on with that, and a request tells whether the
+    /// signer is back.
     pub(crate) fn token(&self) -> Result<Token> {
         self.lock().token.clone().ok_or(Rv(CKR_TOKEN_NOT_PRESENT))
     }
 
+    /// Whether the signer is there and has a token for it.
     pub(crate) fn is_present(&self) -> bool {
-        self.lock().token.is_some()
+        self.lock().absent.is_none()
     }
 
     pub(crate) fn login(&self) -> Login {
@@ -68,10 +71,11 @@ impl Slot {
     /// What C_GetSlotInfo returns.
     pub(crate) fn info(&self) -> CK_SLOT_INFO {
         let state = self.lock();
-        let (description, present) = match &state.token {
-            Some(token) if !token.entry.initialized => ("blank token", true),
-            Some(token) => (token.entry.label.as_str(), true),
-            None => (&*state.absent, false),
+        let (description, present) = match (&state.absent, &state.token) {
+            (Some(reason), _) => (&**reason, false),
+            (None, None) => ("", false),
+            (None, Some(token)) if !token.entry.initialized => ("blank token", true),
+            (None, Some(token)) => (token.entry.label.as_str(), true),
         };
         let present = if present { CKF_TOKEN_PRESENT } else { 0 };
         CK_SLOT_INFO {
@@ -126,11 +130,10 @@ pub(crate) fn token_info(token: &Token, sessions: usize, rw_sessions: usize) -> 
 /// The slots after the signer was asked for its tokens: each keeps its number. There are [`MAX_SLOTS`] at most; when
 /// they are used up, another token is put into the slot that lost its own the longest ago, and in which no session is open.
 pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec<Token>, String>) {
-    let (tokens, absent) = match tokens {
-        Ok(tokens) => (tokens, "no token".to_owned()),
-        Err(reason) => (Vec::new(), reason),
+    let tokens = match tokens {
+        Ok(tokens) => tokens,
+        Err(reason) => return signer_is_away(slots, reason.into()),
     };
-    let absent: Arc<str> = absent.into();
     let mut by_place = HashMap::with_capacity(tokens.len());
     let mut tokens: Vec<_> = tokens.into_iter().map(Some).collect();
     for (index, token) in tokens.iter().flatten().enumerate() {
@@ -139,7 +142,7 @@ pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec
     for slot in slots.iter() {
         let mut state = slot.lock();
         let index = state.place.and_then(|place| by_place.remove(&place));
-        state.update(index.and_then(|index| tokens[index].take()), &absent);
+        state.update(index.and_then(|index| tokens[index].take()));
     }
     // In the order of the answer; of two with one number the first.
     let new = |(index, token): (usize, Option<Token>)| {
@@ -153,7 +156,7 @@ pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec
     }
     let room = MAX_SLOTS.saturating_sub(slots.len());
     for token in new.by_ref().take(room) {
-        slots.push(Slot::new(slots.len(), Some(token), absent.clone()));
+        slots.push(Slot::new(slots.len(), Some(token), None));
     }
     let mut more = new.peekable();
     if more.peek().is_some() {
@@ -165,9 +168,19 @@ pub(crate) fn update(slots: &mut Vec<Arc<Slot>>, tokens: std::result::Result<Vec
             "{left_out} tokens are left out: there are {MAX_SLOTS} slots"
         ));
     }
+    if slots.is_empty() {
+        slots.push(Slot::new(0, None, Some(NO_TOKEN.into())));
+    }
+}
+
+/// Nobody knows of a token that it is gone: who is logged in stays so, for when the signer is back.
+fn signer_is_away(slots: &mut Vec<Arc<Slot>>, reason: Arc<str>) {
+    for slot in slots.iter() {
+        slot.lock().absent = Some(reason.clone());
+    }
     // A person who lists the slots is told why nothing is there.
     if slots.is_empty() {
-        slots.push(Slot::new(0, None, absent));
+        slots.push(Slot::new(0, None, Some(reason)));
     }
 }
 
@@ -183,7 +196,7 @@ fn without_use(slots: &[Arc<Slot>]) -> Vec<Arc<Slot>> {
 
 impl State {
     /// What the signer says of this slot's token.
-    fn update(&mut self, found: Option<Token>, absent: &Arc<str>) {
+    fn update(&mut self, found: Option<Token>) {
         // Another one is in its place: nobody is logged in there.
         let same = |old: &Token| {
             let new = found.as_ref();
@@ -196,8 +209,8 @@ impl State {
             Some(_) => None,
             None => self.gone_since.or_else(|| Some(Instant::now())),
         };
+        self.absent = found.is_none().then(|| NO_TOKEN.into());
         self.token = found;
-        self.absent.clone_from(absent);
     }
 
     /// Puts another token into the slot.
@@ -206,12 +219,13 @@ impl State {
         self.place = Some(token.entry.slot);
         self.token = Some(token);
         self.gone_since = None;
+        self.absent = None;
         self.login = Login::Nobody;
     }
 }
 
 impl Slot {
-    fn new(id: usize, token: Option<Token>, absent: Arc<str>) -> Arc<Self> {
+    fn new(id: usize, token: Option<Token>, absent: Option<Arc<str>>) -> Arc<Self> {
         let state = State {
             place: token.as_ref().map(|token| token.entry.slot),
             gone_since: token.is_none().then(Instant::now),
@@ -241,6 +255,7 @@ pub(crate) fn padded<const LEN: usize>(text: &str) -> [u8; LEN] {
 pub(crate) const MAX_PIN_LEN: usize = 255;
 /// Of one process. The largest device has a few tokens; a signer that tells of more than these is out of order.
 const MAX_SLOTS: usize = 256;
+const NO_TOKEN: &str = "no token";
 const NO_VERSION: CK_VERSION = CK_VERSION { major: 0, minor: 0 };
 
 #[cfg(test)]
@@ -292,6 +307,29 @@ mod tests {
         assert!(slots[1].login() == Login::User(None));
         update(&mut slots, Ok(vec![token(7, "4")]));
         assert!(slots[1].login() == Login::Nobody);
+    }
+
+    #[test]
+    fn a_signer_that_was_away_logs_nobody_out() {
+        let mut slots = Vec::new();
+        update(&mut slots, Ok(vec![token(7, "1")]));
+        let pin = || Login::User(Pin::new("1234".to_owned()).ok());
+        slots[0].set_login(pin());
+        update(&mut slots, Err("no signer".to_owned()));
+        assert!(!slots[0].is_present() && slots[0].login() == pin());
+        assert_eq!(slots[0].info().flags & CKF_TOKEN_PRESENT, 0);
+        // Open sessions go on.
+        assert_eq!(slots[0].token().unwrap().entry.serial, "1");
+        update(&mut slots, Ok(vec![token(7, "1")]));
+        assert!(slots[0].is_present() && slots[0].login() == pin());
+        // Another token came meanwhile; or none did.
+        update(&mut slots, Err("no signer".to_owned()));
+        update(&mut slots, Ok(vec![token(7, "2")]));
+        assert!(slots[0].login() == Login::Nobody);
+        slots[0].set_login(pin());
+        update(&mut slots, Err("no signer".to_owned()));
+        update(&mut slots, Ok(Vec::new()));
+        assert!(slots[0].login() == Login::Nobody && slots[0].token().is_err());
     }
 
     /// As many tokens as an answer of 1 MiB holds, others each time: a list of the slots took minutes, and grew.

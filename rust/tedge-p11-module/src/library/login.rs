@@ -60,7 +60,7 @@ impl Library {
             slot.set_login(Login::SecurityOfficer(pin(given)?));
             return Ok(());
         }
-        let token = slot.token()?;
+        let token = self.token(slot)?;
         if !token.needs_pin {
             slot.set_login(Login::User(None));
             return Ok(());
@@ -89,14 +89,14 @@ impl Library {
         let Login::SecurityOfficer(so_pin) = session.slot.login() else {
             return Err(Rv(CKR_USER_NOT_LOGGED_IN));
         };
-        let token = session.slot.token()?;
+        let token = self.token(&session.slot)?;
         self.signer.reset_pin(&token, &so_pin, &pin(new)?)
     }
 
     pub(crate) fn set_pin(&self, handle: CK_SESSION_HANDLE, old: &[u8], new: &[u8]) -> Result<()> {
         let session = self.session(handle)?;
         session.need_rw()?;
-        let (token, old, new) = (session.slot.token()?, pin(old)?, pin(new)?);
+        let (token, old, new) = (self.token(&session.slot)?, pin(old)?, pin(new)?);
         match session.slot.login() {
             Login::SecurityOfficer(_) => {
                 self.signer.change_so_pin(&token, &old, &new)?;

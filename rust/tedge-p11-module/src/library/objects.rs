@@ -98,7 +98,7 @@ impl Library {
         let session = self.session(handle)?;
         let new = NewKey::of(mechanism.makes()?, public, private)?;
         session.need_rw()?;
-        let (token, pin) = (session.slot.token()?, session.slot.pin());
+        let (token, pin) = (self.token(&session.slot)?, session.slot.pin());
         let uri = self.signer.create_key(
             &token,
             pin.as_ref(),
@@ -125,7 +125,7 @@ impl Library {
         let Some(wanted) = wanted(template)? else {
             return Ok(Vec::new());
         };
-        let (token, pin) = (slot.token()?, slot.pin());
+        let (token, pin) = (self.token(slot)?, slot.pin());
         let listed = self.signer.objects(&token, &wanted, pin.as_ref())?;
         let hidden = token.needs_pin && !matches!(slot.login(), Login::User(_));
         let listed = listed
