@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 
 use cryptoki_sys::*;
+use tedge_p11_protocol::MAX_REQUEST_LEN;
 
 use crate::attribute::Value;
 use crate::mechanism::{Mechanism, Parameter};
@@ -40,6 +41,9 @@ unsafe fn elements<'a, T>(first: *const T, len: CK_ULONG) -> Result<&'a [T]> {
     Ok(unsafe { std::slice::from_raw_parts(first, len as usize) })
 }
 
+/// Longest value in a template, in bytes: no request to the signer takes a longer one.
+const MAX_VALUE_LEN: CK_ULONG = MAX_REQUEST_LEN as CK_ULONG;
+
 /// A template that the program passes.
 ///
 /// # Safety
@@ -49,6 +53,10 @@ pub(super) unsafe fn template(first: *const CK_ATTRIBUTE, len: CK_ULONG) -> Resu
     // SAFETY: the caller's.
     let attributes = unsafe { elements(first, len) }?;
     let attributes = attributes.iter().map(|attribute| {
+        // Room for a copy of a length that is a mistake can't be had, which would end the program.
+        if attribute.ulValueLen > MAX_VALUE_LEN {
+            return Err(Rv(CKR_ATTRIBUTE_VALUE_INVALID));
+        }
         // SAFETY: the caller's.
         let value = unsafe { bytes(attribute.pValue.cast(), attribute.ulValueLen) };
         let value = value.map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
