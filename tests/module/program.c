@@ -211,6 +211,8 @@ static void buffers(void)
         struct ck_attribute bad = {CKA_LABEL, NULL, 5};
         ck_object_handle_t found;
         IS(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(session, &bad, 1));
+        bad.value = message, bad.value_len = (unsigned long)-1 >> 1;
+        IS(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(session, &bad, 1));
         bad.type = CKA_CLASS, bad.value = "x", bad.value_len = 1;
         IS(CKR_ATTRIBUTE_VALUE_INVALID, f->C_FindObjectsInit(session, &bad, 1));
         IS(CKR_OPERATION_NOT_INITIALIZED, f->C_FindObjects(session, &found, 1, &count));
@@ -339,11 +341,16 @@ static void survives(void)
     OK(f->C_Finalize(NULL));
 }
 
+static void say(const char *line)
+{
+    puts(line);
+    fflush(stdout);
+}
+
 /* Waits for a line of standard input. */
 static void next(const char *reached)
 {
-    puts(reached);
-    fflush(stdout);
+    say(reached);
     CHECK(getchar() == '\n');
 }
 
@@ -379,6 +386,141 @@ static void stays_logged_in(void)
     OK(f->C_GetSessionInfo(session, &info));
     CHECK(info.state == CKS_RO_USER_FUNCTIONS);
     OK(sign(session, key));
+    OK(f->C_Finalize(NULL));
+}
+
+/* Makes the keys that `searches` looks for, in the vendor's own module: with the PIN in the environment. */
+static void makes(void)
+{
+    static const unsigned char p256[] = {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7};
+    struct ck_mechanism pair = {CKM_EC_KEY_PAIR_GEN, NULL, 0};
+    unsigned char yes = 1, id[2];
+    char label[8];
+    const char *pin = getenv("PIN");
+    ck_slot_id_t slots[16];
+    unsigned long count = 16;
+    ck_session_handle_t session;
+    int i;
+    CHECK(pin);
+    OK(f->C_Initialize(NULL));
+    OK(f->C_GetSlotList(1, slots, &count));
+    OK(f->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
+    OK(f->C_Login(session, CKU_USER, (unsigned char *)pin, strlen(pin)));
+    for (i = 0; i < 1000; i++) {
+        struct ck_attribute all[] = {
+            {CKA_ID, id, 2},       {CKA_LABEL, label, sprintf(label, "k%d", i)},        {CKA_TOKEN, &yes, 1},
+            {CKA_SIGN, &yes, 1},   {CKA_PRIVATE, &yes, 1},
+        }, public[] = {all[0], all[1], all[2], {CKA_EC_PARAMS, (void *)p256, sizeof p256}};
+        ck_object_handle_t made[2];
+        id[0] = i >> 8, id[1] = i & 255;
+        OK(f->C_GenerateKeyPair(session, &pair, public, 4, all, 5, made, made + 1));
+    }
+    OK(f->C_Finalize(NULL));
+}
+
+/* How many objects fit, or -1 if the signer is away. */
+static long find(ck_session_handle_t session, struct ck_attribute *template, unsigned long len)
+{
+    ck_object_handle_t found[300];
+    unsigned long count;
+    long all = 0;
+    ck_rv_t rv = f->C_FindObjectsInit(session, template, len);
+    if (rv == CKR_DEVICE_ERROR) return -1;
+    OK(rv);
+    do {
+        OK(f->C_FindObjects(session, found, 300, &count));
+        all += count;
+    } while (count);
+    OK(f->C_FindObjectsFinal(session));
+    return all;
+}
+
+/* Searches in a token that has 1,000 P-256 keys, k0 to k999, with their numbers in two bytes as CKA_ID. Prints a line for
+ * each round of them until standard input ends: all, or away as soon as a search finds no signer. */
+static void searches(void)
+{
+    ck_session_handle_t session;
+    ck_object_class_t private = CKO_PRIVATE_KEY, public = CKO_PUBLIC_KEY, data = CKO_DATA;
+    ck_key_type_t ec = CKK_EC, rsa = CKK_RSA;
+    unsigned char id[] = {731 >> 8, 731 & 255}, yes = 1, no = 0, point[67];
+    struct ck_attribute is_private = {CKA_CLASS, &private, sizeof private}, is_public = {CKA_CLASS, &public, sizeof public},
+                        is_ec = {CKA_KEY_TYPE, &ec, sizeof ec}, has_id = {CKA_ID, id, 2}, signs = {CKA_SIGN, &yes, 1},
+                        has_point = {CKA_EC_POINT, point, sizeof point};
+    struct {
+        long fit;
+        unsigned long len;
+        struct ck_attribute template[4];
+    } all[] = {
+        {2000, 0, {{0}}},
+        {1000, 1, {is_private}},
+        {1000, 3, {is_public, is_ec, {CKA_TOKEN, &yes, 1}}},
+        {1000, 2, {is_private, signs}},
+        {2, 1, {has_id}},
+        {1, 4, {is_private, is_ec, has_id, {CKA_LABEL, "k731", 4}}},
+        {2, 1, {{CKA_LABEL, "k7", 2}}},
+        {1, 3, {is_public, has_id, has_point}},
+        {0, 2, {{CKA_LABEL, "k730", 4}, has_point}},
+        {0, 2, {has_id, {CKA_LABEL, "k732", 4}}},
+        {0, 1, {{CKA_LABEL, "k1000", 5}}},
+        {0, 2, {is_private, {CKA_KEY_TYPE, &rsa, sizeof rsa}}},
+        {0, 1, {{CKA_CLASS, &data, sizeof data}}},
+        {0, 1, {{CKA_TOKEN, &no, 1}}},
+    };
+    ck_object_handle_t key;
+    unsigned long count;
+    fd_set set;
+    struct timeval now = {0, 0};
+    size_t i;
+    alarm(300);
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    OK(f->C_FindObjectsInit(session, all[5].template, 4));
+    OK(f->C_FindObjects(session, &key, 1, &count));
+    CHECK(count == 1);
+    OK(f->C_FindObjectsFinal(session));
+    OK(f->C_GetAttributeValue(session, key, &has_point, 1));
+    do {
+        int away = 0;
+        for (i = 0; i < sizeof all / sizeof *all; i++) {
+            long found = find(session, all[i].template, all[i].len);
+            if (found == -1) {
+                if (!away++) say("away");
+            }
+            /* All or an error, never some. */
+            else if (found != all[i].fit) fail(__LINE__, "a search", i << 16 | found);
+        }
+        if (!away) say("all");
+        FD_ZERO(&set);
+        FD_SET(0, &set);
+    } while (!select(1, &set, NULL, NULL, &now));
+    OK(f->C_Finalize(NULL));
+}
+
+static void *one_of_many(void *unused)
+{
+    ck_session_handle_t session = open_session();
+    ck_object_handle_t key = find_key(session);
+    while (!stop) {
+        ck_rv_t rv = sign(session, key);
+        if (rv != CKR_DEVICE_ERROR) OK(rv);
+        CHECK(write(1, rv == CKR_OK ? "." : "x", 1) == 1);
+        if (rv != CKR_OK) usleep(10000);
+    }
+    return unused;
+}
+
+/* Four threads that sign until standard input ends, and print a character for each time: a dot, or x when there is no
+ * signer. */
+static void crowd(void)
+{
+    pthread_t thread[4];
+    int i;
+    alarm(300);
+    OK(f->C_Initialize(NULL));
+    for (i = 0; i < 4; i++) CHECK(!pthread_create(&thread[i], NULL, one_of_many, NULL));
+    while (getchar() != EOF) {}
+    stop = 1;
+    for (i = 0; i < 4; i++) CHECK(!pthread_join(thread[i], NULL));
     OK(f->C_Finalize(NULL));
 }
 
@@ -462,7 +604,8 @@ int main(int argc, char **argv)
     } all[] = {{"life", life},       {"buffers", buffers},   {"forks", forks},  {"threads", threads},
                {"signals", signals}, {"survives", survives}, {"panics", panics},
                {"refused", refused}, {"is_signer", is_signer},
-               {"interfaces", interfaces}, {"stays_logged_in", stays_logged_in}};
+               {"interfaces", interfaces}, {"stays_logged_in", stays_logged_in},
+               {"makes", makes}, {"searches", searches}, {"crowd", crowd}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use rustix::process::Signal;
 use support::hsm::PIN;
 use support::signer::POLICY;
 use support::{Hsm, Kind, Signer, program, repository, succeed};
 
-/// SoftHSM2 behind the signer, with one key of each type, called like it.
+/// SoftHSM2 or another HSM behind the signer, with one key of each type, called like it.
 ///
 /// The signer ends first: what a failed test shows of its log is in the HSM's folder.
 pub(crate) struct Rig {
@@ -21,13 +22,23 @@ impl Rig {
     }
 
     pub(crate) fn start_with_policy(keys: &[&str], policy: &str, args: &[&str]) -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
+        Self::start_on(Hsm::start(Kind::SoftHsm), keys, policy, args)
+    }
+
+    pub(crate) fn start_on(hsm: Hsm, keys: &[&str], policy: &str, args: &[&str]) -> Self {
         for key in keys {
             hsm.create_key(key, key);
         }
         std::fs::write(hsm.file(POLICY), policy).unwrap();
         let signer = Signer::start_with(&hsm, args);
         Self { signer, hsm }
+    }
+
+    /// Ends the signer without a warning.
+    pub(crate) fn kill_signer(&mut self) {
+        self.signer.signal(Signal::KILL);
+        self.signer.wait();
+        std::fs::remove_file(self.signer.socket()).unwrap();
     }
 
     /// A program that finds the signer's socket.
