@@ -283,7 +283,7 @@ static void threads(void)
         int status;
         pid_t child = fork();
         if (!child) {
-            alarm(60);
+            alarm(300);
             OK(f->C_Initialize(NULL));
             signs(NULL);
             OK(f->C_Finalize(NULL));
