@@ -1,7 +1,7 @@
 //! How long a user's signature takes while another user keeps 200 connections busy, in signatures.
 //!
 //! One signature is the time that the signer takes for one under this load. Where it makes several at once, that is as
-//! many as are made meanwhile: with eight at once, eight of others end while one is made, however soon its turn comes.
+//! many as are made meanwhile: with two at once, two of others end while one is made, however soon its turn comes.
 //! So what is counted, the signatures of others that are made meanwhile, is divided by how many calls run at once, which
 //! the signer tells.
 
