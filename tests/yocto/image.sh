@@ -10,9 +10,7 @@ image_prepare() {
         command -v "$program" >/dev/null || { echo "$program is not installed"; return 77; }
     done
     [ "$(id -u)" = 0 ] || { echo 'Debian'\''s root file system takes root to make'; return 77; }
-    base=$work/../image-base
     mkdir -p "$base"
-    base=$(realpath "$base")
     key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" | sha256sum)
     if [ "$(cat "$base/.made" 2>/dev/null)" != "$key" ]; then
         rm -rf --one-file-system "$base"
@@ -71,6 +69,7 @@ image_cases() {
 
 image() {
     local status=0 why hsm provision
+    base=$(realpath -m "$work/../image-base")
     why=$(image_prepare 2>&1) || status=$?
     if [ "$status" = 77 ]; then
         echo "# skipped: the image: $why"
