@@ -4,11 +4,9 @@ with OP-TEE. Choose with TEDGE_HSM."
 LICENSE = "Apache-2.0"
 
 # runqemu takes the machines' ext4.zst with `snapshot` only, and that loses the disk while the TPM is kept.
-IMAGE_FSTYPES = "ext4"
-QB_DEFAULT_FSTYPE = "ext4"
-# The firmware of this one loads the kernel from a partition.
-IMAGE_FSTYPES:qemuarm64-secureboot = "wic.qcow2"
-QB_DEFAULT_FSTYPE:qemuarm64-secureboot = "wic.qcow2"
+# OP-TEE's machine boots from a disk with partitions.
+IMAGE_FSTYPES = "${@'wic.qcow2' if d.getVar('MACHINE') == 'qemuarm64-secureboot' else 'ext4'}"
+QB_DEFAULT_FSTYPE = "${IMAGE_FSTYPES}"
 
 inherit core-image
 
