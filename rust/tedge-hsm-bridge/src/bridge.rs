@@ -308,19 +308,18 @@ impl Bridge {
         let Some(session) = side.session() else {
             return Ok(());
         };
+        while let Some((id, qos)) = from.next_to_acknowledge() {
+            session.acknowledge(id, qos)?;
+        }
         loop {
-            let mut has_more = true;
-            while has_more && session.has_room() {
-                if let Some((id, qos)) = from.next_to_acknowledge() {
-                    session.acknowledge(id, qos)?;
-                } else if let Some(publish) = to.next_to_send() {
-                    session.publish(publish)?;
-                } else {
-                    has_more = false;
-                }
+            while session.has_room() {
+                let Some(publish) = to.next_to_send() else {
+                    break;
+                };
+                session.publish(publish)?;
             }
             session.flush()?;
-            if !has_more || !session.has_room() {
+            if !session.has_room() || !to.has_more() {
                 return Ok(());
             }
         }

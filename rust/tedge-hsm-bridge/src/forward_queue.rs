@@ -238,6 +238,12 @@ impl ForwardQueue {
         Some(&self.held[at].publish)
     }
 
+    /// Whether there is something to be sent that may be sent now.
+    pub(crate) fn has_more(&self) -> bool {
+        let mut rest = self.held.iter().skip(self.next);
+        self.in_flight < self.limit() && rest.any(|held| !held.acknowledged)
+    }
+
     /// The sink has acknowledged. Returns false for an identifier that is not in flight.
     pub(crate) fn acknowledged(&mut self, id: u16) -> bool {
         let Some(number) = self.ids.get(&id).copied() else {

@@ -105,6 +105,9 @@ pub enum Violation {
     /// Section 3.2.2.3.
     #[error("the broker sent a CONNACK with the unknown return code {0}")]
     ConnAckCode(u8),
+    /// More answers than there are packet identifiers (section 2.3.1).
+    #[error("the broker goes on sending, and does not read the answers")]
+    Unread,
     /// Not one answer for each filter (section 3.8.4).
     #[error("the broker answered {0} filters of a SUBSCRIBE with {1} return codes")]
     SubAckCount(usize, usize),

@@ -18,8 +18,8 @@ pub(crate) struct Session {
     stream: Stream,
     received: BytesMut,
     reader: Reader,
-    /// Whether packets of `received` wait until there is room for their answers.
-    held_back: bool,
+    /// Most bytes that wait to be written, unless the broker breaks the protocol.
+    max_outgoing: usize,
     keep_alive: Duration,
     started: Instant,
     last_received: Instant,
@@ -42,7 +42,7 @@ impl Session {
             stream: Stream::new(connected.socket, connected.tls)?,
             received: connected.received,
             reader: Reader::new(max_message),
-            held_back: false,
+            max_outgoing: TURN + max_message + MAX_ANSWERS,
             keep_alive,
             started: now,
             last_received: now,
@@ -58,39 +58,32 @@ impl Session {
             let deadline = self.deadline();
             self.timer.as_mut().reset(deadline);
         }
-        // Nobody else would say that there is room now for the answers to what was read already.
-        if self.held_back && self.has_room() {
-            return Ok(());
-        }
-        let may_read = !self.held_back;
         tokio::select! {
             biased;
-            ready = self.stream.ready(may_read) => ready.map(drop),
+            ready = self.stream.ready() => ready.map(drop),
             () = &mut self.timer => Ok(()),
         }
     }
 
-    /// Reads what has arrived, up to a limit, for the other side to have its turn. Nothing is read while what was
-    /// read before is held back.
+    /// Reads what has arrived, up to a limit, for the other side to have its turn.
     pub(crate) fn read(&mut self) -> io::Result<()> {
-        if !self.held_back && self.stream.read(&mut self.received, TURN)? > 0 {
+        if self.stream.read(&mut self.received, TURN)? > 0 {
             self.last_received = Instant::now();
             self.pinged = None;
         }
         Ok(())
     }
 
-    /// The next of the packets that were read. Most have an answer: a broker that does not read the answers is not
-    /// read, either, so that they don't fill the memory.
+    /// The next of the packets that were read. Most of them have an answer: that a broker reads none does not fill
+    /// the memory.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, Violation> {
-        self.held_back = !self.has_room();
-        if self.held_back {
-            return Ok(None);
+        if self.stream.outgoing().len() > self.max_outgoing {
+            return Err(Violation::Unread);
         }
         self.reader.next(&mut self.received)
     }
 
-    /// Whether there is room for another packet to be written; what does not go out stays in memory.
+    /// Whether there is room for another message to be written; what does not go out stays in memory.
     pub(crate) fn has_room(&mut self) -> bool {
         self.stream.outgoing().len() < TURN
     }
@@ -188,3 +181,6 @@ impl Session {
 
 /// Most that is read or put aside for writing in one turn, in bytes.
 const TURN: usize = 64 * 1024;
+/// What a broker may leave unread of answers, in bytes. It has 65,535 identifiers, of which it uses none anew before it
+/// has read the last answer for it (MQTT 3.1.1, section 2.3.1); with QoS 2 there are two, of four bytes each.
+const MAX_ANSWERS: usize = 65_535 * 2 * 4;

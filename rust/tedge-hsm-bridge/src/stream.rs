@@ -49,12 +49,12 @@ impl Stream {
         })
     }
 
-    /// Waits until there is something to be read, if the caller `reads`, or room for what is to be written.
-    pub(crate) async fn ready(&self, reads: bool) -> io::Result<Ready> {
-        let interest = match (reads, self.has_outgoing()) {
-            (true, false) => Interest::READABLE,
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (false, _) => Interest::WRITABLE,
+    /// Waits until there is something to be read, or room for what is to be written.
+    pub(crate) async fn ready(&self) -> io::Result<Ready> {
+        let interest = if self.has_outgoing() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
         };
         match &self.socket {
             Socket::Tcp(socket) => socket.ready(interest).await,
