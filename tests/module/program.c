@@ -336,7 +336,7 @@ static void survives(void)
         fflush(stdout);
         FD_ZERO(&set);
         FD_SET(0, &set);
-    } while (!select(1, &set, NULL, NULL, &pause));
+    } while (!select(1, &set, NULL, NULL, &now));
     OK(sign(session, key));
     OK(f->C_Finalize(NULL));
 }
@@ -546,7 +546,7 @@ static void refused(void)
         count++;
         FD_ZERO(&set);
         FD_SET(0, &set);
-    } while (!select(1, &set, NULL, NULL, &now));
+    } while (!select(1, &set, NULL, NULL, &pause));
     clock_gettime(CLOCK_MONOTONIC, &end);
     printf("%d %ld\n", count, (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
     OK(f->C_Finalize(NULL));
