@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login};
-use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustls::{ClientConnection, ProtocolVersion};
 use tedge_file::MAX_CERTIFICATES;
-use tedge_p11_client::TlsFailure;
+use tedge_p11_client::{TlsFailure, connect_within};
 
 use crate::error::{ConnectError, explain};
 use crate::packet;
@@ -166,20 +163,12 @@ fn open(address: &Address) -> Result<BlockingSocket, ConnectError> {
     }
 }
 
-/// Without a limit it would wait for ever for a broker that hangs and whose backlog is full.
+/// With a limit, as for TCP: the broker may hang, and its backlog be full.
 fn open_unix(path: &Path) -> io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(path)?;
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    set_socket_timeout(&socket, Timeout::Send, Some(TCP_LIMIT))?;
-    match rustix::net::connect(&socket, &address) {
-        Err(Errno::AGAIN) => Err(io::Error::new(ErrorKind::TimedOut, "no answer in time")),
-        result => Ok(result.map(|()| UnixStream::from(socket))?),
-    }
+    connect_within(path, TCP_LIMIT).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => io::Error::new(ErrorKind::TimedOut, "no answer in time"),
+        _ => error,
+    })
 }
 
 /// A connection on which this thread waits, up to a deadline.
