@@ -6,6 +6,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tedge_file::printable;
+
 /// The variable.
 pub(crate) const VARIABLE: &str = "TEDGE_P11_DEBUG";
 
@@ -22,7 +24,7 @@ pub(crate) fn set(value: Option<&str>) {
 /// One line. What the signer says is one already; a control character in it is replaced all the same.
 pub(crate) fn log(what: fmt::Arguments<'_>) {
     if ON.load(Relaxed) {
-        let line = what.to_string().replace(char::is_control, "\u{fffd}");
+        let line = printable(&what.to_string());
         // Nobody is left to tell if this fails.
         let _ = writeln!(std::io::stderr(), "libtedge_p11: {line}");
     }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use rustix::time::{ClockId, clock_gettime};
+use tedge_file::printable;
 
 /// The variable that turns it off.
 pub(crate) const QUIET: &str = "TEDGE_P11_QUIET";
@@ -45,22 +46,12 @@ pub(crate) fn tell(what: &str, why: fmt::Arguments<'_>) {
 /// One line, whatever the signer says.
 fn line(what: &str, why: &str) -> String {
     let mut line = format!("libtedge_p11: the signer refused to {what}: ");
-    let shown = why
-        .chars()
-        .map(|c| if is_shown(c) { c } else { '\u{fffd}' });
-    line.extend(shown.take(MAX_CHARACTERS));
+    line.extend(printable(why).chars().take(MAX_CHARACTERS));
     if why.chars().nth(MAX_CHARACTERS).is_some() {
         line.push('…');
     }
     line.push('\n');
     line
-}
-
-/// Not what a terminal obeys, nor what has text read in another order than it is written in.
-fn is_shown(c: char) -> bool {
-    let turns_text =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !turns_text
 }
 
 fn milliseconds() -> u64 {
