@@ -186,8 +186,9 @@ fn making_an_rsa_key_shows_that_it_goes_on() {
 fn doctor_has_colours_and_breaks_lines_at_a_terminal() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let doctor = |settings: &str, to: &str| {
+        // Whoever runs the tests may have said something else.
         let command = format!(
-            "stty cols 80; {settings} $TEDGE_HSM doctor --config-dir / --root /nowhere {to}"
+            "unset CI NO_COLOR CLICOLOR CLICOLOR_FORCE; stty cols 80; {settings} $TEDGE_HSM doctor --config-dir / --root /nowhere {to}"
         );
         let (status, seen) = Terminal::open_shell(&hsm, &command).end();
         assert!(status.success(), "{seen}");
@@ -241,6 +242,8 @@ impl Terminal {
         script.env("TEDGE_HSM", tedge_hsm);
         script.args(["--quiet", "--return", "--flush", "--command"]);
         script.arg(command).arg("/dev/null").env("SHELL", "/bin/sh");
+        // For stty, which breaks its lines by it.
+        script.env_remove("COLUMNS");
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = script.spawn().unwrap();
         let keyboard = script.stdin.take().unwrap();
