@@ -95,6 +95,17 @@ pub fn read_cryptoki(path: &Path) -> Result<Cryptoki, TomlError> {
     read(path).map(|file: File| file.device.cryptoki)
 }
 
+/// The file with the device's certificate by the file `path`: `device.cert_path`. A file that is not there has nothing
+/// set.
+pub fn read_certificate_path(path: &Path) -> Result<Option<PathBuf>, TomlError> {
+    #[derive(Default, Deserialize)]
+    struct File {
+        #[serde(default)]
+        device: Certificate,
+    }
+    read(path).map(|file: File| file.device.cert_path)
+}
+
 /// The connections in the file `path`. A file that is not there has nothing set.
 pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
     read(path)

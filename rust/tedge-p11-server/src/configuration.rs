@@ -1,6 +1,7 @@
 //! What the operator configured, and what a request speaks of within that.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tedge_p11_config::Policy;
@@ -15,6 +16,8 @@ pub(crate) struct Configuration {
     /// Serves the requests that bring none.
     pin: Option<Pin>,
     policy: Policy,
+    /// The file with the certificate that tells which of several keys is meant.
+    certificate: Option<PathBuf>,
     /// The URIs of earlier requests, as they were sent, with what they mean here: parsing one takes
     /// longer than everything else on the way of a request. None of them has a PIN.
     named: Mutex<HashMap<String, Arc<Named>>>,
@@ -81,13 +84,29 @@ impl Configuration {
             uri,
             pin,
             policy,
+            certificate: None,
             named: Mutex::default(),
+        }
+    }
+
+    /// The same with the device's certificate in the file `path`.
+    pub(crate) fn with_certificate(self, path: PathBuf) -> Self {
+        Self {
+            certificate: Some(path),
+            ..self
         }
     }
 
     /// The same with another PIN.
     pub(crate) fn with_pin(&self, pin: Pin) -> Self {
-        Self::new(self.uri.clone(), Some(pin), self.policy.clone())
+        Self {
+            certificate: self.certificate.clone(),
+            ..Self::new(self.uri.clone(), Some(pin), self.policy.clone())
+        }
+    }
+
+    pub(crate) fn certificate(&self) -> Option<PathBuf> {
+        self.certificate.clone()
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -74,7 +74,7 @@ fn read_policy(settings: &Settings) -> Result<Policy, PolicyError> {
 }
 
 fn configuration(settings: Settings, policy: Policy) -> Configuration {
-    Configuration::new(settings.uri, settings.pin, policy)
+    Configuration::new(settings.uri, settings.pin, policy).with_certificate(settings.certificate)
 }
 
 /// Where systemd lets the service keep what is to outlive it (StateDirectory=), the first folder of several.

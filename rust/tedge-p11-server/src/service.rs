@@ -57,6 +57,7 @@ impl Service {
     /// `module_path` is where the module was loaded from.
     pub(crate) fn new(module: Module, module_path: PathBuf, configuration: Configuration) -> Self {
         module.configure_pin(configuration.token(), configuration.pin().cloned());
+        module.configure_certificate(configuration.certificate());
         Self {
             module,
             module_path,
@@ -227,6 +228,7 @@ impl Service {
     pub(crate) fn configure(&self, configuration: Configuration) {
         let new = Arc::new(configuration);
         self.module.configure_pin(new.token(), new.pin().cloned());
+        self.module.configure_certificate(new.certificate());
         let old = {
             let mut current = self
                 .configuration

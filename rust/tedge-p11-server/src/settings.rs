@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
-use tedge_p11_config::{DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path, read_cryptoki};
+use tedge_p11_config::{
+    DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path,
+    read_certificate_path, read_cryptoki,
+};
 use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, PinSource, Uri, UriError};
 
 use crate::args::Args;
@@ -18,6 +21,8 @@ pub(crate) struct Settings {
     /// Without a PIN in it: that is in `pin`.
     pub(crate) uri: Option<Uri>,
     pub(crate) pin: Option<Pin>,
+    /// File with the device's certificate.
+    pub(crate) certificate: PathBuf,
     pub(crate) log_level: LevelFilter,
 }
 
@@ -55,6 +60,10 @@ impl Settings {
         let config_dir = config_dir.unwrap_or_else(|| default.to_owned());
         let config_file = config_dir.join("tedge.toml");
         let file = read_cryptoki(&config_file)?;
+        let certificate = env("TEDGE_DEVICE_CERT_PATH")
+            .map(PathBuf::from)
+            .or(read_certificate_path(&config_file)?.filter(|path| !path.as_os_str().is_empty()))
+            .unwrap_or_else(|| config_dir.join(DEFAULT_CERTIFICATE));
         let module_path = path(&args.module_path)
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").map(PathBuf::from))
             .or_else(|| set(file.module_path).map(PathBuf::from))
@@ -92,6 +101,7 @@ impl Settings {
             policy_path,
             uri,
             pin,
+            certificate,
             log_level: args.log_level.unwrap_or(LevelFilter::Info),
         })
     }
@@ -167,6 +177,16 @@ mod tests {
         assert_eq!(settings.module_path, Path::new("file.so"));
         assert_eq!(settings.uri.unwrap().token.as_deref(), Some("file"));
         assert_eq!(settings.socket_path, Path::new("/file.sock"));
+    }
+
+    #[test]
+    fn the_certificate_is_where_thin_edge_has_it() {
+        let file = "[device]\ncert_path = \"/c.pem\"\ncryptoki.module_path = \"m.so\"\n";
+        let env = [("TEDGE_DEVICE_CERT_PATH", "/env.pem")];
+        let path = |file, env| load(file, env, Args::default()).unwrap().certificate;
+        assert_eq!(path(file, &env), Path::new("/env.pem"));
+        assert_eq!(path(file, &[]), Path::new("/c.pem"));
+        assert!(path(FILE, &[]).ends_with("device-certs/tedge-certificate.pem"));
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl Certificate {
         Self::parse(der).ok_or(Error::NotACertificate)
     }
 
+    pub(crate) fn into_public_key(self) -> PublicKey {
+        self.public_key
+    }
+
     fn parse(der: &[u8]) -> Option<Self> {
         let mut outside = SliceReader::new(der).ok()?;
         let mut certificate = inside(&mut outside)?;

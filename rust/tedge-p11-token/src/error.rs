@@ -8,6 +8,7 @@ use tedge_p11_protocol::{SignatureScheme, Uri};
 
 use crate::call_error::CallError;
 use crate::code::Code;
+use crate::installed::Unclear;
 use crate::load_error::LoadError;
 use crate::refusal::Refusal;
 
@@ -89,12 +90,17 @@ pub enum Error {
         keys: Vec<Uri>,
     },
     /// Several keys have the attributes of the URI.
-    #[error("{uri} matches several keys; use the URI of one of{}", list(keys))]
+    #[error(
+        "{uri} matches several keys; use the URI of one of{}{unclear}",
+        list(keys)
+    )]
     SeveralKeys {
         /// What was asked for.
         uri: Uri,
         /// What matches.
         keys: Vec<Uri>,
+        /// Why the installed certificate does not choose one.
+        unclear: Unclear,
     },
     /// No certificate has the attributes of the URI.
     #[error(

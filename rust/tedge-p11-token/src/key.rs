@@ -51,7 +51,17 @@ pub(crate) struct Key {
     /// `CKA_ALWAYS_AUTHENTICATE`: each signature takes a login of its own.
     pub(crate) always_authenticate: bool,
     pub(crate) recipes: Vec<(SignatureScheme, Recipe)>,
+    pub(crate) choice: Choice,
     pub(crate) public_key: OnceLock<PublicKey>,
+}
+
+/// Why it is this key.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// The URI leaves no other.
+    Only,
+    /// It is chosen by the installed certificate, which was for this public key; by another rule where there was none.
+    ByCertificate(Option<PublicKey>),
 }
 
 impl Key {
@@ -169,7 +179,7 @@ impl Key {
 /// The public key that belongs to a private one: of the private key object itself where the module
 /// allows, otherwise of the public key objects with the same id and label, or else the same id. They
 /// must agree.
-fn read_public_key(session: &Session, key: &Key) -> Result<PublicKey> {
+pub(crate) fn read_public_key(session: &Session, key: &Key) -> Result<PublicKey> {
     let read = |object| {
         public_key::read(session, object, key.kind).map_err(|error| key.token.error(error))
     };

@@ -7,7 +7,7 @@ use tedge_p11_protocol::{ObjectType, PublicKey, SignatureScheme, Uri};
 use crate::access::{Access, SignatureCheck};
 use crate::error::{Error, Result};
 use crate::find;
-use crate::key::{Content, Key, KeyInfo};
+use crate::key::{Choice, Content, Key, KeyInfo};
 use crate::module::Module;
 use crate::object::{CLASSES, KeyObject, check_type, describe, find};
 use crate::selector::KeySelector;
@@ -117,7 +117,7 @@ impl Module {
         let cache_key = selector.cache_key();
         self.attempt(|| {
             let known = self.kept_keys().get(&cache_key).cloned();
-            let key = match known.filter(|key| key.is_current()) {
+            let key = match known.filter(|key| key.is_current() && self.is_chosen(key)) {
                 Some(key) => {
                     access.check_key(&key.uri)?;
                     key
@@ -126,6 +126,14 @@ impl Module {
             };
             operation(&key)
         })
+    }
+
+    /// Whether the key would be chosen now.
+    fn is_chosen(&self, key: &Key) -> bool {
+        match &key.choice {
+            Choice::Only => true,
+            Choice::ByCertificate(then) => self.installed().public_key().ok() == *then,
+        }
     }
 
     fn find_key(&self, selector: &KeySelector, access: Access<'_>) -> Result<Arc<Key>> {
@@ -148,7 +156,7 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
             let token = module.token(uri)?;
             access.check(&token.uri())?;
             token.search(access.pin, None, |session, generation| {
-                find::named(&token, session, generation, uri, access)
+                find::named(&token, session, generation, uri, access, module.installed())
             })
         }
         KeySelector::First => {
@@ -160,6 +168,28 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
                     tokens: tokens.iter().map(|token| token.uri()).collect(),
                 });
             }
+            let installed = module.installed();
+            let certificate = installed.public_key();
+            if certificate.is_ok() {
+                for token in &tokens {
+                    if access.check(&token.uri()).is_err() {
+                        continue;
+                    }
+                    let found = token.search(access.pin, None, |session, generation| {
+                        find::of_certificate(
+                            token,
+                            session,
+                            generation,
+                            access,
+                            installed,
+                            &certificate,
+                        )
+                    })?;
+                    if let Some(key) = found {
+                        return Ok(key);
+                    }
+                }
+            }
             let mut refused = None;
             for token in tokens {
                 if let Err(error) = access.check(&token.uri()) {
@@ -167,7 +197,7 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
                     continue;
                 }
                 let found = token.search(access.pin, None, |session, generation| {
-                    find::first(&token, session, generation, access)
+                    find::first(&token, session, generation, access, &certificate)
                 })?;
                 if let Some(key) = found {
                     if module.first_key_warning.is_due() {
@@ -188,7 +218,7 @@ fn private_key(module: &Module, selector: &KeySelector, access: Access<'_>) -> R
 fn public_object(module: &Module, uri: &Uri) -> Result<Option<(Uri, PublicKey)>> {
     let keys = [ObjectType::Private, ObjectType::Public];
     check_type(uri, &keys, "type=private or type=public")?;
-    find::public_object(&*module.token(uri)?, uri)
+    find::public_object(&*module.token(uri)?, uri, module.installed())
 }
 
 const MAX_KEPT_KEYS: usize = 256;

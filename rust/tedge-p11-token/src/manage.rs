@@ -7,6 +7,7 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 use crate::access::{Access, Check};
 use crate::call_error::CallError;
 use crate::error::{Error, Result};
+use crate::installed::Unclear;
 use crate::module::Module;
 use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::pins::security_officer::as_security_officer;
@@ -216,6 +217,8 @@ fn delete(token: &Token, session: &Session, uri: &Uri, check: Check<'_>) -> Resu
         return Err(Error::SeveralKeys {
             uri: uri.clone(),
             keys: objects.into_iter().map(|o| o.listed.uri).collect(),
+            // What is deleted must be named.
+            unclear: Unclear::NotConfigured,
         });
     }
     for object in &objects {

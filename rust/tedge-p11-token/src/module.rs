@@ -1,7 +1,7 @@
 //! A PKCS#11 module and what is kept of its tokens and keys.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -13,6 +13,7 @@ use tedge_p11_protocol::{MODULE_MANUFACTURER, MODULE_MARK, Pin, Uri};
 
 use crate::call_error::CallError;
 use crate::error::{Absent, Error, Result};
+use crate::installed::Installed;
 use crate::key::Key;
 use crate::load_error::LoadError;
 use crate::lock::lock;
@@ -41,6 +42,7 @@ pub struct Module {
     /// Counts what is to be settled in `pins`.
     unsettled: Arc<AtomicUsize>,
     configured_pin: Arc<ConfiguredPin>,
+    installed: Installed,
     no_token_warning: Seldom,
     pub(crate) first_key_warning: Seldom,
     /// By [`KeySelector::cache_key`].
@@ -85,6 +87,7 @@ impl Module {
             kept_pins: OnceLock::new(),
             unsettled: Arc::default(),
             configured_pin: Arc::default(),
+            installed: Installed::default(),
             no_token_warning: Seldom::default(),
             first_key_warning: Seldom::default(),
             keys: Mutex::default(),
@@ -135,6 +138,12 @@ impl Module {
     /// neither label nor serial number, for the only token. It is tried before those that callers bring.
     pub fn configure_pin(&self, token: Uri, pin: Option<Pin>) {
         self.configured_pin.set(token, pin);
+    }
+
+    /// The certificate of the device is in the file `path`, in PEM or DER. Where a URI leaves several keys, the one is
+    /// taken that the certificate is for. The file is looked at each time, so that one that is replaced counts at once.
+    pub fn configure_certificate(&self, path: Option<PathBuf>) {
+        self.installed.set(path);
     }
 
     /// Another PIN was configured: where it is not the one that a token was opened with, the module is
@@ -195,6 +204,10 @@ impl Module {
         for token in tokens {
             token.start_over();
         }
+    }
+
+    pub(crate) fn installed(&self) -> &Installed {
+        &self.installed
     }
 
     pub(crate) fn quirks(&self) -> Quirks {

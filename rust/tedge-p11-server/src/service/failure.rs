@@ -244,8 +244,8 @@ fn without_list(error: &Error) -> String {
         }
         Error::NoBlankToken { uri, .. } => format!("no uninitialised token matches {uri}"),
         Error::NoKey { what, uri, .. } => format!("no {what} matches {uri}"),
-        Error::SeveralKeys { uri, .. } => {
-            format!("{uri} matches several keys; add object= or id=")
+        Error::SeveralKeys { uri, unclear, .. } => {
+            format!("{uri} matches several keys; add object= or id={unclear}")
         }
         Error::NoCertificate { uri, .. } => format!("no certificate matches {uri}"),
         Error::SeveralCertificates { uri, .. } => {

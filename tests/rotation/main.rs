@@ -1,0 +1,3 @@
+//! A device's key is replaced by a new one while the device stays connected.
+
+mod choosing;
