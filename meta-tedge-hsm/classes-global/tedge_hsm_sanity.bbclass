@@ -43,6 +43,12 @@ python tedge_hsm_check () {
     if key_type is not None and key_type not in d.getVar('TEDGE_HSM_KEY_TYPES').split():
         bb.fatal("TEDGE_HSM_KEY_TYPE = \"%s\": it is one of: %s."
                  % (key_type, ', '.join(d.getVar('TEDGE_HSM_KEY_TYPES').split())))
+    seal = d.getVar('TEDGE_HSM_SEAL')
+    if seal not in (None, '0', '1'):
+        bb.fatal("TEDGE_HSM_SEAL = \"%s\": it is 1, or 0 for a PIN in a file that root alone may read." % seal)
+    state = d.getVar('TEDGE_HSM_STATE_DIR')
+    if state and not re.fullmatch('(/[-_A-Za-z0-9][-._A-Za-z0-9]*)+', state):
+        bb.fatal("TEDGE_HSM_STATE_DIR = \"%s\": it is a folder on a partition that stays, such as /data/tedge." % state)
     # They stand in URIs and in a file of variables; the name in a certificate's subject.
     for name, characters in (('TEDGE_HSM_TOKEN', '-._~A-Za-z0-9'), ('TEDGE_HSM_KEY', '-._~A-Za-z0-9'),
                              ('TEDGE_HSM_COMMON_NAME', '-._~:%A-Za-z0-9')):

@@ -81,6 +81,9 @@ make_root() {
     new_root=
 }
 
+# furnish ROOT: what a test puts there besides, before it is booted; inside contained()
+furnish() { :; }
+
 # boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it, runs $tmp/share/guest there,
 # and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of
 # systemd-nspawn. What the console says is in $tmp/console.
@@ -92,7 +95,7 @@ boot() {
     exec 8</sys/fs/cgroup
     flock 8
     contained timeout --kill-after=5 "$seconds" bash -euo pipefail \
-        -c "$(declare -f boot_contained)"$'\n''boot_contained "$@"' boot "$seconds" "$tmp" "$@" >"$tmp/console" 2>&1 || status=$?
+        -c "$(declare -f boot_contained furnish)"$'\n''boot_contained "$@"' boot "$seconds" "$tmp" "$@" >"$tmp/console" 2>&1 || status=$?
     exec 8<&-
     return "$status"
 }
@@ -107,6 +110,7 @@ boot_contained() {
         -o "lowerdir=$root,upperdir=$tmp/writable/upper,workdir=$tmp/writable/work"
     root=$tmp/writable/root
     make --silent install DESTDIR="$root" BUILD="$bin"
+    furnish "$root"
     cat >"$root/etc/systemd/system/guest.service" <<UNIT
 [Unit]
 After=basic.target

@@ -11,6 +11,6 @@ install_provisioning() {
     ln -s "../../../tedge-p11-server/$dropin.conf" ../../../tedge-p11-server/sealed-pin.conf "$dropins/"
     sed "s,@MODULE@,$module,; s,@URI@,pkcs11:token=device," \
         recipes/tedge-p11-server/tedge-p11-server-conf/module.conf.in >"$dropins/module.conf"
-    sed "s/@TOKEN@/device/; s/@KEY@/tls/; s/@KEY_TYPE@/p256/; s/@COMMON_NAME@/$name/; s/@CERTIFICATE@/csr/" \
+    sed "s/@TOKEN@/device/; s/@KEY@/tls/; s/@KEY_TYPE@/p256/; s/@COMMON_NAME@/$name/; s/@CERTIFICATE@/csr/; s/@SEAL@/yes/" \
         "$files/tedge-hsm-provision.conf.in" | install -D -m 0644 /dev/stdin "$root/etc/tedge-hsm/provision.conf"
 }

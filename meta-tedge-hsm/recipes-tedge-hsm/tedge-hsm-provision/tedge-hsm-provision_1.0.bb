@@ -9,6 +9,7 @@ CVE_PRODUCT = "tedge-hsm:${BPN}"
 SRC_URI = "\
     file://tedge-hsm-provision.service \
     file://tedge-hsm-provision.conf.in \
+    file://state.mount.in \
 "
 
 inherit systemd features_check tedge_hsm_kinds
@@ -23,6 +24,9 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 TEDGE_HSM_KEY ?= "tls"
 TEDGE_HSM_KEY_TYPE ?= "p256"
 TEDGE_HSM_COMMON_NAME ?= "%m"
+# Whether the PIN is sealed, and where all that must outlive an update is, if /var/lib does not.
+TEDGE_HSM_SEAL ?= "1"
+TEDGE_HSM_STATE_DIR ?= ""
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -31,11 +35,26 @@ do_install() {
     install -d ${D}${systemd_system_unitdir}/tedge-p11-server.service.d ${D}${sysconfdir}/tedge-hsm
     sed 's,/usr/bin,${bindir},' ${UNPACKDIR}/tedge-hsm-provision.service \
         > ${D}${systemd_system_unitdir}/tedge-hsm-provision.service
-    ln -s ${nonarch_libdir}/tedge-p11-server/sealed-pin.conf ${D}${systemd_system_unitdir}/tedge-p11-server.service.d
+    if ${@bb.utils.to_boolean(d.getVar('TEDGE_HSM_SEAL')) and 'true' or 'false'}; then
+        ln -s ${nonarch_libdir}/tedge-p11-server/sealed-pin.conf ${D}${systemd_system_unitdir}/tedge-p11-server.service.d
+    fi
     sed -e 's/@TOKEN@/${TEDGE_HSM_TOKEN}/' -e 's/@KEY@/${TEDGE_HSM_KEY}/' -e 's/@KEY_TYPE@/${TEDGE_HSM_KEY_TYPE}/' \
         -e 's/@COMMON_NAME@/${TEDGE_HSM_COMMON_NAME}/' \
         -e 's/@CERTIFICATE@/${@d.getVar('TEDGE_HSM_PROVISION') or 'csr'}/' \
+        -e 's/@SEAL@/${@bb.utils.to_boolean(d.getVar('TEDGE_HSM_SEAL')) and 'yes' or 'no'}/' \
         ${UNPACKDIR}/tedge-hsm-provision.conf.in > ${D}${sysconfdir}/tedge-hsm/provision.conf
+    if [ -n "${TEDGE_HSM_STATE_DIR}" ]; then
+        install -d ${D}${systemd_system_unitdir}/local-fs.target.requires
+        for name in tedge-hsm tedge-p11-server; do
+            # As systemd-escape has it.
+            unit="var-lib-$(echo $name | sed 's/-/\\x2d/g').mount"
+            sed -e "s,@WHERE@,${localstatedir}/lib/$name," -e "s,@WHAT@,${TEDGE_HSM_STATE_DIR}/$name," \
+                ${UNPACKDIR}/state.mount.in > "${D}${systemd_system_unitdir}/$unit"
+            ln -s "../$unit" ${D}${systemd_system_unitdir}/local-fs.target.requires/
+            # A read-only root has no other time to make them.
+            install -d ${D}${localstatedir}/lib/$name
+        done
+    fi
 }
 
 # Where older versions had the settings, user tedge may have put something in their place: only root's own is taken.
@@ -49,7 +68,7 @@ pkg_postinst:${PN}() {
 SYSTEMD_SERVICE:${PN} = "tedge-hsm-provision.service"
 SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'disable'}"
 
-FILES:${PN} += "${systemd_system_unitdir}/tedge-p11-server.service.d"
+FILES:${PN} += "${systemd_system_unitdir} ${localstatedir}/lib"
 CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf"
 # systemd-extra-utils has systemd-creds.
 RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server"

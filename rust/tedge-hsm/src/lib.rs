@@ -21,6 +21,7 @@ mod mqtt;
 mod names;
 mod new_key;
 mod output;
+mod pin_store;
 mod pins;
 mod pkcs7;
 mod place;
@@ -67,10 +68,16 @@ pub fn main() -> ExitCode {
             let hint = hint(&error).map(|hint| format!("; {hint}"));
             let hint = hint.unwrap_or_default();
             output::note(format_args!("tedge-hsm: {error:#}{hint}"));
+            if error.is::<setup::NotLasting>() {
+                return ExitCode::from(EX_CONFIG);
+            }
             ExitCode::FAILURE
         }
     }
 }
+
+/// sysexits.h. The first boot's unit does not try again then.
+const EX_CONFIG: u8 = 78;
 
 /// What the person can do about it, where the error's own words don't say.
 fn hint(error: &anyhow::Error) -> Option<String> {

@@ -7,6 +7,7 @@ mod context;
 mod drop_in;
 mod files;
 mod key;
+mod lasting;
 mod pin;
 mod restart;
 mod seal;
@@ -25,6 +26,7 @@ use tedge_p11_client::Uri;
 use tedge_p11_config::DEFAULT_CONFIG_DIR;
 
 pub(crate) use self::context::{Setup, Wanted};
+pub(crate) use self::lasting::NotLasting;
 pub(crate) use self::pin::notice_of_another;
 pub(crate) use self::settings::{Certificate, Settings};
 use self::state_folder::StateFolder;
@@ -33,6 +35,7 @@ use crate::output::{note, say};
 
 /// Prints what there is to do, and changes nothing.
 pub(crate) fn plan(setup: &Setup) -> anyhow::Result<()> {
+    state_folder::check_lasting(setup)?;
     let mut is_open = false;
     let steps = steps(setup);
     for step in &steps {
@@ -59,6 +62,7 @@ pub(crate) fn plan(setup: &Setup) -> anyhow::Result<()> {
 
 /// Does what is not done yet, and returns the key's URI, if there is a key by then.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<Option<Uri>> {
+    state_folder::check_lasting(setup)?;
     let steps = steps(setup);
     // What can't be done is said before anything is changed.
     for step in &steps {
@@ -76,11 +80,10 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<Option<Uri>> {
             state_folder::path(setup),
             setup.root.path(DEFAULT_CONFIG_DIR),
         ];
-        let secret = seal::folders(setup);
-        written
-            .iter()
-            .chain(&secret)
-            .for_each(|dir| files::sweep(dir));
+        for dir in written.into_iter().chain(seal::folders(setup)) {
+            files::sweep(&dir);
+        }
+        state_folder::keep_machine_id(setup)?;
     }
     for step in &steps {
         let name = step.name();

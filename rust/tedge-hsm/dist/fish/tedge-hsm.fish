@@ -251,7 +251,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l certificat
 self-signed\t'A certificate that the key issues for itself'"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l output -d 'File for the request or the certificate; /var/lib/tedge-hsm/device.csr or device.pem without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l so-pin-file -d 'File with the security officer\'s PIN; one is made and kept without' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l settings -d 'File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME= and CERTIFICATE=, which options outdo' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l settings -d 'File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME=, CERTIFICATE= and SEAL=, which options outdo' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l root -d 'Prepare the image in this folder: users, drop-in, tedge.toml, the signer enabled; the rest is done on the device' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l socket-path -d 'Socket of tedge-p11-server' -r -F

@@ -72,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_seal: bool,
 
-    /// File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME= and CERTIFICATE=, which options outdo
+    /// File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME=, CERTIFICATE= and SEAL=, which options outdo
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
@@ -102,6 +102,7 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {
         settings.common_name = args.common_name;
     }
     override_by(&mut settings.certificate, args.certificate);
+    settings.seal &= !args.no_seal;
     if let Some(dir) = args.root.as_deref().filter(|dir| !dir.is_dir()) {
         bail!("--root: there is no folder {}", dir.display());
     }
@@ -113,7 +114,6 @@ pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {
         settings,
         output: args.output,
         so_pin_file: args.so_pin_file,
-        seal: !args.no_seal,
     };
     let setup = Setup::new(place, root, wanted)?;
     if args.dry_run {

@@ -9,6 +9,7 @@ use tedge_p11_client::{PinSource, Uri};
 
 use super::context::Context;
 use super::report::{Area, Report};
+use crate::pin_store::{PIN_STORES, PinStore, SEALED_PIN_LINK, SIGNER_PIN, STATE, TMPFILES};
 use crate::settings_file::{Moved, SETTINGS_FOLDER};
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
@@ -90,10 +91,19 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
 
 /// The signer's credential, the file of a pin-source, and the one given to this program.
 fn check_pin_files(context: &Context<'_>, report: &mut Report) {
-    let credential = context.root.path("/etc/credstore/tedge-p11-server.pin");
-    let sealed = context
-        .root
-        .path("/etc/credstore.encrypted/tedge-p11-server.pin");
+    let place = |folder: fn(&PinStore) -> &'static str| {
+        let mut places = PIN_STORES
+            .iter()
+            .map(|store| context.root.path(folder(store)).join(SIGNER_PIN));
+        let first = places.next().unwrap_or_default();
+        std::iter::once(first.clone())
+            .chain(places)
+            .find(|path| path.exists())
+            .unwrap_or(first)
+    };
+    let credential = place(|store| store.plain);
+    let sealed = place(|store| store.sealed);
+    check_link(context, &sealed, report);
     if sealed.exists() && !credential.exists() {
         report.ok(
             Area::Config,
@@ -124,6 +134,23 @@ fn check_pin_files(context: &Context<'_>, report: &mut Report) {
     }
     if let Some(file) = &context.place.pin_file {
         check_pin_file(context, file, Reader::Myself, report);
+    }
+}
+
+/// That systemd finds a PIN which is not in its own folder.
+fn check_link(context: &Context<'_>, sealed: &Path, report: &mut Report) {
+    let is_elsewhere = sealed.exists() && sealed.starts_with(context.root.path(STATE.sealed));
+    let link = context.root.path(SEALED_PIN_LINK);
+    if is_elsewhere && !link.is_symlink() {
+        report.failure(
+            Area::Config,
+            format!(
+                "there is no link {} to {}, where systemd would find the signer's PIN",
+                link.display(),
+                sealed.display()
+            ),
+            format!("systemd-tmpfiles --create {TMPFILES}, as each boot does it"),
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use tedge_p11_client::Uri;
 
+use super::files;
 use super::settings::Settings;
 use crate::names::Names;
 use crate::place::Place;
@@ -31,8 +32,6 @@ pub(crate) struct Wanted {
     /// Where the request or the certificate is to be, if not in [`STATE_FOLDER`].
     pub(crate) output: Option<PathBuf>,
     pub(crate) so_pin_file: Option<PathBuf>,
-    /// Whether the PIN may be sealed.
-    pub(crate) seal: bool,
 }
 
 impl Setup {
@@ -128,13 +127,26 @@ impl Setup {
         let name = self.wanted.settings.common_name.as_deref();
         let name = name.unwrap_or(MACHINE_ID);
         let name = if name.contains(MACHINE_ID) && self.is_machine() {
-            let id = tedge_file::read_text(Path::new("/etc/machine-id"), tedge_file::MAX_SETTINGS)
-                .context("cannot read /etc/machine-id")?;
-            name.replace(MACHINE_ID, id.trim_end())
+            name.replace(MACHINE_ID, self.machine_id()?.trim_end())
         } else {
             name.to_owned()
         };
         Names::new(&name, None, Vec::new())
+    }
+
+    /// The machine's id, as the first run found it: with a read-only root each boot may make up another, and so may an
+    /// update. The device keeps its name.
+    pub(super) fn machine_id(&self) -> anyhow::Result<String> {
+        match files::text(&self.machine_id_file())? {
+            Some(kept) => Ok(kept),
+            None => tedge_file::read_text(Path::new("/etc/machine-id"), tedge_file::MAX_SETTINGS)
+                .context("cannot read /etc/machine-id"),
+        }
+    }
+
+    /// Where the first run has put it.
+    pub(super) fn machine_id_file(&self) -> PathBuf {
+        self.root.path(STATE_FOLDER).join("machine-id")
     }
 
     /// The devices that the HSM's module or service opens.
@@ -151,6 +163,8 @@ impl Setup {
     }
 }
 
+/// What `setup` made for commissioning, and how far it came.
+pub(super) const STATE_FOLDER: &str = "/var/lib/tedge-hsm";
 /// In a common name: the machine's id.
 const MACHINE_ID: &str = "%m";
 /// Slot 9A, as OpenSC names its key (NIST SP 800-73-4, table 4b; PKCS#11 `CKA_ID`).

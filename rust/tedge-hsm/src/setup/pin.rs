@@ -7,7 +7,9 @@ use super::context::Setup;
 use super::seal::{self, Kept, SEALED_PIN_DROP_IN, Secret};
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
+use super::systemd::{in_root, run};
 use super::{drop_in, restart};
+use crate::pin_store::{SEALED_PIN_LINK, SIGNER_PIN, TMPFILES};
 use crate::pins;
 use crate::profile::Made;
 use crate::root::Root;
@@ -42,7 +44,10 @@ impl Step for UserPin {
         if let Some(file) = &setup.wanted.so_pin_file {
             Pin::read_file(file).context("the security officer's PIN")?;
         }
-        Ok(())
+        match PIN.find(&setup.root)? {
+            None => Ok(seal::check_seal_lasts(setup)?),
+            Some(_) => Ok(()),
+        }
     }
 
     fn state(&self, setup: &Setup) -> anyhow::Result<State> {
@@ -85,6 +90,14 @@ impl Step for UserPin {
         if let Some(pin) = pin {
             folder.expect_restart()?;
             PIN.keep(setup, &pin)?;
+        }
+        // For a PIN that is not in /etc. Each boot makes them, too.
+        if !setup.root.path(SEALED_PIN_LINK).is_symlink() {
+            run(&mut in_root(
+                &setup.root,
+                "systemd-tmpfiles",
+                &["--create", TMPFILES],
+            ))?;
         }
         restart::signer(setup, folder)?;
         let kept = PIN.find(&setup.root)?;
@@ -134,6 +147,6 @@ fn pin(setup: &Setup) -> anyhow::Result<Pin> {
 
 /// LoadCredential= of the signer's unit.
 const PIN: Secret = Secret {
-    file: "tedge-p11-server.pin",
+    file: SIGNER_PIN,
     name: "pin",
 };

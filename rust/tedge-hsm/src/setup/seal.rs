@@ -8,9 +8,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tedge_p11_client::{Pin, hex};
 
 use super::context::Setup;
-use super::drop_in;
 use super::files::{make_folder, replace};
+use super::lasting::NotLasting;
 use super::systemd::filter;
+use super::{drop_in, lasting};
+use crate::pin_store::{ETC, PIN_STORES, PinStore, STATE};
 use crate::root::Root;
 
 /// A PIN that is kept for the time after this run.
@@ -40,16 +42,21 @@ impl Kept {
 impl Secret {
     /// Where it is, if it is anywhere.
     pub(super) fn find(self, root: &Root) -> anyhow::Result<Option<Kept>> {
-        let [sealed, plain] = [SEALED, PLAIN].map(|folder| root.path(folder).join(self.file));
-        match (sealed.exists(), plain.exists()) {
-            (true, true) => bail!(
+        let places = PIN_STORES.iter().flat_map(|store| {
+            let path = |folder| root.path(folder).join(self.file);
+            [
+                Kept::Sealed(path(store.sealed)),
+                Kept::Plain(path(store.plain)),
+            ]
+        });
+        let mut there = places.filter(|kept| kept.path().exists());
+        match (there.next(), there.next()) {
+            (Some(first), Some(second)) => bail!(
                 "there are {} and {}: remove the one that is not in use",
-                sealed.display(),
-                plain.display()
+                first.path().display(),
+                second.path().display()
             ),
-            (true, false) => Ok(Some(Kept::Sealed(sealed))),
-            (false, true) => Ok(Some(Kept::Plain(plain))),
-            (false, false) => Ok(None),
+            (kept, _) => Ok(kept),
         }
     }
 
@@ -75,13 +82,14 @@ impl Secret {
     pub(super) fn keep(self, setup: &Setup, pin: &Pin) -> anyhow::Result<Kept> {
         let root = &setup.root;
         let is_sealed = can_seal(setup);
+        let store = store(root);
         let (folder, content) = if is_sealed {
-            let sealed = self.seal(pin).context(
+            let sealed = self.seal(pin, sealing_key(store)).context(
                 "the PIN can't be sealed; --no-seal keeps it in a file that root alone may read",
             )?;
-            (SEALED, sealed)
+            (store.sealed, sealed)
         } else {
-            (PLAIN, pin.expose().as_bytes().to_vec().into())
+            (store.plain, pin.expose().as_bytes().to_vec().into())
         };
         let folder = root.path(folder);
         make_folder(&folder, 0o700)?;
@@ -95,18 +103,23 @@ impl Secret {
     }
 
     /// In a way that it can be unsealed again.
-    fn seal(self, pin: &Pin) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
+    fn seal(self, pin: &Pin, key: &str) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
         // Not to PCR 7, as systemd does by itself: an update of UEFI's list of revoked signatures changes it, and
         // the device would be without its PIN. systemd 252 cannot unseal what is sealed to none; no firmware
         // changes 23.
-        let to_none = self.seal_to(pin, "");
-        to_none.or_else(|_| self.seal_to(pin, "23"))
+        let to_none = self.seal_to(pin, key, "");
+        to_none.or_else(|_| self.seal_to(pin, key, "23"))
     }
 
-    fn seal_to(self, pin: &Pin, pcrs: &str) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
+    fn seal_to(
+        self,
+        pin: &Pin,
+        key: &str,
+        pcrs: &str,
+    ) -> anyhow::Result<zeroize::Zeroizing<Vec<u8>>> {
         let mut encrypt = Command::new("systemd-creds");
         encrypt.arg("encrypt");
-        encrypt.arg(format!("--with-key={}", sealing_key()));
+        encrypt.arg(format!("--with-key={key}"));
         encrypt.arg(format!("--tpm2-pcrs={pcrs}"));
         encrypt
             .arg(format!("--name={}", self.name))
@@ -133,7 +146,8 @@ impl Secret {
 /// Whether PINs are sealed here: not if it was declined, nor without systemd's program for it, which Debian 11 and
 /// small images lack.
 pub(super) fn can_seal(setup: &Setup) -> bool {
-    setup.wanted.seal && filter(Command::new("systemd-creds").arg("--version"), b"").is_ok()
+    setup.wanted.settings.seal
+        && filter(Command::new("systemd-creds").arg("--version"), b"").is_ok()
 }
 
 /// Whether systemd unseals the signer's PIN.
@@ -141,15 +155,41 @@ pub(super) fn is_unsealed(root: &Root) -> bool {
     drop_in::linked(root, SEALED_PIN_DROP_IN).is_some()
 }
 
+/// Where a PIN is put: into systemd's own folder, but where that is read-only, or gone after a reboot.
+fn store(root: &Root) -> PinStore {
+    if lasting::is_kept(&root.path("/etc")) {
+        ETC
+    } else {
+        STATE
+    }
+}
+
+/// Fails if a PIN that is sealed here could not be unsealed after a reboot.
+pub(super) fn check_seal_lasts(setup: &Setup) -> Result<(), NotLasting> {
+    let is_bound_to_id = store(&setup.root) == STATE && can_seal(setup) && !has_tpm();
+    if is_bound_to_id && !lasting::machine_id_is_kept(&setup.root) {
+        return Err(NotLasting::MachineId);
+    }
+    Ok(())
+}
+
 /// With a TPM the seal is the TPM's, else a key of this machine's. Left to itself (`auto`) systemd takes the TPM
-/// only where the firmware is UEFI. `+system`: the kernel and this systemd have what it takes.
-fn sealing_key() -> &'static str {
+/// only where the firmware is UEFI. Where /etc is read-only, a newer root may come with another machine id, and systemd
+/// would make its key of this machine anew: there it is the TPM's alone.
+fn sealing_key(store: PinStore) -> &'static str {
+    match (store == STATE, has_tpm()) {
+        (false, true) => "host+tpm2",
+        (false, false) => "auto",
+        (true, true) => "tpm2",
+        (true, false) => "host",
+    }
+}
+
+/// Whether systemd can use a TPM here. `+system`: the kernel and this systemd have what it takes.
+fn has_tpm() -> bool {
     let output = Command::new("systemd-creds").arg("has-tpm2").output();
     let says = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    match says {
-        Ok(says) if says.contains("+driver") && says.contains("+system") => "host+tpm2",
-        _ => "auto",
-    }
+    says.is_ok_and(|says| says.contains("+driver") && says.contains("+system"))
 }
 
 /// `digits` hexadecimal digits, made at random.
@@ -165,13 +205,14 @@ pub(super) fn random_pin(digits: usize) -> anyhow::Result<Pin> {
 }
 
 /// Where files are written.
-pub(super) fn folders(setup: &Setup) -> [PathBuf; 2] {
-    [SEALED, PLAIN].map(|folder| setup.root.path(folder))
+pub(super) fn folders(setup: &Setup) -> impl Iterator<Item = PathBuf> {
+    let folders = PIN_STORES
+        .iter()
+        .flat_map(|store| [store.sealed, store.plain]);
+    folders.map(|folder| setup.root.path(folder))
 }
 
 /// Of a PIN, which has hundreds of bytes at most.
 const MAX_SEALED: usize = 64 * 1024;
-const SEALED: &str = "/etc/credstore.encrypted";
-const PLAIN: &str = "/etc/credstore";
 /// Of the signer's unit: with it, the PIN is one that systemd unseals.
 pub(super) const SEALED_PIN_DROP_IN: &str = "sealed-pin.conf";

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     /// Of the certificate's subject, where `%m` is the machine's id; `None` if nobody has named it.
     pub(crate) common_name: Option<String>,
     pub(crate) certificate: Certificate,
+    /// Whether the PIN may be sealed.
+    pub(crate) seal: bool,
 }
 
 /// What the key signs.
@@ -38,6 +40,7 @@ impl Default for Settings {
             key_type: KeyType::P256,
             common_name: None,
             certificate: Certificate::Csr,
+            seal: true,
         }
     }
 }
@@ -60,6 +63,11 @@ impl Settings {
         if let Some(value) = file.get("CERTIFICATE") {
             settings.certificate = one_of("CERTIFICATE", value).with_context(failed)?;
         }
+        match file.get("SEAL") {
+            None | Some("yes") => {}
+            Some("no") => settings.seal = false,
+            Some(_) => return Err(anyhow!("SEAL is one of yes, no")).with_context(failed),
+        }
         Ok(settings)
     }
 }
@@ -74,7 +82,14 @@ fn one_of<T: ValueEnum>(name: &str, value: &str) -> anyhow::Result<T> {
     })
 }
 
-const KNOWN: [&str; 5] = ["TOKEN", "KEY", "KEY_TYPE", "COMMON_NAME", "CERTIFICATE"];
+const KNOWN: [&str; 6] = [
+    "TOKEN",
+    "KEY",
+    "KEY_TYPE",
+    "COMMON_NAME",
+    "CERTIFICATE",
+    "SEAL",
+];
 
 #[cfg(test)]
 mod tests {
@@ -90,12 +105,13 @@ mod tests {
     #[test]
     fn a_file_has_some_of_the_settings() {
         let text = "# A comment\nTOKEN=acme\n\nCOMMON_NAME=\"acme %m\"\nKEY_TYPE=rsa3072\n\
-                    CERTIFICATE=self-signed\nKEY=\n";
+                    CERTIFICATE=self-signed\nKEY=\nSEAL=no\n";
         let expected = Settings {
             token: "acme".to_owned(),
             key_type: KeyType::Rsa3072,
             common_name: Some("acme %m".to_owned()),
             certificate: Certificate::SelfSigned,
+            seal: false,
             ..Settings::default()
         };
         assert_eq!(read(text).unwrap(), expected);
@@ -107,6 +123,7 @@ mod tests {
         for (text, said) in [
             ("KEY_TYPE=p255", "KEY_TYPE is one of p256, p384"),
             ("CERTIFICATE=x", "CERTIFICATE is one of csr, self-signed"),
+            ("SEAL=0", "SEAL is one of yes, no"),
             (
                 "LD_PRELOAD=/x.so",
                 "there is no such setting; known are TOKEN",

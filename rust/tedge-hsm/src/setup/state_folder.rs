@@ -7,8 +7,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tedge_file::Folder;
 
-use super::context::Setup;
+use super::context::{STATE_FOLDER, Setup};
 use super::files;
+use super::lasting::{self, NotLasting};
 use crate::output::note;
 
 /// The folder, for one run at a time.
@@ -69,8 +70,32 @@ pub(super) fn restart_is_due(setup: &Setup) -> bool {
 
 /// Where requests and certificates for commissioning are.
 pub(super) fn path(setup: &Setup) -> PathBuf {
-    setup.root.path("/var/lib/tedge-hsm")
+    setup.root.path(STATE_FOLDER)
 }
 
+/// Keeps the machine's id, which the certificate's name may be made of. The state folder is there.
+pub(super) fn keep_machine_id(setup: &Setup) -> anyhow::Result<()> {
+    let path = setup.machine_id_file();
+    if path.exists() {
+        return Ok(());
+    }
+    files::replace(&path, setup.machine_id()?.as_bytes(), 0o644)
+}
+
+/// Fails where a reboot would leave nothing of what is to be made: PINs, and tokens that are files.
+pub(super) fn check_lasting(setup: &Setup) -> Result<(), NotLasting> {
+    if !setup.is_machine() {
+        return Ok(());
+    }
+    for folder in [path(setup), setup.root.path(SIGNERS)] {
+        if let Some(kind) = lasting::in_memory(&folder) {
+            return Err(NotLasting::InMemory { folder, kind });
+        }
+    }
+    Ok(())
+}
+
+/// `StateDirectory=` of the signer, where tokens are that are files.
+const SIGNERS: &str = "/var/lib/tedge-p11-server";
 const RESTART: &str = "restart-is-due";
 const FINISHED: &str = "provisioned";

@@ -4,6 +4,7 @@ use super::context::Setup;
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
 use super::systemd::{in_root, run};
+use crate::pin_store::TMPFILES;
 
 pub(super) struct Users;
 
@@ -40,7 +41,7 @@ impl Step for Users {
             run(&mut in_root(
                 &setup.root,
                 "systemd-tmpfiles",
-                &["--create", "tedge-p11-server.conf"],
+                &["--create", TMPFILES],
             ))?;
         }
         Ok("tedge-p11, tedge, group tedge-hsm".to_owned())
