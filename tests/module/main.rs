@@ -2,6 +2,7 @@
 //! OpenSSH. openssl verifies what they sign.
 
 mod crowd;
+mod objects;
 mod refusals;
 mod rig;
 
@@ -214,8 +215,8 @@ fn lists_are_as_others_print_them() {
     for line in [
         "Private Key Object; EC\n  label:      p256\n",
         "Public Key Object; RSA 2048 bits\n  label:      rsa2048\n",
-        // What nobody told the module it does not claim: always sensitive, never extractable, local.
-        "  Access:     sensitive\n",
+        // As the token says.
+        "  Access:     sensitive, always sensitive, never extractable, local\n",
         "  Allowed mechanisms: ECDSA-SHA256\n",
         "  token flags        : rng, token initialized, PIN initialized\n",
     ] {

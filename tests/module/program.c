@@ -418,6 +418,123 @@ static void makes(void)
     OK(f->C_Finalize(NULL));
 }
 
+/* One attribute as a program of each kind asks for it: its length first, then its value in too little room and in enough.
+ * Prints the value in hexadecimal; - if there is none, and * if nobody is told. */
+static void attribute(ck_session_handle_t session, ck_object_handle_t object, unsigned long type, char kind)
+{
+    unsigned char value[4096], little[1];
+    struct ck_attribute wanted = {type, NULL, 0};
+    unsigned long i, len;
+    ck_rv_t rv = f->C_GetAttributeValue(session, object, &wanted, 1);
+    len = wanted.value_len;
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE) {
+        CHECK(len == (unsigned long)-1);
+        puts(rv == CKR_ATTRIBUTE_SENSITIVE ? "*" : "-");
+        return;
+    }
+    OK(rv);
+    if (kind == 'b') CHECK(len == 1);
+    if (kind == 'n') CHECK(len == sizeof(unsigned long));
+    if (kind == 'm') CHECK(len % sizeof(unsigned long) == 0);
+    CHECK(len <= sizeof value);
+    if (len > sizeof little) {
+        wanted.value = little, wanted.value_len = sizeof little;
+        IS(CKR_BUFFER_TOO_SMALL, f->C_GetAttributeValue(session, object, &wanted, 1));
+    }
+    wanted.value = value, wanted.value_len = sizeof value;
+    OK(f->C_GetAttributeValue(session, object, &wanted, 1));
+    CHECK(wanted.value_len == len);
+    if (kind == 'b') CHECK(value[0] <= 1);
+    for (i = 0; i < len; i++) printf("%02x", value[i]);
+    puts(len ? "" : "empty");
+}
+
+/* All attributes that programs ask for, of all objects; b is CK_BBOOL, n is CK_ULONG, m several of these, and o others.
+ * With the PIN in the environment, if there is one. */
+static void attributes(void)
+{
+    static const struct {
+        const char *name;
+        unsigned long type;
+        char kind;
+    } all[] = {
+        {"TOKEN", 0x1, 'b'}, {"PRIVATE", 0x2, 'b'}, {"MODIFIABLE", 0x170, 'b'}, {"COPYABLE", 0x171, 'b'},
+        {"DESTROYABLE", 0x172, 'b'}, {"UNIQUE_ID", 0x4, 'o'}, {"ID", 0x102, 'o'}, {"SUBJECT", 0x101, 'o'},
+        {"KEY_TYPE", 0x100, 'n'}, {"START_DATE", 0x110, 'o'}, {"END_DATE", 0x111, 'o'}, {"DERIVE", 0x10c, 'b'},
+        {"LOCAL", 0x163, 'b'}, {"KEY_GEN_MECHANISM", 0x166, 'n'}, {"ALLOWED_MECHANISMS", 0x40000600, 'm'},
+        {"SENSITIVE", 0x103, 'b'}, {"ALWAYS_SENSITIVE", 0x165, 'b'}, {"EXTRACTABLE", 0x162, 'b'},
+        {"NEVER_EXTRACTABLE", 0x164, 'b'}, {"WRAP_WITH_TRUSTED", 0x210, 'b'}, {"ALWAYS_AUTHENTICATE", 0x202, 'b'},
+        {"SIGN", 0x108, 'b'}, {"SIGN_RECOVER", 0x109, 'b'}, {"DECRYPT", 0x105, 'b'}, {"UNWRAP", 0x107, 'b'},
+        {"VERIFY", 0x10a, 'b'}, {"VERIFY_RECOVER", 0x10b, 'b'}, {"ENCRYPT", 0x104, 'b'}, {"WRAP", 0x106, 'b'},
+        {"TRUSTED", 0x86, 'b'}, {"PUBLIC_KEY_INFO", 0x129, 'o'}, {"EC_PARAMS", 0x180, 'o'}, {"EC_POINT", 0x181, 'o'},
+        {"MODULUS", 0x120, 'o'}, {"MODULUS_BITS", 0x121, 'n'}, {"PUBLIC_EXPONENT", 0x122, 'o'}, {"VALUE", 0x11, 'o'},
+        {"PRIVATE_EXPONENT", 0x123, 'o'}, {"PRIME_1", 0x124, 'o'}, {"ISSUER", 0x81, 'o'}, {"SERIAL_NUMBER", 0x82, 'o'},
+        {"CERTIFICATE_TYPE", 0x80, 'n'}, {"CERTIFICATE_CATEGORY", 0x87, 'n'}, {"CHECK_VALUE", 0x90, 'o'},
+        {"URL", 0x89, 'o'}, {"JAVA_MIDP_SECURITY_DOMAIN", 0x88, 'n'}, {"VENDOR_DEFINED", 0x80000001, 'o'},
+    };
+    ck_session_handle_t session;
+    ck_object_handle_t found[64];
+    unsigned long count, i, j;
+    const char *pin = getenv("PIN");
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    if (pin) OK(f->C_Login(session, CKU_USER, (unsigned char *)pin, strlen(pin)));
+    OK(f->C_FindObjectsInit(session, NULL, 0));
+    OK(f->C_FindObjects(session, found, 64, &count));
+    OK(f->C_FindObjectsFinal(session));
+    for (i = 0; i < count; i++) {
+        ck_object_class_t class;
+        char label[64] = "";
+        struct ck_attribute name[] = {{CKA_CLASS, &class, sizeof class}, {CKA_LABEL, label, sizeof label - 1}};
+        OK(f->C_GetAttributeValue(session, found[i], name, 2));
+        for (j = 0; j < sizeof all / sizeof *all; j++) {
+            printf("%s %s %s ", class == CKO_PRIVATE_KEY ? "private" : class == CKO_PUBLIC_KEY ? "public" : "cert", label,
+                   all[j].name);
+            attribute(session, found[i], all[j].type, all[j].kind);
+        }
+    }
+    OK(f->C_Finalize(NULL));
+}
+
+/* Makes a key that could be used for more than signatures and could leave the token, and one that never could, in the
+ * vendor's own module: with the PIN in the environment. */
+static void makes_two_kinds(void)
+{
+    static const unsigned char p384[] = {6, 5, 0x2b, 0x81, 4, 0, 0x22};
+    struct ck_mechanism ec = {CKM_EC_KEY_PAIR_GEN, NULL, 0}, rsa = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    unsigned char yes = 1, no = 0, one = 1, two = 2, exponent[] = {1, 0, 1}, subject[] = {0x30, 0};
+    unsigned long bits = 2048;
+    struct ck_attribute open_public[] = {
+        {CKA_TOKEN, &yes, 1},   {CKA_LABEL, "open", 4}, {CKA_ID, &one, 1}, {CKA_VERIFY, &no, 1},
+        {CKA_ENCRYPT, &yes, 1}, {CKA_WRAP, &yes, 1},    {CKA_MODULUS_BITS, &bits, sizeof bits},
+        {CKA_PUBLIC_EXPONENT, exponent, 3},
+    }, open_private[] = {
+        {CKA_TOKEN, &yes, 1},     {CKA_LABEL, "open", 4}, {CKA_ID, &one, 1},       {CKA_PRIVATE, &yes, 1},
+        {CKA_SENSITIVE, &no, 1},  {CKA_SIGN, &no, 1},     {CKA_EXTRACTABLE, &yes, 1}, {CKA_DECRYPT, &yes, 1},
+        {CKA_UNWRAP, &yes, 1},    {CKA_SIGN_RECOVER, &yes, 1}, {CKA_SUBJECT, subject, 2},
+    }, closed_public[] = {
+        {CKA_TOKEN, &yes, 1}, {CKA_LABEL, "closed", 6}, {CKA_ID, &two, 1}, {CKA_EC_PARAMS, (void *)p384, sizeof p384},
+        {CKA_VERIFY, &yes, 1},
+    }, closed_private[] = {
+        {CKA_TOKEN, &yes, 1},    {CKA_LABEL, "closed", 6}, {CKA_ID, &two, 1},  {CKA_PRIVATE, &yes, 1},
+        {CKA_SENSITIVE, &yes, 1}, {CKA_SIGN, &yes, 1},     {CKA_EXTRACTABLE, &no, 1}, {CKA_DERIVE, &yes, 1},
+        {CKA_WRAP_WITH_TRUSTED, &yes, 1},
+    };
+    const char *pin = getenv("PIN");
+    ck_slot_id_t slots[16];
+    unsigned long count = 16;
+    ck_session_handle_t session;
+    ck_object_handle_t made[2];
+    CHECK(pin);
+    OK(f->C_Initialize(NULL));
+    OK(f->C_GetSlotList(1, slots, &count));
+    OK(f->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &session));
+    OK(f->C_Login(session, CKU_USER, (unsigned char *)pin, strlen(pin)));
+    OK(f->C_GenerateKeyPair(session, &rsa, open_public, 8, open_private, 11, made, made + 1));
+    OK(f->C_GenerateKeyPair(session, &ec, closed_public, 5, closed_private, 9, made, made + 1));
+    OK(f->C_Finalize(NULL));
+}
+
 /* How many objects fit, or -1 if the signer is away. */
 static long find(ck_session_handle_t session, struct ck_attribute *template, unsigned long len)
 {
@@ -493,6 +610,33 @@ static void searches(void)
         FD_ZERO(&set);
         FD_SET(0, &set);
     } while (!select(1, &set, NULL, NULL, &now));
+    OK(f->C_Finalize(NULL));
+}
+
+/* Looks for one of 1,000 keys by its public key alone, as often as it is told to: prints how many objects fit. */
+static void searches_by_point(void)
+{
+    ck_session_handle_t session;
+    ck_object_class_t private = CKO_PRIVATE_KEY;
+    unsigned char point[67], info[91];
+    struct ck_attribute name[] = {{CKA_CLASS, &private, sizeof private}, {CKA_LABEL, "k731", 4}},
+                        value[] = {{CKA_EC_POINT, point, sizeof point}, {CKA_PUBLIC_KEY_INFO, info, sizeof info}};
+    ck_object_handle_t key;
+    unsigned long count;
+    OK(f->C_Initialize(NULL));
+    session = open_session();
+    OK(f->C_FindObjectsInit(session, name, 2));
+    OK(f->C_FindObjects(session, &key, 1, &count));
+    CHECK(count == 1);
+    OK(f->C_FindObjectsFinal(session));
+    OK(f->C_GetAttributeValue(session, key, value, 2));
+    next("found");
+    CHECK(find(session, value, 1) == 2);
+    CHECK(find(session, value + 1, 1) == 2);
+    point[66] ^= 1;
+    CHECK(find(session, value, 1) == 0);
+    OK(sign(session, key));
+    next("searched");
     OK(f->C_Finalize(NULL));
 }
 
@@ -608,7 +752,9 @@ int main(int argc, char **argv)
                {"signals", signals}, {"survives", survives}, {"panics", panics},
                {"refused", refused}, {"is_signer", is_signer},
                {"interfaces", interfaces}, {"stays_logged_in", stays_logged_in},
-               {"makes", makes}, {"searches", searches}, {"crowd", crowd}};
+               {"makes", makes}, {"searches", searches}, {"crowd", crowd},
+               {"attributes", attributes}, {"makes_two_kinds", makes_two_kinds},
+               {"searches_by_point", searches_by_point}};
     size_t i;
     if (argc != 3) return 2;
     path = argv[1];

@@ -13,8 +13,8 @@ use rustix::net::{SendFlags, send};
 use tedge_p11_protocol::{
     CertificateEntry, ChangePin, ChangeSoPin, CreateKey, Decoder, DeleteKey, ExtensionCreateKey,
     ExtensionRequest, ExtensionResponse, InitToken, KeyEntry, KeyPairParams, KeyParams, KeySpec,
-    ListKeys, MAX_REQUEST_LEN, ObjectType, Pin, PublicKey, Request, Response, Status, TokenEntry,
-    TokenUse, Uri, WriteCertificate,
+    ListKeys, ListObjects, MAX_REQUEST_LEN, ObjectType, Objects, Pin, PublicKey, Request, Response,
+    Status, TokenEntry, TokenUse, Uri, WriteCertificate,
 };
 
 use crate::error::Error;
@@ -146,6 +146,32 @@ impl Client {
         match self.request(&request)? {
             Response::Keys(keys) => Ok(keys),
             _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// The objects that `uri` leaves on the token that it names, as the token describes them: certificates if it says
+    /// `type=cert`, otherwise keys. With `contents`, public keys and certificates come along where the signer tells
+    /// them. None if the signer has no such list, or refuses the request before it looks at it.
+    pub fn objects(
+        &self,
+        uri: &Uri,
+        pin: Option<&Pin>,
+        contents: bool,
+    ) -> Result<Option<Objects>, Error> {
+        if !self.does_explain()? {
+            return Ok(None);
+        }
+        let request = ExtensionRequest::Objects(ListObjects {
+            uri: text(uri),
+            pin: user_pin(uri, pin)?,
+            contents,
+        });
+        match self.request(&Request::Extension(request)) {
+            Ok(Response::Extension(ExtensionResponse::Objects(objects))) => Ok(Some(objects)),
+            // An older one takes it for no request.
+            Err(Error::Refused(_)) => Ok(None),
+            Ok(_) => Err(Error::Unexpected),
+            Err(error) => Err(error),
         }
     }
 

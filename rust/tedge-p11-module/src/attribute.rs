@@ -3,7 +3,9 @@
 
 use cryptoki_sys::*;
 use der::{Decode as _, Reader as _, SliceReader};
-use tedge_p11_protocol::{PublicKey, SignatureScheme, Uri};
+use tedge_p11_protocol::{
+    ObjectContent, ObjectFlag as Flag, ObjectFlags, PublicKey, SignatureScheme, Uri,
+};
 
 use crate::mechanism;
 use crate::public_key::Numbers;
@@ -26,6 +28,18 @@ pub struct Listed {
     pub private: bool,
 }
 
+/// What its token says of an object besides. Of an older signer, or thin-edge.io's, nothing is known; then an attribute
+/// has the value that holds for who uses this module, which gives out no secret and lets no key leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Attributes that are true or false.
+    pub flags: ObjectFlags,
+    /// `CKA_KEY_GEN_MECHANISM`.
+    pub made_by: Option<u64>,
+    /// `CKA_SUBJECT` of a key.
+    pub subject: Vec<u8>,
+}
+
 /// The classes of objects that there are here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -38,7 +52,7 @@ pub enum Class {
 }
 
 /// What the signer is asked for once somebody wants it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Details {
     /// Of a key, private or public.
     Key(KeyDetails),
@@ -47,7 +61,7 @@ pub enum Details {
 }
 
 /// The public half of a key, and what can be done with it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDetails {
     spki: Vec<u8>,
     pub(crate) numbers: Numbers,
@@ -94,16 +108,25 @@ pub fn needs_details(class: Class, attribute: CK_ATTRIBUTE_TYPE) -> bool {
 impl Listed {
     /// The value of an attribute. One that [`needs_details`] and has none is unknown.
     #[must_use]
-    pub fn value(&self, attribute: CK_ATTRIBUTE_TYPE, details: Option<&Details>) -> Value {
+    pub fn value(
+        &self,
+        attribute: CK_ATTRIBUTE_TYPE,
+        said: &Said,
+        details: Option<&Details>,
+    ) -> Value {
+        let is_key = self.class != Class::Certificate;
         let value = match attribute {
             CKA_CLASS => number(match self.class {
                 Class::PrivateKey => CKO_PRIVATE_KEY,
                 Class::PublicKey => CKO_PUBLIC_KEY,
                 Class::Certificate => CKO_CERTIFICATE,
             }),
-            CKA_TOKEN | CKA_DESTROYABLE => flag(true),
+            CKA_TOKEN => flag(true),
+            // Whether it is hidden here: where the signer logs in, nothing is.
             CKA_PRIVATE => flag(self.private),
+            // By C_SetAttributeValue and C_CopyObject, which this module does not have.
             CKA_MODIFIABLE | CKA_COPYABLE => flag(false),
+            CKA_DESTROYABLE => flag(is_key && said.flags.get(Flag::Destroyable).unwrap_or(true)),
             CKA_LABEL => self.label.clone().into_bytes(),
             CKA_ID => self.id.clone(),
             CKA_UNIQUE_ID => self.uri.to_string().into_bytes(),
@@ -113,45 +136,31 @@ impl Listed {
                 return match (self.class, details) {
                     (Class::Certificate, details) => certificate(attribute, details),
                     (Class::PrivateKey, _) if self.is_secret(attribute) => Value::Sensitive,
-                    (_, details) => self.key(attribute, details),
+                    (_, details) => self.key(attribute, said, details),
                 };
             }
         };
         Value::Is(value)
     }
 
-    fn key(&self, attribute: CK_ATTRIBUTE_TYPE, details: Option<&Details>) -> Value {
+    fn key(&self, attribute: CK_ATTRIBUTE_TYPE, said: &Said, details: Option<&Details>) -> Value {
         let private = self.class == Class::PrivateKey;
         let value = match attribute {
             CKA_KEY_TYPE => number(self.key_type),
-            CKA_SUBJECT => Vec::new(),
-            // Whether it was made here, nobody told.
-            CKA_DERIVE | CKA_LOCAL => flag(false),
-            // As far as this module goes: it has no way to tell the secret.
-            CKA_SIGN | CKA_SENSITIVE if private => flag(true),
-            CKA_DECRYPT
-            | CKA_SIGN_RECOVER
-            | CKA_UNWRAP
-            | CKA_EXTRACTABLE
-            | CKA_WRAP_WITH_TRUSTED
+            CKA_SUBJECT => said.subject.clone(),
+            CKA_KEY_GEN_MECHANISM => {
+                let made_by = said.made_by.and_then(|id| CK_ULONG::try_from(id).ok());
+                number(made_by.unwrap_or(CK_UNAVAILABLE_INFORMATION))
+            }
             // The signer brings the PIN for each signature where the key wants it.
-            | CKA_ALWAYS_AUTHENTICATE
-            // Of what was before nothing is known here: no is the answer that promises nothing.
-            | CKA_ALWAYS_SENSITIVE
-            | CKA_NEVER_EXTRACTABLE
-                if private =>
-            {
-                flag(false)
-            }
-            CKA_KEY_GEN_MECHANISM => number(CK_UNAVAILABLE_INFORMATION),
-            CKA_VERIFY if !private => flag(true),
-            CKA_ENCRYPT | CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED if !private => flag(false),
-            _ => {
-                return match details {
-                    Some(Details::Key(key)) => key.value(attribute, private),
-                    _ => Value::Unknown,
-                };
-            }
+            CKA_ALWAYS_AUTHENTICATE if private => flag(false),
+            _ => match (told(attribute, private), details) {
+                (Some((of_token, otherwise)), _) => {
+                    flag(said.flags.get(of_token).unwrap_or(otherwise))
+                }
+                (None, Some(Details::Key(key))) => return key.value(attribute, private),
+                _ => return Value::Unknown,
+            },
         };
         Value::Is(value)
     }
@@ -170,6 +179,44 @@ impl Listed {
             ),
             _ => attribute == CKA_VALUE,
         }
+    }
+}
+
+/// The flag of a key that the token tells, and what it is otherwise. Of what was before nothing is known then: no is the
+/// answer that promises nothing.
+fn told(attribute: CK_ATTRIBUTE_TYPE, private: bool) -> Option<(Flag, bool)> {
+    Some(match attribute {
+        CKA_LOCAL => (Flag::Local, false),
+        CKA_DERIVE => (Flag::Derive, false),
+        CKA_SIGN if private => (Flag::Sign, true),
+        CKA_SIGN_RECOVER if private => (Flag::SignRecover, false),
+        CKA_DECRYPT if private => (Flag::Decrypt, false),
+        CKA_UNWRAP if private => (Flag::Unwrap, false),
+        CKA_SENSITIVE if private => (Flag::Sensitive, true),
+        CKA_ALWAYS_SENSITIVE if private => (Flag::AlwaysSensitive, false),
+        CKA_EXTRACTABLE if private => (Flag::Extractable, false),
+        CKA_NEVER_EXTRACTABLE if private => (Flag::NeverExtractable, false),
+        CKA_WRAP_WITH_TRUSTED if private => (Flag::WrapWithTrusted, false),
+        CKA_VERIFY if !private => (Flag::Verify, true),
+        CKA_VERIFY_RECOVER if !private => (Flag::VerifyRecover, false),
+        CKA_ENCRYPT if !private => (Flag::Encrypt, false),
+        CKA_WRAP if !private => (Flag::Wrap, false),
+        CKA_TRUSTED if !private => (Flag::Trusted, false),
+        _ => return None,
+    })
+}
+
+impl Details {
+    /// Of an object of this class, from what a list of the signer's has of it. None if that is no key or certificate
+    /// that is known here.
+    #[must_use]
+    pub fn of(class: Class, content: ObjectContent) -> Option<Self> {
+        if class == Class::Certificate {
+            let certificate = CertificateDetails::new(content.der.0);
+            return certificate.ok().map(Self::Certificate);
+        }
+        let key = PublicKey::from_spki(&content.der.0)?;
+        KeyDetails::new(&key, &content.schemes, content.digests).map(Self::Key)
     }
 }
 

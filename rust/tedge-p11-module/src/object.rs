@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 use tedge_p11_client::{ObjectType, Pin, PrivateKey as _, SocketKey};
 
-use crate::attribute::{Class, Details, KeyDetails, Listed, Value, needs_details};
+use crate::attribute::{Class, Details, KeyDetails, Listed, Said, Value, needs_details};
 use crate::rv::{Result, Rv};
 use crate::signer::{Signer, with_type};
 use crate::template::Template;
@@ -18,14 +18,26 @@ pub struct Object {
     pub(crate) handle: CK_OBJECT_HANDLE,
     pub(crate) slot: CK_SLOT_ID,
     pub(crate) listed: Listed,
+    /// By the last list that told it.
+    said: Mutex<Arc<Said>>,
     kept: Mutex<Option<Kept>>,
+}
+
+/// An object in a list of the signer's.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) listed: Listed,
+    /// None of a signer that does not tell.
+    pub(crate) said: Option<Said>,
+    /// If they came along.
+    pub(crate) details: Option<Details>,
 }
 
 /// What the signer was asked for, and when.
 #[derive(Clone)]
 struct Kept {
     details: Arc<Details>,
-    /// Of a private key.
+    /// Of a private key, once it was asked for.
     key: Option<Arc<SocketKey>>,
     since: Instant,
 }
@@ -38,8 +50,34 @@ impl Object {
             handle,
             slot,
             listed,
+            said: Mutex::default(),
             kept: Mutex::default(),
         }
+    }
+
+    /// What a list has just told besides.
+    fn learn(&self, said: Option<Said>, details: Option<Details>) {
+        if let Some(said) = said {
+            *lock(&self.said) = Arc::new(said);
+        }
+        let mut kept = lock(&self.kept);
+        match (details, kept.as_mut()) {
+            (Some(details), Some(kept)) if *kept.details == details => kept.since = Instant::now(),
+            (Some(details), _) => {
+                *kept = Some(Kept {
+                    details: Arc::new(details),
+                    key: None,
+                    since: Instant::now(),
+                });
+            }
+            // Another key may have the name.
+            (None, Some(old)) if old.since.elapsed() > DETAILS_AGE => *kept = None,
+            (None, _) => {}
+        }
+    }
+
+    fn said(&self) -> Arc<Said> {
+        lock(&self.said).clone()
     }
 
     /// The values of some attributes, in their order. The signer is asked only if one takes that; if it
@@ -54,7 +92,10 @@ impl Object {
         let needs = attributes.iter().any(|a| needs_details(class, *a));
         let details = needs.then(|| self.kept(signer, pin)).transpose()?;
         let details = details.as_ref().map(|kept| &*kept.details);
-        let values = attributes.iter().map(|a| self.listed.value(*a, details));
+        let said = self.said();
+        let values = attributes
+            .iter()
+            .map(|a| self.listed.value(*a, &said, details));
         Ok(values.collect())
     }
 
@@ -71,8 +112,9 @@ impl Object {
         let (later, now): (Vec<_>, Vec<_>) = template
             .iter()
             .partition(|(attribute, _)| needs_details(class, *attribute));
+        let said = self.said();
         let fits = |(attribute, value): &(CK_ATTRIBUTE_TYPE, &[u8])| {
-            is(value, &self.listed.value(*attribute, None))
+            is(value, &self.listed.value(*attribute, &said, None))
         };
         if !now.iter().all(fits) {
             return Ok(false);
@@ -92,20 +134,28 @@ impl Object {
         signer: &Signer,
         pin: Option<&Pin>,
     ) -> Result<(Arc<SocketKey>, Arc<Details>)> {
-        let kept = self.kept(signer, pin)?;
+        let known = lock(&self.kept).clone();
+        let kept = match known {
+            Some(kept) if kept.key.is_some() => kept,
+            _ => self.ask_and_keep(signer, pin)?,
+        };
         let key = kept.key.ok_or(Rv(CKR_KEY_FUNCTION_NOT_PERMITTED))?;
         Ok((key, kept.details))
     }
 
     /// What is kept is asked for anew when it is next wanted.
     pub(crate) fn forget(&self) {
-        *self.lock() = None;
+        *lock(&self.kept) = None;
     }
 
     fn kept(&self, signer: &Signer, pin: Option<&Pin>) -> Result<Kept> {
-        if let Some(kept) = self.lock().clone() {
+        if let Some(kept) = lock(&self.kept).clone() {
             return Ok(kept);
         }
+        self.ask_and_keep(signer, pin)
+    }
+
+    fn ask_and_keep(&self, signer: &Signer, pin: Option<&Pin>) -> Result<Kept> {
         // Not under the lock: a request takes its time.
         let (details, key) = self.ask(signer, pin)?;
         let kept = Kept {
@@ -113,7 +163,7 @@ impl Object {
             key: key.map(Arc::new),
             since: Instant::now(),
         };
-        *self.lock() = Some(kept.clone());
+        *lock(&self.kept) = Some(kept.clone());
         Ok(kept)
     }
 
@@ -140,16 +190,10 @@ impl Object {
             }
         }
     }
+}
 
-    fn is_old(&self) -> bool {
-        let kept = self.lock();
-        kept.as_ref()
-            .is_some_and(|kept| kept.since.elapsed() > DETAILS_AGE)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The objects with handles.
@@ -167,13 +211,16 @@ impl Objects {
 
     /// The object that a list has just shown. What is kept of it longer than a few seconds is asked for
     /// anew: another key may have the name.
-    pub(crate) fn put(&mut self, slot: CK_SLOT_ID, listed: Listed) -> Arc<Object> {
+    pub(crate) fn put(&mut self, slot: CK_SLOT_ID, found: Found) -> Arc<Object> {
+        let Found {
+            listed,
+            said,
+            details,
+        } = found;
         let name = (slot, listed.class, listed.uri.to_string());
         if let Some(known) = self.by_name.get(&name).and_then(|h| self.get(*h)) {
             if known.listed == listed {
-                if known.is_old() {
-                    known.forget();
-                }
+                known.learn(said, details);
                 return known;
             }
         }
@@ -184,6 +231,7 @@ impl Objects {
         }
         self.last += 1;
         let object = Arc::new(Object::new(self.last, slot, listed));
+        object.learn(said, details);
         if let Some(old) = self.by_name.insert(name, object.handle) {
             self.by_handle.remove(&old);
         }

@@ -6,9 +6,11 @@ use cryptoki_sys::*;
 use tedge_p11_client::{
     Client, Error, KeyEntry, KeySpec, ObjectType, Pin, Reason, SocketKey, TokenEntry, Uri,
 };
+use tedge_p11_protocol::{ObjectEntry, ObjectFlag};
 
-use crate::attribute::{CertificateDetails, Class, Details, KeyDetails, Listed};
+use crate::attribute::{CertificateDetails, Class, Details, KeyDetails, Listed, Said};
 use crate::debug;
+use crate::object::Found;
 use crate::refusal;
 use crate::rv::{Result, Rv};
 
@@ -36,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) class: Option<Class>,
     pub(crate) id: Option<Vec<u8>>,
     pub(crate) label: Option<String>,
+    /// Whether the search is by what a list tells only if it is asked to: all at once, in place of one by one.
+    pub(crate) contents: bool,
 }
 
 impl Wanted {
@@ -45,6 +49,7 @@ impl Wanted {
             class: None,
             id: uri.id,
             label: uri.object,
+            contents: false,
         }
     }
 }
@@ -97,7 +102,7 @@ impl Signer {
         token: &Token,
         wanted: &Wanted,
         pin: Option<&Pin>,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Vec<Found>> {
         let uri = Uri {
             id: wanted.id.clone(),
             object: wanted.label.clone(),
@@ -110,26 +115,59 @@ impl Signer {
                     .then_some(ObjectType::Private),
                 ..uri.clone()
             };
-            let keys = self.client.keys(&uri, pin);
-            let keys = match keys.map_err(|error| unseen("keys", &uri, &error)) {
-                // Before the login there are none to be seen; that is no error (PKCS#11 3.0, section 5.7.6).
-                Err(Rv(CKR_USER_NOT_LOGGED_IN)) => Vec::new(),
-                keys => keys?,
-            };
-            found.extend(keys.iter().filter_map(|key| listed(key, token)));
+            match self.list(token, &uri, pin, wanted.contents) {
+                Ok(keys) => found.extend(keys),
+                Err(error) => match unseen("keys", &uri, &error) {
+                    // Before the login there are none to be seen; that is no error (PKCS#11 3.0, section 5.7.6).
+                    Rv(CKR_USER_NOT_LOGGED_IN) => {}
+                    rv => return Err(rv),
+                },
+            }
             add_public_halves(&mut found);
         }
         if matches!(wanted.class, None | Some(Class::Certificate)) {
-            match self.client.certificates(&uri) {
-                Ok(certificates) => {
-                    found.extend(certificates.iter().filter_map(|entry| listed(entry, token)));
-                }
+            let uri = Uri {
+                object_type: Some(ObjectType::Certificate),
+                ..uri
+            };
+            match self.list(token, &uri, None, wanted.contents) {
+                Ok(certificates) => found.extend(certificates),
                 // thin-edge.io's signer has none.
                 Err(Error::NotInVersion1(_)) => {}
                 Err(error) => return Err(unseen("certificates", &uri, &error)),
             }
         }
         Ok(found)
+    }
+
+    /// Certificates if the URI says so, otherwise keys.
+    fn list(
+        &self,
+        token: &Token,
+        uri: &Uri,
+        pin: Option<&Pin>,
+        contents: bool,
+    ) -> std::result::Result<Vec<Found>, Error> {
+        if let Some(objects) = self.client.objects(uri, pin, contents)? {
+            let of: Uri = objects.token.parse().unwrap_or_default();
+            let objects = objects.objects.into_iter();
+            return Ok(objects
+                .filter_map(|entry| described(entry, &of, token))
+                .collect());
+        }
+        let entries = if uri.object_type == Some(ObjectType::Certificate) {
+            self.client.certificates(uri)?
+        } else {
+            self.client.keys(uri, pin)?
+        };
+        let found = entries.iter().filter_map(|entry| {
+            Some(Found {
+                listed: listed(entry, token)?,
+                said: None,
+                details: None,
+            })
+        });
+        Ok(found.collect())
     }
 
     /// A private key to sign with.
@@ -220,21 +258,57 @@ fn unseen(what: &str, uri: &Uri, error: &Error) -> Rv {
 }
 
 /// None for what has no place here, such as a key of a type that signs nothing.
+fn described(entry: ObjectEntry, of: &Uri, token: &Token) -> Option<Found> {
+    let uri = entry.uri(of)?;
+    let (class, key_type) = kind(&entry.class, &entry.key_type)?;
+    let hidden = entry.flags.get(ObjectFlag::Private);
+    let listed = named(uri, class, key_type, entry.label, hidden, token)?;
+    Some(Found {
+        listed,
+        said: Some(Said {
+            flags: entry.flags,
+            made_by: entry.made_by,
+            subject: entry.subject.0,
+        }),
+        details: entry
+            .content
+            .and_then(|content| Details::of(class, content)),
+    })
+}
+
+/// The same in a list of version 1's.
 fn listed(entry: &KeyEntry, token: &Token) -> Option<Listed> {
-    let class = match entry.class.as_str() {
+    let (class, key_type) = kind(&entry.class, &entry.key_type)?;
+    let uri = entry.uri.parse().ok()?;
+    named(uri, class, key_type, entry.label.clone(), None, token)
+}
+
+fn kind(class: &str, key_type: &str) -> Option<(Class, CK_KEY_TYPE)> {
+    let class = match class {
         "private" => Class::PrivateKey,
         "public" => Class::PublicKey,
         "cert" => Class::Certificate,
         _ => return None,
     };
-    let key_type = match (class, entry.key_type.as_str()) {
+    let key_type = match (class, key_type) {
         (Class::Certificate, _) => CK_UNAVAILABLE_INFORMATION,
         (_, "RSA") => CKK_RSA,
         (_, "EC") => CKK_EC,
         (_, "EC_EDWARDS") => CKK_EC_EDWARDS,
         _ => return None,
     };
-    let uri: Uri = entry.uri.parse().ok()?;
+    Some((class, key_type))
+}
+
+/// `hidden` is the token's own `CKA_PRIVATE`, if it is known.
+fn named(
+    uri: Uri,
+    class: Class,
+    key_type: CK_KEY_TYPE,
+    label: String,
+    hidden: Option<bool>,
+    token: &Token,
+) -> Option<Listed> {
     // A signer that is confined to one token answers for that one, whatever it is asked for.
     if !token.uri.token_part().covers(&uri) {
         return None;
@@ -242,31 +316,38 @@ fn listed(entry: &KeyEntry, token: &Token) -> Option<Listed> {
     Some(Listed {
         class,
         key_type,
-        label: entry.label.clone(),
+        label,
         id: uri.id.clone().unwrap_or_default(),
         uri,
-        private: class == Class::PrivateKey && token.needs_pin,
+        private: token.needs_pin && hidden.unwrap_or(class == Class::PrivateKey),
     })
 }
 
 /// Some tokens, PIV cards for one, have the public key in the private one or in a certificate only;
-/// programs look for an object.
-fn add_public_halves(keys: &mut Vec<Listed>) {
+/// programs look for an object. What is said of the private key is not said of this one.
+fn add_public_halves(keys: &mut Vec<Found>) {
     // The name that both halves have: the label is one where there is no CKA_ID.
     let name = |key: &Listed| {
         let label = key.id.is_empty().then(|| key.label.clone());
         (key.id.clone(), label)
     };
-    let public = keys.iter().filter(|key| key.class == Class::PublicKey);
+    let listed = keys.iter().map(|found| &found.listed);
+    let public = listed.filter(|key| key.class == Class::PublicKey);
     let public: HashSet<_> = public.map(name).collect();
-    let missing: Vec<Listed> = keys
+    let missing: Vec<Found> = keys
         .iter()
-        .filter(|key| key.class == Class::PrivateKey && !public.contains(&name(key)))
-        .map(|key| Listed {
-            class: Class::PublicKey,
-            uri: with_type(&key.uri, ObjectType::Public),
-            private: false,
-            ..key.clone()
+        .filter(|found| {
+            found.listed.class == Class::PrivateKey && !public.contains(&name(&found.listed))
+        })
+        .map(|found| Found {
+            listed: Listed {
+                class: Class::PublicKey,
+                uri: with_type(&found.listed.uri, ObjectType::Public),
+                private: false,
+                ..found.listed.clone()
+            },
+            said: None,
+            details: found.details.clone(),
         })
         .collect();
     keys.extend(missing);
@@ -284,12 +365,12 @@ pub(crate) fn with_type(uri: &Uri, object_type: ObjectType) -> Uri {
 mod tests {
     use super::*;
 
-    fn key(class: Class, id: &[u8], label: &str) -> Listed {
+    fn key(class: Class, id: &[u8], label: &str) -> Found {
         let object_type = match class {
             Class::PrivateKey => ObjectType::Private,
             _ => ObjectType::Public,
         };
-        Listed {
+        let listed = Listed {
             class,
             key_type: CKK_EC,
             label: label.to_owned(),
@@ -300,6 +381,11 @@ mod tests {
                 ..Uri::default()
             },
             private: false,
+        };
+        Found {
+            listed,
+            said: None,
+            details: None,
         }
     }
 
@@ -313,7 +399,8 @@ mod tests {
             key(Class::PublicKey, &[], "d"),
         ];
         add_public_halves(&mut keys);
-        let added: Vec<_> = keys[5..].iter().map(|key| key.uri.to_string()).collect();
+        let added = keys[5..].iter().map(|key| key.listed.uri.to_string());
+        let added: Vec<_> = added.collect();
         assert_eq!(
             added,
             ["pkcs11:object=b;type=public", "pkcs11:object=c;type=public"]

@@ -4,6 +4,7 @@
 
 use crate::bytes::Bytes;
 use crate::codec::{DecodeError, Reader, Wire, Writer, wire_struct};
+use crate::object_list::{ListObjects, Objects};
 use crate::pin::Pin;
 use crate::scheme::SignatureScheme;
 use crate::token_entry::TokenEntry;
@@ -34,6 +35,8 @@ pub enum ExtensionRequest {
     KeyUse(KeyInfoRequest),
     /// Sign a digest that the client made, answered by `Response::Signature`.
     SignDigest(SignDigest),
+    /// The objects of a token, described, answered by [`ExtensionResponse::Objects`].
+    Objects(ListObjects),
 }
 
 /// An answer of this project's own.
@@ -55,6 +58,8 @@ pub enum ExtensionResponse {
     Tokens(Vec<TokenUse>),
     /// A key and what the client may do with it.
     KeyUse(KeyUse),
+    /// Objects of a token.
+    Objects(Objects),
 }
 
 wire_struct! {
@@ -313,6 +318,10 @@ impl Wire for ExtensionRequest {
                 out.put_varint(10);
                 request.encode(out);
             }
+            Self::Objects(request) => {
+                out.put_varint(11);
+                request.encode(out);
+            }
         }
     }
 
@@ -329,6 +338,7 @@ impl Wire for ExtensionRequest {
             8 => Ok(Self::Tokens),
             9 => Wire::decode(input).map(Self::KeyUse),
             10 => Wire::decode(input).map(Self::SignDigest),
+            11 => Wire::decode(input).map(Self::Objects),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }
@@ -368,6 +378,10 @@ impl Wire for ExtensionResponse {
                 out.put_varint(7);
                 key.encode(out);
             }
+            Self::Objects(objects) => {
+                out.put_varint(8);
+                objects.encode(out);
+            }
         }
     }
 
@@ -381,6 +395,7 @@ impl Wire for ExtensionResponse {
             5 => Wire::decode(input).map(Self::Failure),
             6 => Wire::decode(input).map(Self::Tokens),
             7 => Wire::decode(input).map(Self::KeyUse),
+            8 => Wire::decode(input).map(Self::Objects),
             other => Err(DecodeError::UnknownFrame(other)),
         }
     }

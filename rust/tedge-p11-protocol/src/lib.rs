@@ -12,6 +12,7 @@ mod core_dump;
 mod decoder;
 mod extension;
 mod frame;
+mod object_list;
 mod pin;
 mod public_key;
 mod scheme;
@@ -31,6 +32,7 @@ pub use frame::{
     ChangePin, ChooseScheme, ChosenScheme, CreateKey, CreatedKey, DeleteKey, InitToken, KeyEntry,
     KeyPairParams, KeyParams, ListKeys, Request, Response, Sign, SignWithScheme, V1Scheme,
 };
+pub use object_list::{ListObjects, ObjectContent, ObjectEntry, ObjectFlag, ObjectFlags, Objects};
 pub use pin::{Pin, PinError};
 pub use public_key::PublicKey;
 pub use scheme::{SignatureAlgorithm, SignatureScheme};

@@ -7,9 +7,10 @@ use serde::Serialize;
 use tedge_p11_protocol::{
     Bytes, CertificateEntry, ChangePin, ChangeSoPin, ChooseScheme, ChosenScheme, CreateKey,
     CreatedKey, Decoder, DeleteKey, ExtensionRequest, ExtensionResponse, Failure, InitToken,
-    KeyEntry, KeyInfo, KeyInfoRequest, KeyPairParams, KeyParams, KeyUse, ListKeys, Pin, Reason,
-    Request, Response, Sign, SignDigest, SignWithScheme, SignatureScheme, TokenEntry, TokenUse,
-    V1Scheme, WriteCertificate,
+    KeyEntry, KeyInfo, KeyInfoRequest, KeyPairParams, KeyParams, KeyUse, ListKeys, ListObjects,
+    ObjectContent, ObjectEntry, ObjectFlag, ObjectFlags, Objects, Pin, Reason, Request, Response,
+    Sign, SignDigest, SignWithScheme, SignatureScheme, TokenEntry, TokenUse, V1Scheme,
+    WriteCertificate,
 };
 
 #[test]
@@ -281,6 +282,14 @@ fn frames_of_the_extension() {
         }),
         &[10, 3, 7, 7, 7, 0, 131, 8, 1, 3, 112, 105, 110],
     );
+    extension(
+        ExtensionRequest::Objects(ListObjects {
+            uri: Some("key".into()),
+            pin: pin("pin"),
+            contents: true,
+        }),
+        &[11, 1, 3, 107, 101, 121, 1, 3, 112, 105, 110, 1],
+    );
     let extension = |frame, inner: &[u8]| whole_response(Response::Extension(frame), 112, inner);
     extension(
         ExtensionResponse::Certificate(CertificateEntry {
@@ -324,6 +333,37 @@ fn frames_of_the_extension() {
             digests: true,
         }),
         &[7, 1, 117, 2, 0x30, 0, 1, 131, 8, 1],
+    );
+    let mut flags = ObjectFlags::default();
+    flags.set(ObjectFlag::Private, true);
+    flags.set(ObjectFlag::Extractable, false);
+    flags.set(ObjectFlag::Trusted, true);
+    assert_eq!(flags.get(ObjectFlag::Extractable), Some(false));
+    assert_eq!(flags.get(ObjectFlag::Sign), None);
+    extension(
+        ExtensionResponse::Objects(Objects {
+            token: "u".into(),
+            objects: vec![ObjectEntry {
+                class: "c".into(),
+                key_type: "k".into(),
+                label: "l".into(),
+                id: Bytes(vec![9]),
+                subject: Bytes(vec![]),
+                flags,
+                made_by: Some(0x1040),
+                content: Some(ObjectContent {
+                    der: Bytes(vec![0x30, 0]),
+                    schemes: vec![SignatureScheme(0x0403)],
+                    digests: false,
+                }),
+            }],
+        }),
+        &[
+            8, 1, 117, 1, 1, 99, 1, 107, 1, 108, 1, 9, 0, // names
+            0xc1, 0x80, 8, 0x81, 0x80, 8, // bits 0, 6, 17; bits 0, 17
+            1, 0xc0, 0x20, // made by
+            1, 2, 0x30, 0, 1, 131, 8, 0,
+        ],
     );
 }
 

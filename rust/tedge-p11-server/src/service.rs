@@ -6,6 +6,7 @@ mod failure;
 mod handler;
 mod keys;
 mod log_limit;
+mod objects;
 mod record;
 mod request;
 mod rights;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 
 use super::{Library, lock};
-use crate::attribute::{Class, Value};
+use crate::attribute::{Class, Value, needs_details};
 use crate::generate::NewKey;
 use crate::mechanism::Mechanism;
 use crate::object::Object;
@@ -111,9 +111,9 @@ impl Library {
         let mut objects = lock(&self.objects);
         let mut put = |class| -> Result<_> {
             let mut found = found.iter();
-            let listed = found.find(|listed| listed.class == class);
-            let listed = listed.ok_or(Rv(CKR_DEVICE_ERROR))?;
-            let object = objects.put(session.slot.id, listed.clone());
+            let found = found.find(|found| found.listed.class == class);
+            let found = found.ok_or(Rv(CKR_DEVICE_ERROR))?;
+            let object = objects.put(session.slot.id, found.clone());
             object.forget();
             Ok(object.handle)
         };
@@ -126,14 +126,14 @@ impl Library {
             return Ok(Vec::new());
         };
         let (token, pin) = (self.token(slot)?, slot.pin());
-        let listed = self.signer.objects(&token, &wanted, pin.as_ref())?;
+        let found = self.signer.objects(&token, &wanted, pin.as_ref())?;
         let hidden = token.needs_pin && !matches!(slot.login(), Login::User(_));
-        let listed = listed
+        let found = found
             .into_iter()
-            .filter(|listed| !(hidden && listed.private));
+            .filter(|found| !(hidden && found.listed.private));
         let all: Vec<_> = {
             let mut objects = lock(&self.objects);
-            listed.map(|listed| objects.put(slot.id, listed)).collect()
+            found.map(|found| objects.put(slot.id, found)).collect()
         };
         let mut found = Vec::new();
         for object in all {
@@ -166,9 +166,16 @@ fn wanted(template: &Template) -> Result<Option<Wanted>> {
         return Ok(None);
     };
     let some = |value: &&[u8]| !value.is_empty();
+    let classes = class.map_or(
+        vec![Class::PrivateKey, Class::PublicKey, Class::Certificate],
+        |class| vec![class],
+    );
+    let mut attributes = template.iter().map(|(attribute, _)| attribute);
+    let contents = attributes.any(|a| classes.iter().any(|class| needs_details(*class, a)));
     Ok(Some(Wanted {
         class,
         id: template.get(CKA_ID).filter(some).map(<[u8]>::to_vec),
         label: label.filter(|label| !label.is_empty()).map(str::to_owned),
+        contents,
     }))
 }

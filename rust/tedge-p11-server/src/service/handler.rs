@@ -7,6 +7,7 @@ use tedge_p11_token::Module;
 use super::certificates;
 use super::failure::Failure;
 use super::keys;
+use super::objects;
 use super::record::Record;
 use super::request::{Act, Call, Manage, Sign};
 use super::rights::Rights;
@@ -126,6 +127,11 @@ fn manage(
             certificates::list(module, rights, &rights.target(uri, pin)?)?
         }
         Manage::ListKeys => keys::list(module, rights, &rights.target(uri, pin)?)?,
+        Manage::Objects { contents } => {
+            let certificates = certificates::are_asked_for(uri);
+            let target = rights.target(uri, pin)?;
+            objects::list(module, rights, &target, certificates, contents)?
+        }
         Manage::ReadCertificate => {
             certificates::read(module, rights, &rights.target(uri, pin)?, record)?
         }

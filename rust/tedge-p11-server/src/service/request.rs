@@ -61,6 +61,7 @@ pub(super) enum Manage {
     TokensUris,
     ListTokens,
     ListKeys,
+    Objects { contents: bool },
     ReadCertificate,
     CreateKey(NewKey),
     DeleteKey,
@@ -166,6 +167,10 @@ fn sort_extension(request: ExtensionRequest) -> Sorted {
         }
         ExtensionRequest::KeyInfo(r) => manage(r.uri, r.pin, Manage::KeyInfo),
         ExtensionRequest::KeyUse(r) => manage(r.uri, r.pin, Manage::KeyUse),
+        ExtensionRequest::Objects(r) => {
+            let contents = r.contents;
+            manage(r.uri, r.pin, Manage::Objects { contents })
+        }
         ExtensionRequest::Tokens => manage(None, None, Manage::Tokens),
         ExtensionRequest::CreateKey(r) => {
             let new = NewKey {
@@ -256,7 +261,11 @@ impl Manage {
             | Self::KeyInfo
             | Self::KeyUse
             | Self::ReadCertificate => Operation::Describe,
-            Self::Tokens | Self::TokensUris | Self::ListTokens | Self::ListKeys => Operation::List,
+            Self::Tokens
+            | Self::TokensUris
+            | Self::ListTokens
+            | Self::ListKeys
+            | Self::Objects { .. } => Operation::List,
             Self::CreateKey(_) => Operation::CreateKey,
             Self::DeleteKey => Operation::DeleteKey,
             Self::InitToken { .. } => Operation::InitToken,

@@ -134,6 +134,13 @@ impl Rights<'_> {
         decision.is_ok()
     }
 
+    /// Whether the peer may have the key described that the object of that URI belongs to, whatever the request does.
+    pub(super) fn may_describe(&self, uri: &Uri) -> bool {
+        let policy = self.configuration.policy();
+        let decision = policy.check_key(self.peer, Operation::Describe, &private(uri.clone()));
+        decision.is_ok()
+    }
+
     fn check_token(&self, token: &Uri) -> Result<(), Refusal> {
         let policy = self.configuration.policy();
         policy.check_token(self.peer, self.operation, token)
