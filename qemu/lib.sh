@@ -225,7 +225,7 @@ start_qemu() {
         printf '\n=== %(%F %T)T: power on\n' -1 >>"$out/console.log"
         setpriv --pdeathsig KILL "${computer[@]}" -accel tcg,thread=multi,tb-size=512 \
             -smp 2 -m 1024 -nodefaults -no-reboot -display none -kernel "$kernel" \
-            -append "console=$console root=/dev/$disk rw quiet mitigations=off random.trust_cpu=on no_timer_check" \
+            -append "console=$console root=/dev/$disk rw quiet mitigations=off random.trust_cpu=on no_timer_check panic=-1" \
             -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" -device "${disk_devices[$disk]}" \
             -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-pci,netdev=net \
             -device virtio-rng-pci -chardev "file,id=console,path=$out/console.log,append=on" -serial chardev:console \
