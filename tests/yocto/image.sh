@@ -63,8 +63,9 @@ image_cases() {
     while read -r name result; do
         case $result in PASSED) status=0 && passed=$((passed + 1)) ;; *) status=1 ;; esac
         report "$status" "testimage: $name $result" 0
-    done < <(sed -n 's/^.*RESULTS - \(tedge_hsm_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
-    [ "$passed" = "$(cat "$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py | grep -c '    def test_')" ]
+    done < <(sed -n 's/^.*RESULTS - \(tedge_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
+    [ "$passed" = "$(cat "$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py "$here"/image-layer/lib/oeqa/runtime/cases/*.py |
+        grep -c '    def test_')" ]
     report $? 'testimage ran every case of ours'
 }
 
