@@ -6,8 +6,11 @@ tpm2_packages=systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquit
 tpm2_packages+=,libtss2-tcti-device0,tpm-udev,tpm2-tools,opensc,podman,crun
 
 power_on() {
+    local ports=()
+    # As many as runqemu gives it: OpenEmbedded's machines have a console on each.
+    [ -z "$image" ] || ports=(-serial null)
     start_tpm
-    start_qemu -chardev "socket,id=tpm,path=$tmp/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm
+    start_qemu "${ports[@]}" -chardev "socket,id=tpm,path=$tmp/tpm.sock" -tpmdev emulator,id=tpm,chardev=tpm -device tpm-crb,tpmdev=tpm
     open_way
 }
 
