@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use support::hsm::PIN;
+use support::openssl::{self, Ca};
 use support::signer::ALL_ALLOWED;
 use support::{Hsm, Kind, succeed};
 use tedge_p11_client::Client;
@@ -167,6 +168,64 @@ fn a_list_tells_no_more_than_the_policy_lets_it() {
             assert!(objects.all(|object| object.content.is_some() == (told && contents)));
         }
     }
+}
+
+/// One that lies beside its key on the token, as others read it: all of it, and each of its parts as SoftHSM2 has them.
+#[test]
+fn a_certificate_is_an_object() {
+    let rig = Rig::start(&["p256"]);
+    let file = |name| rig.hsm.file(name);
+    let uri = "pkcs11:object=p256";
+    let mut csr = rig.signer.tedge_hsm();
+    let csr = succeed(csr.args(["csr", "--common-name", "device-1", "--uri", uri]));
+    let ca = Ca::new();
+    let pem = ca.issue("device-1", &csr);
+    let der = openssl::der(&pem);
+    let mut import = rig.signer.tedge_hsm();
+    import.args(["import-certificate", "--uri", uri, "--cert"]);
+    succeed(import.arg(&pem));
+
+    let id = rig.id("p256");
+    let read = ["--read-object", "--type", "cert", "--id", &id, "-o"];
+    succeed(rig.pkcs11_tool(&read).arg(file("read.der")));
+    let whole = std::fs::read(der).unwrap();
+    assert_eq!(std::fs::read(file("read.der")).unwrap(), whole);
+    let listed = succeed(&mut rig.pkcs11_tool(&["-O", "--type", "cert"]));
+    for part in [
+        "Certificate Object; type = X.509 cert\n  label:      p256\n",
+        "  subject:    DN: CN=device-1\n",
+        &format!("  ID:         {id}\n"),
+    ] {
+        assert!(listed.contains(part), "{part}{listed}");
+    }
+    let mut p11tool = rig.uses("p11tool");
+    p11tool.arg("--provider").arg(module());
+    let exported = succeed(p11tool.args(["--export", "pkcs11:token=device;object=p256;type=cert"]));
+    let device = std::fs::read_to_string(pem).unwrap();
+    assert_eq!(exported.trim(), device.trim());
+
+    let mut own = rig.hsm.command(rig.program_in_c());
+    let own = own.arg(rig.hsm.module()).arg("attributes");
+    let own = values(&succeed(own));
+    let ours = attributes(&rig, rig.signer.socket());
+    for attribute in [
+        "VALUE",
+        "SUBJECT",
+        "ISSUER",
+        "SERIAL_NUMBER",
+        "ID",
+        "CERTIFICATE_TYPE",
+        "TOKEN",
+        "PRIVATE",
+        "TRUSTED",
+        "CERTIFICATE_CATEGORY",
+    ] {
+        let name = format!("cert p256 {attribute}");
+        assert_eq!(ours.get(&name), own.get(&name), "{name}");
+        assert_ne!(ours[&name], "-", "{name}");
+    }
+    assert_eq!(ours["cert p256 DESTROYABLE"], "00");
+    assert_eq!(ours["cert p256 KEY_TYPE"], "-");
 }
 
 /// A key that may leave the token and one that may not, and what SoftHSM2 itself says of them.

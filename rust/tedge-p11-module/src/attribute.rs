@@ -40,6 +40,16 @@ pub struct Said {
     pub subject: Vec<u8>,
 }
 
+/// An object in a list of the signer's.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) listed: Listed,
+    /// None of a signer that does not tell.
+    pub(crate) said: Option<Said>,
+    /// If they came along.
+    pub(crate) details: Option<Details>,
+}
+
 /// The classes of objects that there are here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 use tedge_p11_client::{ObjectType, Pin, PrivateKey as _, SocketKey};
 
-use crate::attribute::{Class, Details, KeyDetails, Listed, Said, Value, needs_details};
+use crate::attribute::{Class, Details, Found, KeyDetails, Listed, Said, Value, needs_details};
 use crate::rv::{Result, Rv};
 use crate::signer::{Signer, with_type};
 use crate::template::Template;
@@ -21,16 +21,6 @@ pub struct Object {
     /// By the last list that told it.
     said: Mutex<Arc<Said>>,
     kept: Mutex<Option<Kept>>,
-}
-
-/// An object in a list of the signer's.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) listed: Listed,
-    /// None of a signer that does not tell.
-    pub(crate) said: Option<Said>,
-    /// If they came along.
-    pub(crate) details: Option<Details>,
 }
 
 /// What the signer was asked for, and when.

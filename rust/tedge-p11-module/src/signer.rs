@@ -8,9 +8,8 @@ use tedge_p11_client::{
 };
 use tedge_p11_protocol::{ObjectEntry, ObjectFlag};
 
-use crate::attribute::{CertificateDetails, Class, Details, KeyDetails, Listed, Said};
+use crate::attribute::{CertificateDetails, Class, Details, Found, KeyDetails, Listed, Said};
 use crate::debug;
-use crate::object::Found;
 use crate::refusal;
 use crate::rv::{Result, Rv};
 
