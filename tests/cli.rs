@@ -19,12 +19,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal setup status }
+cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal rotation setup status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 12, "add it to cases! above");
+    assert_eq!(sessions.count(), 13, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -35,14 +35,16 @@ fn run(name: &str) {
         Signer::start(&hsm)
     };
     let ca = Ca::new();
-    let broker = ["certificate-forms", "connecting", "doctor"]
+    let broker = ["certificate-forms", "connecting", "doctor", "rotation"]
         .contains(&name)
         .then(|| support::Broker::start(&ca));
-    let est = (name == "renewal").then(|| EstServer::start(&ca));
-    let port = broker.as_ref().map(|broker| broker.port);
-    let port = port.or_else(|| est.as_ref().map(EstServer::port));
-    let port = port.map(|port| port.to_string());
-    let port = port.unwrap_or_else(|| "1".to_owned());
+    let est = ["renewal", "rotation"]
+        .contains(&name)
+        .then(|| EstServer::start(&ca));
+    let text = |port: Option<u16>| port.map_or_else(|| "1".to_owned(), |port| port.to_string());
+    let broker_port = broker.as_ref().map(|broker| broker.port);
+    let port = text(est.as_ref().map(EstServer::port).or(broker_port));
+    let broker_port = text(broker_port);
     let dir = hsm.file("session");
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy(ca.certificate(), dir.join("ca.pem")).unwrap();
@@ -70,6 +72,7 @@ fn run(name: &str) {
                 .env("TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH", signer.socket())
                 .env("TEDGE_CONFIG_DIR", &dir)
                 .env("PORT", &port)
+                .env("BROKER_PORT", &broker_port)
                 .env("MODULE", hsm.module())
                 .env("OPENSC", opensc_module())
                 .env(

@@ -67,6 +67,19 @@ fn the_page_is_what_is_printed() {
     page.check("list-keys", &mut ours(&["list-keys"]));
     page.check("list-certificates", &mut ours(&["list-certificates"]));
     page.check("status", &mut ours(&["status"]));
+    // While a key is being replaced.
+    std::fs::create_dir(hsm.file("device-certs")).unwrap();
+    for error in ["", ", \"error\": \"x\""] {
+        let key = "pkcs11:token=device;id=%01";
+        let record = format!(
+            "{{\"step\": \"try\", \"since\": 1, \"old_key\": \"{key}\", \"new_key\": \"{key}\", \
+             \"key_type\": \"p256\", \"found_by_default\": true{error}}}"
+        );
+        let path = hsm.file("device-certs/tedge-certificate.pem.rotation");
+        std::fs::write(path, record).unwrap();
+        let mut status = ours(&["status"]);
+        page.check("status", status.env("TEDGE_CONFIG_DIR", hsm.dir.path()));
+    }
     page.check(
         "show CERT",
         &mut ours(&["show", certificate, "--uri", &uri]),

@@ -1,3 +1,6 @@
 //! A device's key is replaced by a new one while the device stays connected.
 
 mod choosing;
+mod killed;
+mod rig;
+mod steps;

@@ -1,10 +1,12 @@
 //! The types of keys, as options name them.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tedge_p11_client::KeySpec;
 
 /// Type and size of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum KeyType {
     P256,
     P384,
@@ -19,6 +21,20 @@ impl KeyType {
     /// A TPM looks for the primes of an RSA key for up to a minute.
     pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+}
+
+impl From<KeySpec> for KeyType {
+    fn from(spec: KeySpec) -> Self {
+        match spec {
+            KeySpec::EcP256 => Self::P256,
+            KeySpec::EcP384 => Self::P384,
+            KeySpec::EcP521 => Self::P521,
+            KeySpec::Rsa2048 => Self::Rsa2048,
+            KeySpec::Rsa3072 => Self::Rsa3072,
+            KeySpec::Rsa4096 => Self::Rsa4096,
+            KeySpec::Ed25519 => Self::Ed25519,
+        }
     }
 }
 

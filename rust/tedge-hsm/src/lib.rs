@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod args;
+mod brokers;
 mod certificate;
 mod command;
 mod dispatch;
@@ -16,6 +17,7 @@ mod file;
 mod hsm;
 mod http;
 mod key_type;
+mod keys;
 mod logging;
 mod mqtt;
 mod names;
@@ -29,6 +31,7 @@ mod profile;
 mod progress;
 mod prompt;
 mod root;
+mod rotation;
 mod settings_file;
 mod setup;
 mod store;
@@ -36,6 +39,7 @@ mod timed_stream;
 mod tls;
 mod trial;
 mod trust;
+mod try_connect;
 mod uri_parser;
 mod user_pin;
 

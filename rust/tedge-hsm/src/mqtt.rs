@@ -21,12 +21,22 @@ pub(crate) struct Mqtt {
     message: Option<Publish>,
 }
 
+/// What is to become of what the broker keeps for the client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// It is forgotten.
+    Clean,
+    /// It stays, with the messages that wait.
+    Kept,
+}
+
 impl Mqtt {
-    /// Sends CONNECT with a clean session and waits for a CONNACK that accepts it.
+    /// Sends CONNECT and waits for a CONNACK that accepts it.
     pub(crate) fn connect(
         stream: TlsStream,
         client_id: &str,
         login: Option<(&str, Option<&Pin>)>,
+        session: Session,
     ) -> anyhow::Result<Self> {
         let mut mqtt = Self {
             stream,
@@ -35,6 +45,7 @@ impl Mqtt {
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
+        connect.clean_session = session == Session::Clean;
         connect.login = login.map(|(user, password)| {
             let password = password.map(Pin::expose).unwrap_or_default();
             Login::new(user, password)

@@ -159,7 +159,8 @@ fn unreadable(path: &Path, error: FileError) -> SettingsError {
     }
 }
 
-fn is_own(file: &Metadata) -> bool {
+/// Whether a file belongs to root or to the user of this process, and nobody else may write it.
+pub(crate) fn is_own(file: &Metadata) -> bool {
     [0, geteuid().as_raw()].contains(&file.uid()) && file.mode() & 0o022 == 0
 }
 

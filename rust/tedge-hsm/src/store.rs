@@ -73,6 +73,18 @@ impl Store {
         })
     }
 
+    /// Where a URI leaves several keys of a module, that of the certificate in `cert` is meant. The signer knows by itself.
+    pub(crate) fn prefer_key_of(&self, cert: &Path) {
+        if let Self::Module(module) = self {
+            module.configure_certificate(Some(cert.to_owned()));
+        }
+    }
+
+    /// Whether it is a signer at a socket.
+    pub(crate) fn is_signer(&self) -> bool {
+        matches!(self, Self::Signer(_))
+    }
+
     /// Whether it is the signer that the machine's unit starts.
     pub(crate) fn is_the_machines(&self) -> bool {
         matches!(self, Self::Signer(client) if client.socket_path() == Path::new(DEFAULT_SOCKET_PATH))
@@ -154,7 +166,10 @@ impl Store {
     ) -> anyhow::Result<Uri> {
         let uri = given(uri);
         Ok(match self {
-            Self::Signer(client) => client.create_key(&uri, pin, spec, label, id.as_deref())?,
+            Self::Signer(client) => {
+                let client = client.clone().explained();
+                client.create_key(&uri, pin, spec, label, id.as_deref())?
+            }
             Self::Module(module) => {
                 let label = label.to_owned();
                 module
@@ -172,7 +187,7 @@ impl Store {
     /// Returns the URIs of what is gone.
     pub(crate) fn delete_key(&self, uri: &Uri, pin: Option<&Pin>) -> anyhow::Result<Vec<Uri>> {
         Ok(match self {
-            Self::Signer(client) => client.delete_key(uri, pin)?,
+            Self::Signer(client) => client.clone().explained().delete_key(uri, pin)?,
             Self::Module(module) => module.delete_key(uri, Access::to_all(pin), ALLOWED)?,
         })
     }

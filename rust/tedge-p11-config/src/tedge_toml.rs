@@ -106,6 +106,29 @@ pub fn read_certificate_path(path: &Path) -> Result<Option<PathBuf>, TomlError> 
     read(path).map(|file: File| file.device.cert_path)
 }
 
+/// What names keys in the file `path`, with the values: `device.cryptoki.uri`, and each `key_uri` of thin-edge.io's. A
+/// file that is not there names none.
+pub fn read_key_uris(path: &Path) -> Result<Vec<(String, String)>, TomlError> {
+    let mut found = Vec::new();
+    collect_key_uris(&read::<toml::Table>(path)?, "", &mut found);
+    Ok(found)
+}
+
+fn collect_key_uris(table: &toml::Table, prefix: &str, found: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{key}");
+        match value {
+            toml::Value::Table(table) => collect_key_uris(table, &format!("{name}."), found),
+            toml::Value::String(uri)
+                if !uri.is_empty() && (key == "key_uri" || name == "device.cryptoki.uri") =>
+            {
+                found.push((name, uri.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The connections in the file `path`. A file that is not there has nothing set.
 pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
     read(path)
@@ -226,6 +249,28 @@ mod tests {
             assert!(error.ends_with(said), "{error}");
             assert!(!error.contains("1234"), "{error}");
         }
+    }
+
+    #[test]
+    fn all_that_names_a_key_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tedge.toml");
+        assert!(read_key_uris(&path).unwrap().is_empty());
+        std::fs::write(
+            &path,
+            "[device]\nkey_uri = \"a\"\n[device.cryptoki]\nuri = \"b\"\n[c8y]\nurl = \"x\"\n\
+             profiles.two.device.key_uri = \"c\"\n[az.device]\nkey_uri = \"\"\n",
+        )
+        .unwrap();
+        let mut found = read_key_uris(&path).unwrap();
+        found.sort();
+        let expected = [
+            ("c8y.profiles.two.device.key_uri", "c"),
+            ("device.cryptoki.uri", "b"),
+            ("device.key_uri", "a"),
+        ];
+        let expected = expected.map(|(name, uri)| (name.to_owned(), uri.to_owned()));
+        assert_eq!(found, expected);
     }
 
     #[test]

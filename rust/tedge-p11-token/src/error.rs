@@ -140,6 +140,18 @@ pub enum Error {
          bound to it; give it one, or make another key"
     )]
     KeyWithoutName(Uri),
+    /// The token says that it has no room for the key.
+    #[error(
+        "token {token} has {free} bytes left, and the key takes about {needed}; delete a key that is not used any more"
+    )]
+    NoRoom {
+        /// The token.
+        token: Uri,
+        /// Bytes that are left for private objects.
+        free: usize,
+        /// Bytes that the key takes, about.
+        needed: usize,
+    },
     /// There is no key on any token.
     #[error("no private key that can sign on any token; create one and set its URI")]
     NoKeyAtAll,

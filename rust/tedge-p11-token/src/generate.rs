@@ -2,6 +2,7 @@
 
 use std::ffi::c_ulong;
 
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
@@ -18,6 +19,7 @@ use crate::pins::GivenPin;
 use crate::public_key::{ED25519_NAME, oid_der};
 use crate::quirks::Quirks;
 use crate::selector::KeySelector;
+use crate::token::Token;
 
 /// A key pair to make.
 #[derive(Clone, Debug)]
@@ -89,6 +91,7 @@ impl Module {
             ..token.uri()
         })
         .map_err(Error::Refused)?;
+        check_room(self.pkcs11(), &token, new.spec)?;
         if self.quirks().keeps_keys_loaded() {
             token.reset();
         }
@@ -121,6 +124,32 @@ impl Module {
             })
             .map_err(Error::final_word)?;
         Ok(id)
+    }
+}
+
+/// Fails where the token says that it has no room for such a key: then nothing is begun that the token can't finish. Most
+/// tokens do not tell, or tell of another kind of memory (PKCS#11 3.0, section 3.3).
+fn check_room(pkcs11: &Pkcs11, token: &Token, spec: KeySpec) -> Result<()> {
+    let info = pkcs11
+        .get_token_info(token.slot())
+        .map_err(|error| token.error(error))?;
+    let bits = match spec {
+        KeySpec::Rsa2048 => 2048,
+        KeySpec::Rsa3072 => 3072,
+        KeySpec::Rsa4096 => 4096,
+        _ => 521,
+    };
+    // Modulus, two exponents, two primes and what goes with them, and names.
+    let needed = bits / 8 * 5 + MAX_NAME_LEN;
+    match (info.total_private_memory(), info.free_private_memory()) {
+        (Some(total), Some(free)) if total > 0 && free <= total && free < needed => {
+            Err(Error::NoRoom {
+                token: token.uri(),
+                free,
+                needed,
+            })
+        }
+        _ => Ok(()),
     }
 }
 

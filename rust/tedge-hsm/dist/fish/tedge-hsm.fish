@@ -189,10 +189,26 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as tedge-hsm-renew.service has it, in place of the options' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing if the certificate is valid for so many more days' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'URI of another key, which the new certificate shall be for' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'The new certificate shall be for another key: that of this URI, or a new one that is made beside the old one and takes its place in steps, as docs/rotation.md tells' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cacerts-out -d 'Write the CA certificates that the server distributes to this file; the new certificate may be from one of them, too' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l timeout -d 'Seconds that each request may take' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l key-type -d 'Type of the new key; that of the old one without' -r -f -a "p256\t''
+p384\t''
+p521\t''
+rsa2048\t''
+rsa3072\t''
+rsa4096\t''
+ed25519\t''"
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key-label -d 'Label of the new key; that of the old one without, since URIs and rules name keys by it' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l keep-old -d 'Days for which the old key is kept once the new one is in use' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hook -d 'Program to run when the new certificate has taken the old one\'s place, without arguments' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-connect -d 'Connect with the new certificate before it takes the old one\'s place, as `connect` does: to HOST, or to the brokers in tedge.toml' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-ca -d 'PEM or DER file with the CA certificates that the broker\'s is verified with; root_cert_path of tedge.toml without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-client-id -d 'MQTT client id; the certificate\'s common name without' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-username -d 'User name for MQTT' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-password-file -d 'File with the user\'s password for MQTT' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-alpn -d 'Offer this application protocol (ALPN); may be repeated' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l common-name -d 'Common name of the subject: the device\'s id' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l organization -d 'Organisation of the subject' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r

@@ -8,7 +8,7 @@ use tedge_file::printable;
 use tedge_p11_client::{Pin, Uri};
 
 use crate::certificate;
-use crate::mqtt::Mqtt;
+use crate::mqtt::{Mqtt, Session};
 use crate::output::{milliseconds, say};
 use crate::pins;
 use crate::place::Place;
@@ -146,7 +146,7 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
     }
     let login = args.username.as_deref();
     let login = login.map(|user| (user, password.as_ref()));
-    let mut mqtt = Mqtt::connect(handshake.stream, &client_id, login)?;
+    let mut mqtt = Mqtt::connect(handshake.stream, &client_id, login, Session::Clean)?;
     say(format_args!(
         "CONNACK           accepted, client id {client_id}"
     ))?;

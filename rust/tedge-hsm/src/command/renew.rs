@@ -1,6 +1,7 @@
 //! `renew`: a new certificate from an EST server, which the key on the token logs in to and asks
 //! with. The old one stays until the new one has proved good.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,16 +13,20 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::certificate::{self, Certificate};
 use crate::est::{EstServer, Login, Operation};
+use crate::keys::Keys;
 use crate::names::{self, Names};
-use crate::output::say;
+use crate::output::{note, say};
 use crate::place::Place;
+use crate::rotation::record::{Record, beside};
+use crate::rotation::{self, Issuer, Outcome, Rotation, record};
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
 use crate::tls::TlsClient;
 use crate::trust::{self, Trust};
+use crate::try_connect::{self, Trial};
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
-use crate::{document, file, pins};
+use crate::{document, file};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -49,7 +54,7 @@ pub(crate) struct Args {
     /// File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as
     /// tedge-hsm-renew.service has it, in place of the options
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll",
+        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll", "try_connect",
     ])]
     settings: Option<PathBuf>,
 
@@ -61,9 +66,11 @@ pub(crate) struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500), conflicts_with = "enroll")]
     days: Option<u32>,
 
-    /// URI of another key, which the new certificate shall be for
+    /// The new certificate shall be for another key: that of this URI, or a new one that is made beside the old one and
+    /// takes its place in steps, as docs/rotation.md tells
     #[arg(long, value_name = "URI", value_parser = UriParser, conflicts_with = "enroll")]
-    new_key: Option<Uri>,
+    #[allow(clippy::option_option)] // with or without a value
+    new_key: Option<Option<Uri>>,
 
     /// Write the CA certificates that the server distributes to this file; the new certificate may
     /// be from one of them, too
@@ -76,6 +83,12 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) user_pin: UserPin,
+
+    #[command(flatten)]
+    rotation: rotation::Args,
+
+    #[command(flatten)]
+    trial: try_connect::Args,
 
     #[command(flatten)]
     enroll: Enroll,
@@ -148,80 +161,241 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     let (Some(est), Some(cert), Some(ca)) = (args.est, args.cert, args.ca) else {
         bail!("--est, --cert and --ca are needed");
     };
-    let keys = Keys { store, place };
-    let old = match args.enroll.enroll {
-        true if cert.exists() => {
-            let path = cert.display();
+    store.prefer_key_of(&cert);
+    let rotates = matches!(args.new_key, Some(None));
+    let limit = Duration::from_secs(args.timeout);
+    let mut server = Server {
+        keys: Keys { store, place },
+        est,
+        cert,
+        trust: Trust::read(&ca)?,
+        limit,
+        uri: args.uri,
+        new_key: args.new_key.flatten(),
+        trial: args.trial.trial(rotates, limit)?,
+        cacerts_out: args.cacerts_out,
+        cas: RefCell::default(),
+        enroll: args.enroll,
+    };
+    if server.enroll.enroll {
+        return server.enroll();
+    }
+    let record = Record::read(&server.cert)?;
+    let left = server.old()?[0].days_left(now()?);
+    let is_due = args.days.is_none_or(|days| left < i64::from(days));
+    if !rotates {
+        if let Some(record) = record {
+            note(format_args!(
+                "a new key is on its way for {} (since {}): --new-key goes on with it",
+                server.cert.display(),
+                record.old_key
+            ));
+        }
+    } else if record.is_some() || is_due {
+        let outcome = server.rotate(&args.rotation, record.is_some());
+        let is_urgent = args.days.is_some_and(|days| left < i64::from(days / 2));
+        return match outcome {
+            Ok(Outcome::Finished) => Ok(()),
+            Ok(Outcome::KeepsOld) => {
+                // It may have been replaced just now.
+                let left = server.old()?[0].days_left(now()?);
+                match args.days {
+                    Some(days) if left < i64::from(days) => server.renew(),
+                    _ => Ok(()),
+                }
+            }
+            Err(error) if is_urgent => {
+                note(format_args!(
+                    "the certificate ends in {left} days: it is renewed for the key that it has"
+                ));
+                // Without a trial: a broker that is away must not let it end.
+                server.trial = None;
+                server.renew().and(Err(error))
+            }
+            Err(error) => Err(error),
+        };
+    }
+    if !is_due {
+        say(format_args!(
+            "{} is valid for {left} more days; nothing to do",
+            server.cert.display()
+        ))?;
+        return Ok(());
+    }
+    server.renew()
+}
+
+/// Who is asked for a certificate, and what for.
+struct Server<'a> {
+    keys: Keys<'a>,
+    est: String,
+    cert: PathBuf,
+    trust: Trust,
+    limit: Duration,
+    uri: Option<Uri>,
+    new_key: Option<Uri>,
+    trial: Option<Trial>,
+    cacerts_out: Option<PathBuf>,
+    /// Those that the server distributes.
+    cas: RefCell<Vec<Certificate>>,
+    enroll: Enroll,
+}
+
+impl Server<'_> {
+    /// The installed certificate with its chain.
+    fn old(&self) -> anyhow::Result<Vec<Certificate>> {
+        certificate::read_chain(&self.cert)
+    }
+
+    /// The first certificate.
+    fn enroll(&mut self) -> anyhow::Result<()> {
+        if self.cert.exists() {
+            let path = self.cert.display();
             bail!("{path} is there already: renew it without --enroll, or remove it");
         }
-        true => Vec::new(),
-        false => certificate::read_chain(&cert)?,
-    };
-    if let (Some(days), Some(old)) = (args.days, old.first()) {
-        let left = old.days_left(now()?);
-        if left >= i64::from(days) {
-            say(format_args!(
-                "{} is valid for {left} more days; nothing to do",
-                cert.display()
-            ))?;
-            return Ok(());
-        }
+        let key = self.keys.find(self.uri.as_ref())?;
+        let client = bootstrap(&self.enroll, self.keys, &key)?;
+        let enroll = &mut self.enroll;
+        let common_name = enroll.common_name.as_deref().unwrap_or_default();
+        let organization = enroll.organization.as_deref();
+        let names = Names::new(common_name, organization, std::mem::take(&mut enroll.san))?;
+        let login = match (enroll.user.take(), &enroll.password_file) {
+            // RFC 7617, section 2.
+            (Some(user), _) if user.contains(':') => bail!("a user's name has no colon"),
+            (Some(user), Some(path)) => {
+                let password = Pin::read_file(path).context("--password-file")?;
+                Some(Login { user, password })
+            }
+            _ => None,
+        };
+        file::check_writable(&self.cert)?;
+        let chain = self.ask(Operation::SimpleEnroll, client, login, names, &key, &[])?;
+        self.install(&key, &chain)
     }
 
-    let key = keys.find(args.uri.as_ref())?;
-    let (client, names, operation) = match old.first() {
-        Some(old) => {
-            let client = resolver(&key, &cert)?;
-            (Some(client), old.names()?, Operation::SimpleReenroll)
-        }
-        None => {
-            let client = bootstrap(&args.enroll, &keys, &key)?;
-            let common_name = args.enroll.common_name.as_deref().unwrap_or_default();
-            let organization = args.enroll.organization.as_deref();
-            let names = Names::new(common_name, organization, args.enroll.san)?;
-            (client, names, Operation::SimpleEnroll)
-        }
-    };
-    let key = match &args.new_key {
-        Some(uri) => keys.find(Some(uri))?,
-        None => key,
-    };
-    let login = match (args.enroll.user, &args.enroll.password_file) {
-        // RFC 7617, section 2.
-        (Some(user), _) if user.contains(':') => bail!("a user's name has no colon"),
-        (Some(user), Some(path)) => {
-            let password = Pin::read_file(path).context("--password-file")?;
-            Some(Login { user, password })
-        }
-        _ => None,
-    };
+    /// The next certificate for the key, or for another one that is there.
+    fn renew(&self) -> anyhow::Result<()> {
+        let old = self.keys.find(self.uri.as_ref())?;
+        let new = match &self.new_key {
+            Some(uri) => self.keys.find(Some(uri))?,
+            None => old.clone(),
+        };
+        file::check_writable(&self.cert)?;
+        let chain = self.issue(&old, &new)?;
+        self.install(&new, &chain)
+    }
 
-    let mut trust = Trust::read(&ca)?;
-    let tls = TlsClient::new(&trust, client)?;
-    let server = EstServer::new(&est, tls, login, Duration::from_secs(args.timeout))?;
-    let cas = match &args.cacerts_out {
-        Some(_) => server.ca_certificates()?,
-        None => Vec::new(),
-    };
-    for ca in &cas {
-        trust.add(ca).context("of what the server distributes")?;
+    /// Another key, in steps.
+    fn rotate(&self, args: &rotation::Args, is_under_way: bool) -> anyhow::Result<Outcome> {
+        let trial = self.trial.as_ref().context("no broker to try it with")?;
+        let rotation = Rotation {
+            keys: self.keys,
+            cert: &self.cert,
+            uri: self.uri.as_ref(),
+            trial,
+            args,
+            ca: self,
+        };
+        let outcome = rotation.run(is_under_way)?;
+        self.write_cas()?;
+        Ok(outcome)
     }
-    file::check_writable(&cert)?;
-    let request = document::request(key.as_ref(), names)?;
-    let answer = server.enroll(operation, &request)?;
-    let chain = accept(answer, &old, key.as_ref(), &trust)
-        .with_context(|| format!("{est} sent a certificate that is refused"))?;
-    file::write(&cert, certificate::to_pem(&chain)?.as_bytes())?;
-    if let Some(path) = &args.cacerts_out {
-        file::write(path, certificate::to_pem(&cas)?.as_bytes())?;
+
+    /// Asks the server, and looks whether the answer is good.
+    fn ask(
+        &self,
+        operation: Operation,
+        client: Option<Arc<dyn ResolvesClientCert>>,
+        login: Option<Login>,
+        names: Names,
+        key: &Arc<dyn PrivateKey>,
+        old: &[Certificate],
+    ) -> anyhow::Result<Vec<Certificate>> {
+        let tls = TlsClient::new(&self.trust, client)?;
+        let server = EstServer::new(&self.est, tls, login, self.limit)?;
+        let mut trust = self.trust.clone();
+        if self.cacerts_out.is_some() {
+            let cas = server.ca_certificates()?;
+            for ca in &cas {
+                trust.add(ca).context("of what the server distributes")?;
+            }
+            self.cas.replace(cas);
+        }
+        let request = document::request(key.as_ref(), names)?;
+        let answer = server.enroll(operation, &request)?;
+        accept(answer, old, key.as_ref(), &trust)
+            .with_context(|| format!("{} sent a certificate that is refused", self.est))
     }
-    say(format_args!(
-        "{}: {} until {}",
-        cert.display(),
-        names::subject(chain[0].subject()),
-        chain[0].validity().1
-    ))?;
-    Ok(())
+
+    /// Has the certificate take the old one's place, once the broker has taken it if it is to be asked.
+    fn install(&self, key: &Arc<dyn PrivateKey>, chain: &[Certificate]) -> anyhow::Result<()> {
+        let text = certificate::to_pem(chain)?;
+        if let Some(trial) = &self.trial {
+            let path = beside(&self.cert, ".trial");
+            file::write(&path, text.as_bytes())?;
+            let tried = trial.run(key, &path);
+            record::remove(&path)?;
+            tried.with_context(|| {
+                format!(
+                    "{} is left as it was; the next run tries again",
+                    self.cert.display()
+                )
+            })?;
+        }
+        file::write(&self.cert, text.as_bytes())?;
+        self.write_cas()?;
+        say(format_args!(
+            "{}: {} until {}",
+            self.cert.display(),
+            names::subject(chain[0].subject()),
+            chain[0].validity().1
+        ))?;
+        Ok(())
+    }
+
+    /// Writes down what the server distributes, if that was asked for.
+    fn write_cas(&self) -> anyhow::Result<()> {
+        let cas = self.cas.borrow();
+        match &self.cacerts_out {
+            Some(path) if !cas.is_empty() => {
+                file::write(path, certificate::to_pem(cas.iter())?.as_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Issuer for Server<'_> {
+    fn issue(
+        &self,
+        old: &Arc<dyn PrivateKey>,
+        new: &Arc<dyn PrivateKey>,
+    ) -> anyhow::Result<Vec<Certificate>> {
+        let chain = self.old()?;
+        let client = resolver(old, &self.cert)?;
+        let names = chain[0].names()?;
+        self.ask(
+            Operation::SimpleReenroll,
+            Some(client),
+            None,
+            names,
+            new,
+            &chain,
+        )
+    }
+
+    fn verify(&self, chain: &[Certificate]) -> anyhow::Result<()> {
+        let mut trust = self.trust.clone();
+        // As they were written down, where this is another run.
+        let written = self.cacerts_out.as_deref().map(certificate::read_chain);
+        for ca in written.and_then(Result::ok).unwrap_or_default() {
+            trust.add(&ca)?;
+        }
+        for ca in self.cas.borrow().iter() {
+            trust.add(ca)?;
+        }
+        trust.verify(chain)
+    }
 }
 
 /// The new certificate out of an answer, with the chain that belongs to it, if it is good: for this
@@ -254,7 +428,7 @@ fn accept(
 /// What the first certificate is asked for with, if not with a password.
 fn bootstrap(
     enroll: &Enroll,
-    keys: &Keys<'_>,
+    keys: Keys<'_>,
     key: &Arc<dyn PrivateKey>,
 ) -> anyhow::Result<Option<Arc<dyn ResolvesClientCert>>> {
     let Some(path) = &enroll.bootstrap_cert else {
@@ -269,20 +443,6 @@ fn bootstrap(
 
 fn resolver(key: &Arc<dyn PrivateKey>, cert: &Path) -> anyhow::Result<Arc<dyn ResolvesClientCert>> {
     Ok(Arc::new(ClientCertResolver::new(key.clone(), cert)?))
-}
-
-/// Where the keys are, and the PIN.
-struct Keys<'a> {
-    store: &'a Store,
-    place: &'a Place,
-}
-
-impl Keys<'_> {
-    fn find(&self, uri: Option<&Uri>) -> anyhow::Result<Arc<dyn PrivateKey>> {
-        let mut uri = uri.cloned();
-        let pin = pins::given(self.place.pin_file.as_deref(), uri.as_mut())?;
-        self.store.private_key(uri.as_ref(), pin)
-    }
 }
 
 fn now() -> anyhow::Result<Duration> {

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use serde_json::json;
 use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
+use tedge_p11_config::{DEFAULT_CERTIFICATE, read_certificate_path};
 
 use crate::output::{present, say};
 use crate::place::Place;
 use crate::root::Root;
+use crate::rotation::record::{Record, unix_time};
 use crate::settings_file::Moved;
+use crate::try_connect::config_dir;
 
 /// Tell how the signer is: tokens, counters, how long signatures take.
 ///
 /// Asks the signer at the socket. The answer needs no call on the PKCS#11 module, so it comes even
 /// while a token hangs. Ends with 1 if something needs a look: a token that fails, a call that does not
-/// return, a configuration that could not be read again.
+/// return, a configuration that could not be read again, a new key that the broker or the CA refuses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What --json prints is in docs/json.md.
@@ -43,15 +46,46 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
     });
     let mut problems = problems(&status);
     problems.extend(Moved::left_behind(&Root::default()).map(Moved::to_string));
+    let rotation = rotation();
+    problems.extend(rotation.iter().filter_map(|rotation| {
+        let error = rotation.error.as_ref()?;
+        Some(format!("the key is to be replaced: {error}"))
+    }));
     if args.json {
-        say(format_args!("{:#}", to_json(&status, &problems)))?;
+        say(format_args!(
+            "{:#}",
+            to_json(&status, rotation.as_ref(), &problems)
+        ))?;
     } else {
         print(&status, &initialised)?;
+        if let Some(rotation) = &rotation {
+            print_rotation(rotation)?;
+        }
     }
     match problems.as_slice() {
         [] => Ok(()),
         problems => anyhow::bail!("{}", problems.join("; ")),
     }
+}
+
+/// The rotation that is under way for the installed certificate.
+fn rotation() -> Option<Record> {
+    let config = config_dir();
+    let path = read_certificate_path(&config.join("tedge.toml"));
+    let path = path.ok().flatten();
+    Record::look(&path.unwrap_or_else(|| config.join(DEFAULT_CERTIFICATE)))
+}
+
+fn print_rotation(rotation: &Record) -> std::io::Result<()> {
+    let since = unix_time().saturating_sub(rotation.since);
+    let step = serde_json::to_value(rotation.step).unwrap_or_default();
+    let step = step.as_str().unwrap_or_default();
+    say(format_args!(
+        "rotation    {step} for {}: {} takes the place of {}",
+        age(since),
+        rotation.new_key,
+        rotation.old_key
+    ))
 }
 
 /// What needs a look.
@@ -143,7 +177,7 @@ fn describe(token: &TokenStatus) -> String {
     }
 }
 
-fn to_json(status: &Status, problems: &[String]) -> serde_json::Value {
+fn to_json(status: &Status, rotation: Option<&Record>, problems: &[String]) -> serde_json::Value {
     let tokens = status.tokens.iter().map(|token| {
         let trouble = present(&token.trouble);
         json!({"uri": token.uri, "trouble": trouble, "pause_ms": trouble.map(|_| token.pause)})
@@ -172,6 +206,13 @@ fn to_json(status: &Status, problems: &[String]) -> serde_json::Value {
         "last_error": last_error,
         "last_error_age_s": last_error.map(|_| status.last_error_age),
         "reload_error": present(&status.reload_error),
+        "rotation": rotation.map(|rotation| json!({
+            "step": rotation.step,
+            "since": rotation.since,
+            "old_key": rotation.old_key,
+            "new_key": rotation.new_key,
+            "error": rotation.error,
+        })),
         "problems": problems,
     })
 }

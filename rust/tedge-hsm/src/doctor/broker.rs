@@ -2,16 +2,16 @@
 //! MQTT: a second connection with the device's client id would end the first.
 
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
 
 use rustls::ProtocolVersion;
 use tedge_p11_client::{About, TlsFailure};
-use tedge_p11_config::{Cloud, read_connections};
+use tedge_p11_config::read_connections;
 
 use super::certificate::Certified;
 use super::context::Context;
 use super::cures;
 use super::report::{Area, Report};
+use crate::brokers::Broker;
 use crate::tls::{self, Handshake};
 
 pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report: &mut Report) {
@@ -33,45 +33,12 @@ pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report
     }
 }
 
-struct Broker {
-    host: String,
-    port: u16,
-    ca: PathBuf,
-}
-
 /// By flags, else all in tedge.toml.
 fn brokers(context: &Context<'_>) -> Vec<Broker> {
     let args = &context.args;
-    let clouds = read_connections(&context.config_dir.join("tedge.toml")).unwrap_or_default();
-    let clouds = [clouds.c8y, clouds.az, clouds.aws];
-    let ca_of = |cloud: Option<&Cloud>| match &args.ca {
-        Some(ca) => ca.clone(),
-        None => context.root.path(
-            cloud
-                .and_then(|cloud| cloud.root_cert_path.as_deref())
-                .unwrap_or(Path::new("/etc/ssl/certs")),
-        ),
-    };
-    if let Some(host) = &args.host {
-        return vec![Broker {
-            host: host.clone(),
-            port: args.port,
-            ca: ca_of(clouds.iter().find(|cloud| cloud.url.is_some())),
-        }];
-    }
-    let configured = clouds.iter().filter_map(|cloud| {
-        let url = cloud.mqtt.as_ref().or(cloud.url.as_ref())?;
-        let (host, port) = match url.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().unwrap_or(args.port)),
-            None => (url.as_str(), args.port),
-        };
-        Some(Broker {
-            host: host.to_owned(),
-            port,
-            ca: ca_of(Some(cloud)),
-        })
-    });
-    configured.collect()
+    let connections = read_connections(&context.config_dir.join("tedge.toml")).unwrap_or_default();
+    let (host, ca) = (args.host.as_deref(), args.ca.as_deref());
+    crate::brokers::brokers(connections, &context.root, host, args.port, ca)
 }
 
 fn check_broker(

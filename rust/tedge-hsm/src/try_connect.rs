@@ -1,0 +1,146 @@
+//! A trial connection to the device's broker, before a certificate takes the place of another.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tedge_p11_client::{Pin, PrivateKey};
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_connections};
+
+use crate::brokers::{Broker, brokers, with_port};
+use crate::certificate;
+use crate::mqtt::{Mqtt, Session};
+use crate::root::Root;
+use crate::tls;
+
+/// The broker that a certificate is tried with.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "The trial connection")]
+#[group(id = "trial")]
+pub(crate) struct Args {
+    /// Connect with the new certificate before it takes the old one's place, as `connect` does: to HOST, or to the
+    /// brokers in tedge.toml
+    #[arg(long, value_name = "HOST[:PORT]")]
+    #[allow(clippy::option_option)] // with or without a value
+    try_connect: Option<Option<String>>,
+
+    /// PEM or DER file with the CA certificates that the broker's is verified with; root_cert_path of tedge.toml without
+    #[arg(long, value_name = "FILE")]
+    try_ca: Option<PathBuf>,
+
+    /// MQTT client id; the certificate's common name without
+    #[arg(long, value_name = "ID")]
+    try_client_id: Option<String>,
+
+    /// User name for MQTT
+    #[arg(long, value_name = "NAME")]
+    try_username: Option<String>,
+
+    /// File with the user's password for MQTT
+    #[arg(long, value_name = "FILE", requires = "try_username")]
+    try_password_file: Option<PathBuf>,
+
+    /// Offer this application protocol (ALPN); may be repeated
+    #[arg(long, value_name = "NAME")]
+    try_alpn: Vec<String>,
+}
+
+/// Where a certificate is tried, and how.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    args: Args,
+    brokers: Vec<Broker>,
+    limit: Duration,
+}
+
+impl Args {
+    /// The trial that is asked for; without the option, the one that `is_needed`, or none.
+    pub(crate) fn trial(self, is_needed: bool, limit: Duration) -> anyhow::Result<Option<Trial>> {
+        let host = match &self.try_connect {
+            Some(host) => host.as_deref(),
+            None if is_needed => None,
+            None => return Ok(None),
+        };
+        let config = config_dir().join("tedge.toml");
+        let connections = read_connections(&config)?;
+        let (host, port) = host.map_or((None, PORT), |host| {
+            let (host, port) = with_port(host, PORT);
+            (Some(host), port)
+        });
+        let ca = self.try_ca.as_deref();
+        let brokers = brokers(connections, &Root::default(), host.as_deref(), port, ca);
+        if brokers.is_empty() {
+            bail!(
+                "no broker is known to try the new certificate with: give --try-connect HOST, or set c8y.url, \
+                 az.url or aws.url in {}",
+                config.display()
+            );
+        }
+        Ok(Some(Trial {
+            args: self,
+            brokers,
+            limit,
+        }))
+    }
+}
+
+impl Trial {
+    /// Connects to each broker with `key` and the certificate in the file `cert`, to the point where the broker has
+    /// accepted the MQTT client. A session that the broker keeps for this client id stays as it is, and so do the
+    /// messages that wait in it.
+    pub(crate) fn run(&self, key: &Arc<dyn PrivateKey>, cert: &Path) -> anyhow::Result<()> {
+        let client_id = match &self.args.try_client_id {
+            Some(id) => id.clone(),
+            None => certificate::read_chain(cert)?[0]
+                .common_name()
+                .with_context(|| {
+                    format!(
+                        "the certificate in {} has no common name; give --try-client-id",
+                        cert.display()
+                    )
+                })?,
+        };
+        let password = match &self.args.try_password_file {
+            Some(path) => Some(Pin::read_file(path).context("--try-password-file")?),
+            None => None,
+        };
+        for broker in &self.brokers {
+            let server = tls::Server {
+                host: &broker.host,
+                port: broker.port,
+                cert,
+                ca: &broker.ca,
+                alpn: &self.args.try_alpn,
+            };
+            let login = self.args.try_username.as_deref();
+            let login = login.map(|user| (user, password.as_ref()));
+            let tried = tls::connect(&server, key.clone(), self.limit).and_then(|handshake| {
+                if handshake.signature.is_none() {
+                    bail!("it asked for no certificate, so that this tells nothing of the new one");
+                }
+                Mqtt::connect(handshake.stream, &client_id, login, Session::Kept)
+            });
+            tried
+                .with_context(|| {
+                    format!(
+                        "the trial connection to {} port {} with {} failed",
+                        broker.host,
+                        broker.port,
+                        cert.display()
+                    )
+                })?
+                .disconnect();
+        }
+        Ok(())
+    }
+}
+
+/// The folder of tedge.toml.
+pub(crate) fn config_dir() -> PathBuf {
+    let given = std::env::var_os("TEDGE_CONFIG_DIR").filter(|dir| !dir.is_empty());
+    given.map_or_else(|| DEFAULT_CONFIG_DIR.into(), PathBuf::from)
+}
+
+/// IANA's secure-mqtt.
+const PORT: u16 = 8883;
