@@ -3,9 +3,7 @@
 
 use cryptoki::object::{Attribute, AttributeType, CertificateType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use der::asn1::{AnyRef, BitStringRef};
-use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
-use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
+use tedge_p11_protocol::{ObjectType, Uri};
 
 use crate::access::{Access, Check};
 use crate::call_error::CallError;
@@ -14,16 +12,7 @@ use crate::module::Module;
 use crate::object::{check_type, find_with, has_name, name};
 use crate::selector::KeySelector;
 use crate::token::Token;
-
-/// An X.509 certificate whose parts have been found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    der: Vec<u8>,
-    serial: Vec<u8>,
-    issuer: Vec<u8>,
-    subject: Vec<u8>,
-    public_key: PublicKey,
-}
+use crate::x509::Certificate;
 
 /// A certificate on a token.
 #[derive(Clone, Debug)]
@@ -36,52 +25,6 @@ pub struct CertificateObject {
     pub der: Vec<u8>,
     /// URI of the object.
     pub uri: Uri,
-}
-
-impl Certificate {
-    /// Finds the parts of a certificate (RFC 5280, section 4.1) that a token wants to be told. They are
-    /// kept byte for byte, since others compare them so.
-    pub fn from_der(der: &[u8]) -> Result<Self> {
-        Self::parse(der).ok_or(Error::NotACertificate)
-    }
-
-    pub(crate) fn into_public_key(self) -> PublicKey {
-        self.public_key
-    }
-
-    fn parse(der: &[u8]) -> Option<Self> {
-        let mut outside = SliceReader::new(der).ok()?;
-        let mut certificate = inside(&mut outside)?;
-        let mut tbs = inside(&mut certificate)?;
-        certificate.decode::<AnyRef<'_>>().ok()?;
-        certificate.decode::<BitStringRef<'_>>().ok()?;
-        if !certificate.is_finished() || !outside.is_finished() {
-            return None;
-        }
-        let version = Tag::ContextSpecific {
-            constructed: true,
-            number: TagNumber::N0,
-        };
-        if tbs.peek_tag().ok()? == version {
-            tbs.tlv_bytes().ok()?;
-        }
-        let mut part = |tag: Tag| {
-            let element = tbs.tlv_bytes().ok()?;
-            (AnyRef::from_der(element).ok()?.tag() == tag).then(|| element.to_vec())
-        };
-        let serial = part(Tag::Integer)?;
-        let _signature_algorithm = part(Tag::Sequence)?;
-        let issuer = part(Tag::Sequence)?;
-        let _validity = part(Tag::Sequence)?;
-        let subject = part(Tag::Sequence)?;
-        Some(Self {
-            der: der.to_vec(),
-            serial,
-            issuer,
-            subject,
-            public_key: PublicKey::from_spki(&part(Tag::Sequence)?)?,
-        })
-    }
 }
 
 impl Module {
@@ -286,11 +229,4 @@ fn stored(
         objects.push((handle, object));
     }
     Ok(objects)
-}
-
-/// What is inside the SEQUENCE that comes next.
-fn inside<'a>(reader: &mut SliceReader<'a>) -> Option<SliceReader<'a>> {
-    let element = reader.decode::<AnyRef<'a>>().ok()?;
-    (element.tag() == Tag::Sequence).then_some(())?;
-    SliceReader::new(element.value()).ok()
 }

@@ -8,9 +8,9 @@ use tedge_p11_protocol::{SignatureScheme, Uri};
 
 use crate::call_error::CallError;
 use crate::code::Code;
-use crate::installed::Unclear;
 use crate::load_error::LoadError;
 use crate::refusal::Refusal;
+use crate::unclear::Unclear;
 
 /// The result of an operation on a module, token or key.
 pub type Result<T> = std::result::Result<T, Error>;

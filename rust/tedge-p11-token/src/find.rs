@@ -9,12 +9,13 @@ use tedge_p11_protocol::{ObjectType, PublicKey, Uri};
 
 use crate::access::Access;
 use crate::error::{Error, Result};
-use crate::installed::{Found, Installed, Unclear};
+use crate::installed::{Found, Installed};
 use crate::key::{Choice, Key, read_public_key};
 use crate::mechanism;
 use crate::object::{Object, describe, find, is_what_was_asked_for, kind};
 use crate::public_key;
 use crate::token::Token;
+use crate::unclear::Unclear;
 
 /// The one private key of the token that `uri` leaves.
 pub(crate) fn named(

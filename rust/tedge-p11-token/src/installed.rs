@@ -3,7 +3,6 @@
 //! While a key is being replaced there are two of them, and thin-edge.io's clients send no certificate along. Who may
 //! write the file chooses among keys that the URI leaves anyway; a rule for the key is asked afterwards.
 
-use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,8 +13,9 @@ use der::{Reader as _, SliceReader};
 use tedge_file::{MAX_CERTIFICATES, Opened};
 use tedge_p11_protocol::PublicKey;
 
-use crate::certificate::Certificate;
 use crate::lock::lock;
+use crate::unclear::Unclear;
+use crate::x509::Certificate;
 
 /// The file with the installed certificate, and what was in it when it was read last.
 #[derive(Debug, Default)]
@@ -29,19 +29,6 @@ struct State {
 
 /// What the file says.
 pub(crate) type Found = Result<PublicKey, Unclear>;
-
-/// Why the installed certificate does not tell which of several keys is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unclear {
-    /// No file is configured.
-    NotConfigured,
-    /// The file can't be read, or is no certificate: why.
-    Unreadable(String),
-    /// It is for none of the keys.
-    OfNone(PathBuf),
-    /// Several of the keys are the same one.
-    OfSeveral(PathBuf),
-}
 
 impl Installed {
     /// From now on, the certificate is in the file `path`.
@@ -91,25 +78,6 @@ impl Installed {
     }
 }
 
-impl fmt::Display for Unclear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConfigured => Ok(()),
-            Self::Unreadable(why) => write!(f, "; the installed certificate does not tell: {why}"),
-            Self::OfNone(path) => write!(
-                f,
-                "; the installed certificate, {}, is for none of them",
-                path.display()
-            ),
-            Self::OfSeveral(path) => write!(
-                f,
-                "; the installed certificate, {}, is for several of them",
-                path.display()
-            ),
-        }
-    }
-}
-
 /// By what a file is known that was neither replaced nor written to.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
@@ -138,7 +106,7 @@ fn read(file: Opened, path: &Path) -> Found {
         .map_err(|error| Unclear::Unreadable(format!("cannot read {}: {error}", path.display())))?;
     first_certificate(&content)
         .and_then(|der| Certificate::from_der(&der).ok())
-        .map(Certificate::into_public_key)
+        .map(|certificate| certificate.public_key)
         .ok_or_else(|| {
             Unclear::Unreadable(format!(
                 "{} does not begin with an X.509 certificate of a key that is known",

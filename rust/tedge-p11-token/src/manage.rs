@@ -7,13 +7,13 @@ use tedge_p11_protocol::{ObjectType, Pin, Uri};
 use crate::access::{Access, Check};
 use crate::call_error::CallError;
 use crate::error::{Error, Result};
-use crate::installed::Unclear;
 use crate::module::Module;
 use crate::object::{CLASSES, check_type, describe, find, is_what_was_asked_for};
 use crate::pins::security_officer::as_security_officer;
 use crate::pins::{GivenPin, Giver, auth_pin};
 use crate::token::Token;
 use crate::token_info::{TokenInfo, unpadded};
+use crate::unclear::Unclear;
 
 /// A token to initialise.
 #[derive(Clone, Debug)]
