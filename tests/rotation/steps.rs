@@ -294,6 +294,31 @@ fn an_operator_who_goes_back_loses_no_key() {
 }
 
 #[test]
+fn it_works_on_a_module_too() {
+    let device = Device::new(Kind::SoftHsm);
+    let (old, uri) = (device.keys(), "pkcs11:token=device");
+    let on_module = |command: &str| {
+        let mut on_module = device.hsm.tedge_hsm();
+        on_module.env("TEDGE_CONFIG_DIR", device.hsm.dir.path());
+        on_module.args([command, "--uri", uri, "--cert"]);
+        on_module.arg(device.cert()).arg("--ca");
+        on_module.arg(device.ca.certificate());
+        on_module
+    };
+    let mut rotate = on_module("renew");
+    succeed(rotate.args(["--new-key", "--est", &device.server.url("est")]));
+    let mut connect = on_module("connect");
+    connect.args(["--host", "localhost", "--port"]);
+    succeed(connect.arg(device.broker.port.to_string()));
+    let device = device.with_signer_restarted();
+    assert_eq!(device.keys().len(), 2);
+    device.connects();
+    succeed(&mut device.rotate());
+    device.is_finished();
+    assert_ne!(device.keys(), old);
+}
+
+#[test]
 fn one_run_at_a_time() {
     let device = Device::new(Kind::SoftHsm);
     let mut lock = Command::new("flock");

@@ -464,10 +464,16 @@ fn needs_rule(error: anyhow::Error, key: &Uri) -> anyhow::Error {
         id: None,
         ..key.clone()
     });
-    let user = Root::default().user(rustix::process::geteuid().as_raw());
+    let uid = rustix::process::geteuid().as_raw();
+    let name = Root::default().user(uid);
+    let user = if name == uid.to_string() {
+        format!("uid = {uid}")
+    } else {
+        format!("user = \"{name}\"")
+    };
     error.context(format!(
         "a rotation makes a key and deletes one, which the signer's policy does not let this user do; the rule for it is \
-         [[rule]] user = \"{user}\" operations = [\"create-key\", \"delete-key\"] keys = [\"{keys}\"]"
+         [[rule]] {user} operations = [\"create-key\", \"delete-key\"] keys = [\"{keys}\"]"
     ))
 }
 

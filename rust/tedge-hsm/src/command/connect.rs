@@ -83,6 +83,7 @@ pub(crate) struct Args {
 pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
     let limit = Duration::from_secs(args.timeout);
     let store = store.with_limit(limit);
+    store.prefer_key_of(&args.cert);
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
     let key = store.private_key(args.uri.as_ref(), pin)?;
     let client_id = match &args.client_id {

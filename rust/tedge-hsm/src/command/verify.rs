@@ -39,6 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Result<()> {
+    store.prefer_key_of(&args.cert);
     let pin = pins::given(place.pin_file.as_deref(), args.uri.as_mut())?;
     let chain = certificate::read_chain(&args.cert)?;
     let refused = || {
