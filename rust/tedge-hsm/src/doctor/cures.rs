@@ -21,8 +21,8 @@ const CURES: &[(&str, &str)] = &[
     ),
     (
         "needs its user PIN",
-        "put the PIN into /etc/credstore/tedge-p11-server.pin (chmod 600) and restart tedge-p11-server, or \
-         give --pin-file",
+        "put the PIN into /etc/credstore/tedge-p11-server.pin (chmod 600), or its file back from a copy if /var was \
+         wiped, and restart tedge-p11-server, or give --pin-file",
     ),
     (
         "CKR_PIN_INCORRECT",

@@ -136,7 +136,14 @@ fn pin(setup: &Setup) -> anyhow::Result<Pin> {
         Made::Here => setup.labelled_token()?.is_some(),
     };
     if is_there {
-        return pins::old_user_pin(setup.pin_file(), None);
+        let lost = || {
+            format!(
+                "the HSM has its token, whose PIN is not here, as after a factory reset: put {} back from a copy, or give \
+                 the PIN; keys whose PIN nobody has are lost, and the token is to be initialised anew",
+                PIN.file
+            )
+        };
+        return pins::old_user_pin(setup.pin_file(), None).with_context(lost);
     }
     match pins::given(setup.pin_file(), None)? {
         Some(pin) => Ok(pin),

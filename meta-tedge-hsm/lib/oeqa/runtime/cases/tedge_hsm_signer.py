@@ -61,8 +61,16 @@ class TedgeHsmSigner(OERuntimeTestCase):
     # What follows is tried after the device started anew: a key or a PIN that is gone is one failure, not several.
     @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     def test_pin_is_sealed(self):
-        self.do('test -s /etc/credstore.encrypted/tedge-p11-server.pin')
+        # The second is where a read-only /etc has it.
+        self.do('test -s /etc/credstore.encrypted/tedge-p11-server.pin || '
+                'test -s /var/lib/tedge-hsm/credstore.encrypted/tedge-p11-server.pin')
         self.do('test ! -e /etc/credstore/tedge-p11-server.pin')
+        self.do('test ! -e /var/lib/tedge-hsm/credstore/tedge-p11-server.pin')
+
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
+    def test_doctor(self):
+        # Ends with 1 if it found a failure, which is in its output.
+        self.do('tedge-hsm doctor')
 
     @OETestDepends(['tedge_hsm_signer.TedgeHsmSigner.test_provisioned'])
     def test_key(self):
