@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use support::hsm::PIN;
 use support::openssl::{self, Ca};
@@ -51,6 +51,8 @@ fn attributes_are_the_tokens() {
         compared.insert(attribute);
     }
     assert!(compared.len() >= 24, "{compared:?}");
+    let log = rig.signer.log();
+    assert!(!log.contains("error"), "{log}");
     // Those that were made up before.
     for (name, value) in [
         ("private open SENSITIVE", "00"),
@@ -66,6 +68,8 @@ fn attributes_are_the_tokens() {
         ("private closed NEVER_EXTRACTABLE", "01"),
         ("private closed LOCAL", "01"),
         ("private closed WRAP_WITH_TRUSTED", "01"),
+        ("private imported LOCAL", "00"),
+        ("private imported ALWAYS_SENSITIVE", "00"),
         ("public open VERIFY", "00"),
         ("public open WRAP", "01"),
         // This module's own.
@@ -228,7 +232,8 @@ fn a_certificate_is_an_object() {
     assert_eq!(ours["cert p256 KEY_TYPE"], "-");
 }
 
-/// A key that may leave the token and one that may not, and what SoftHSM2 itself says of them.
+/// A key that may leave the token, one that may not, and one that was made elsewhere; and what SoftHSM2 itself says of
+/// them.
 fn two_kinds(rig: &Rig) -> Values {
     let c = rig.program_in_c();
     let run = |what: &str| {
@@ -236,6 +241,38 @@ fn two_kinds(rig: &Rig) -> Values {
         succeed(command.arg(rig.hsm.module()).arg(what).env("PIN", PIN))
     };
     run("makes_two_kinds");
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        succeed(command.current_dir(rig.hsm.dir.path()).args(args));
+    };
+    let private = ["-outform", "DER", "-out", "private.der"];
+    openssl(&[&["genpkey", "-algorithm", "RSA"], &private[..]].concat());
+    let public = [
+        "-inform",
+        "DER",
+        "-in",
+        "private.der",
+        "-pubout",
+        "-outform",
+        "DER",
+        "-out",
+        "public.der",
+    ];
+    openssl(&[&["pkey"], &public[..]].concat());
+    for (class, file) in [("privkey", "private.der"), ("pubkey", "public.der")] {
+        let file = rig.hsm.file(file);
+        let name = [
+            "--type",
+            class,
+            "--id",
+            "03",
+            "--label",
+            "imported",
+            "--write-object",
+        ];
+        rig.hsm
+            .pkcs11_tool(&[&name[..], &[file.to_str().unwrap()]].concat());
+    }
     values(&run("attributes"))
 }
 

@@ -471,6 +471,11 @@ static void attributes(void)
         {"PRIVATE_EXPONENT", 0x123, 'o'}, {"PRIME_1", 0x124, 'o'}, {"ISSUER", 0x81, 'o'}, {"SERIAL_NUMBER", 0x82, 'o'},
         {"CERTIFICATE_TYPE", 0x80, 'n'}, {"CERTIFICATE_CATEGORY", 0x87, 'n'}, {"CHECK_VALUE", 0x90, 'o'},
         {"URL", 0x89, 'o'}, {"JAVA_MIDP_SECURITY_DOMAIN", 0x88, 'n'}, {"VENDOR_DEFINED", 0x80000001, 'o'},
+        /* Of other kinds of objects, of PKCS#11 3.2, of NSS and of p11-kit: programs ask for them all the same. */
+        {"VALUE_LEN", 0x161, 'n'}, {"PARAMETER_SET", 0x61d, 'n'}, {"ENCAPSULATE", 0x633, 'b'},
+        {"DECAPSULATE", 0x634, 'b'}, {"PROFILE_ID", 0x601, 'n'}, {"NAME_HASH_ALGORITHM", 0x8c, 'n'},
+        {"HASH_OF_SUBJECT_PUBLIC_KEY", 0x8a, 'o'}, {"HASH_OF_ISSUER_PUBLIC_KEY", 0x8b, 'o'},
+        {"NSS_EMAIL", 0xce534352, 'o'}, {"X_DISTRUSTED", 0xd8444764, 'b'},
     };
     ck_session_handle_t session;
     ck_object_handle_t found[64];

@@ -108,7 +108,6 @@ fn described(
     };
     for attribute in said(token, session, handle, object_type)? {
         match attribute {
-            Attribute::KeyGenMechanism(mechanism) => key.made_by = Some(number(mechanism)),
             Attribute::Subject(value) => key.subject = value,
             other => {
                 if let Some((flag, is_on)) = flag(&other) {
@@ -116,6 +115,9 @@ fn described(
                 }
             }
         }
+    }
+    if key.flags.get(ObjectFlag::Local) == Some(true) {
+        key.made_by = made_by(session, handle);
     }
     if let Some(schemes) = contents {
         // One of a kind that signs nothing here is listed all the same.
@@ -165,22 +167,27 @@ fn said(
         AttributeType::Derive,
         AttributeType::Subject,
     ];
-    let wanted = [of_type, &of_all].concat();
-    // Last: a mechanism that cryptoki has no name for, or CK_UNAVAILABLE_INFORMATION, fails it all.
-    let with_mechanism = [&wanted[..], &[AttributeType::KeyGenMechanism]].concat();
-    for wanted in [with_mechanism, wanted] {
-        match session.get_attributes(handle, &wanted) {
-            Ok(attributes) => return Ok(attributes),
-            Err(error) => {
-                let is_the_tokens = matches!(error, CryptokiError::Pkcs11(..));
-                let error = token.error(error);
-                if is_the_tokens && error.stale().is_some() {
-                    return Err(error);
-                }
+    match session.get_attributes(handle, &[of_type, &of_all].concat()) {
+        Ok(attributes) => Ok(attributes),
+        Err(error) => {
+            let is_the_tokens = matches!(error, CryptokiError::Pkcs11(..));
+            let error = token.error(error);
+            if is_the_tokens && error.stale().is_some() {
+                return Err(error);
             }
+            Ok(Vec::new())
         }
     }
-    Ok(Vec::new())
+}
+
+/// `CKA_KEY_GEN_MECHANISM` of a key that was made on the token. Of others it is `CK_UNAVAILABLE_INFORMATION`, which
+/// cryptoki takes for an unknown mechanism, and logs as an error.
+fn made_by(session: &Session, handle: ObjectHandle) -> Option<u64> {
+    let wanted = [AttributeType::KeyGenMechanism];
+    match session.get_attributes(handle, &wanted).ok()?.pop()? {
+        Attribute::KeyGenMechanism(mechanism) => Some(number(mechanism)),
+        _ => None,
+    }
 }
 
 fn flag(attribute: &Attribute) -> Option<(ObjectFlag, bool)> {
