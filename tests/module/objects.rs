@@ -232,6 +232,31 @@ fn a_certificate_is_an_object() {
     assert_eq!(ours["cert p256 KEY_TYPE"], "-");
 }
 
+/// A private EC key without its public key, as pkcs11-tool imports one: it signs nothing here, and hides no other.
+#[test]
+fn a_key_without_its_public_key_hides_no_other() {
+    let rig = Rig::start(&["p256"]);
+    let file = rig.hsm.file("lonely.der");
+    let mut make = Command::new("openssl");
+    make.args(["genpkey", "-algorithm", "EC", "-pkeyopt"]);
+    make.args(["ec_paramgen_curve:P-256", "-outform", "DER", "-out"]);
+    succeed(make.arg(&file));
+    let name = ["--type", "privkey", "--id", "09", "--label", "lonely"];
+    let write = ["--write-object", file.to_str().unwrap()];
+    rig.hsm.pkcs11_tool(&[&name[..], &write].concat());
+    let ours = attributes(&rig, rig.signer.socket());
+    for (name, value) in [
+        ("private lonely SIGN", "01"),
+        ("private lonely ID", "09"),
+        ("private lonely EC_POINT", "-"),
+        ("private lonely ALLOWED_MECHANISMS", "-"),
+        ("public lonely EC_POINT", "-"),
+    ] {
+        assert_eq!(ours.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert_eq!(ours["private p256 EC_POINT"], ours["public p256 EC_POINT"]);
+}
+
 /// A key that may leave the token, one that may not, and one that was made elsewhere; and what SoftHSM2 itself says of
 /// them.
 fn two_kinds(rig: &Rig) -> Values {

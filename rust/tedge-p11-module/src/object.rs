@@ -80,7 +80,12 @@ impl Object {
     ) -> Result<Vec<Value>> {
         let class = self.listed.class;
         let needs = attributes.iter().any(|a| needs_details(class, *a));
-        let details = needs.then(|| self.kept(signer, pin)).transpose()?;
+        let details = match needs.then(|| self.kept(signer, pin)).transpose() {
+            // A key that nobody can use here, such as one whose token has no public key of it, has no such attributes.
+            // That it fails would hide all others from a program that reads them one after the other.
+            Err(UNUSABLE) => None,
+            details => details?,
+        };
         let details = details.as_ref().map(|kept| &*kept.details);
         let said = self.said();
         let values = attributes
@@ -175,6 +180,10 @@ impl Object {
                 let private = with_type(uri, ObjectType::Private);
                 match signer.key(&private, pin) {
                     Ok(key) => Ok((details(&key)?, None)),
+                    Err(rv @ UNUSABLE) => {
+                        let public = signer.public_key(uri);
+                        Ok((public.map_err(|_| rv)?, None))
+                    }
                     Err(_) => Ok((signer.public_key(uri)?, None)),
                 }
             }
@@ -247,6 +256,8 @@ impl Objects {
     }
 }
 
+/// What the signer's "unsupported" is here.
+const UNUSABLE: Rv = Rv(CKR_MECHANISM_INVALID);
 /// Of all tokens together.
 const MAX_OBJECTS: usize = 65_536;
 /// How long a list may show an object before its public key is looked at again.

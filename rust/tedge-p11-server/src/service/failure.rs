@@ -166,13 +166,11 @@ fn reason(error: &Error) -> Reason {
         | Error::UnsupportedKeyType { .. }
         | Error::UnknownCurve { .. }
         | Error::NoMechanism { .. }
+        | Error::NoPublicKey(_)
+        | Error::SeveralPublicKeys(_)
         | Error::NotADigest { .. } => Reason::Unsupported,
         Error::Failing { .. } | Error::MakesKey(_) | Error::Outdated => Reason::Busy,
-        Error::Pkcs11 { .. }
-        | Error::WrongObject { .. }
-        | Error::Malformed { .. }
-        | Error::NoPublicKey(_)
-        | Error::SeveralPublicKeys(_) => Reason::Token,
+        Error::Pkcs11 { .. } | Error::WrongObject { .. } | Error::Malformed { .. } => Reason::Token,
         _ => Reason::Other,
     }
 }
