@@ -32,6 +32,12 @@ image_configuration() {
     configuration "image-$1" "$meta_oe" "$here/image-layer" < <(
         sed -e "s,@BASE@,$base," -e "s,@QMP@,$(realpath "$work/../qmp")/qemu/qmp," "$here/image.conf"
         printf 'TEDGE_HSM = "%s"\nTEDGE_HSM_PROVISION = "%s"\n' "$1" "$2"
+        [ -z "$ptest" ] || cat <<'PTEST'
+WITH_PTEST = "yes"
+DISTRO_FEATURES:append = " ptest"
+CORE_IMAGE_EXTRA_INSTALL += "tedge-p11-server-ptest tedge-hsm-ptest tedge-hsm-bridge-ptest"
+TEST_SUITES += "tedge_ptest"
+PTEST
     )
     images=$build/tmp/deploy/images/$machine
 }
@@ -55,7 +61,7 @@ image_boots() {
 # image_cases: testimage, and a line for each of our cases. It says that all have passed when all were skipped, so they are
 # counted: a case that is skipped is a failure here.
 image_cases() {
-    local status=0 name result passed=0
+    local status=0 name result passed=0 cases
     rm -rf "$build/tmp/tedge-hsm-swtpm"
     in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
@@ -64,8 +70,9 @@ image_cases() {
         case $result in PASSED) status=0 && passed=$((passed + 1)) ;; *) status=1 ;; esac
         report "$status" "testimage: $name $result" 0
     done < <(sed -n 's/^.*RESULTS - \(tedge_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
-    [ "$passed" = "$(cat "$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py "$here"/image-layer/lib/oeqa/runtime/cases/*.py |
-        grep -c '    def test_')" ]
+    cases=("$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py)
+    [ -z "$ptest" ] || cases+=("$here"/image-layer/lib/oeqa/runtime/cases/*.py)
+    [ "$passed" = "$(cat "${cases[@]}" | grep -c '    def test_')" ]
     report $? 'testimage ran every case of ours'
 }
 
