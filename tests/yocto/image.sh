@@ -88,7 +88,8 @@ image() {
     report "$status" 'the root file system under the image'
     [ "$status" = 0 ] || return 0
     machine=qemux86-64
-    while read -r hsm provision; do
+    # By another descriptor than that of standard input, which what runs in QEMU reads.
+    while read -r hsm provision <&3; do
         image_configuration "$hsm" "$provision"
         # BitBake's database of fake owners does not outlive a run that was cut off.
         rm -rf "$build/tmp"
@@ -98,7 +99,7 @@ image() {
         try "$hsm: the image is a plain ext4" image_types
         [ "$hsm" != tpm2 ] || image_boots
         image_cases "$hsm"
-    done <<'IMAGES'
+    done 3<<'IMAGES'
 tpm2 csr
 softhsm self-signed
 IMAGES
