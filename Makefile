@@ -24,12 +24,13 @@ PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-ser
 # Where the binaries to install are; built when it is not given.
 BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
+CLI_DIST = rust/tedge-hsm/dist
 BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 # The PKCS#11 module has a Cargo profile of its own.
 MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
 MODULE_DIST = rust/tedge-p11-module/dist
 
-.PHONY: built help demo test test-device bench attacks soak fuzz lint build install uninstall
+.PHONY: built help demo test test-device bench attacks soak fuzz lint build deb install install-signer install-cli install-bridge install-module uninstall
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
@@ -41,6 +42,7 @@ help:
 	@echo 'make fuzz [SECONDS=60]        what reads the bytes of others (fuzz/targets), under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make build                    what make install installs'
+	@echo 'make deb [ARCH="amd64 arm64 armhf"]  Debian packages, in target/deb'
 	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
 	@echo 'make uninstall [DESTDIR=...]  takes that away again; settings, state and users stay'
 
@@ -83,52 +85,21 @@ build:
 	$(CARGO) build --release --locked $(PROGRAMS:%=-p %)
 	$(CARGO) build --profile module --locked -p tedge-p11-module
 
+deb:
+	@packaging/build-deb $(ARCH)
+
 # What is built already needs no cargo: root may have none.
 ifeq ($(BUILD),target/release)
-ifneq ($(shell command -v $(CARGO)),)
-install: build
-else
-install: built
-endif
+NEEDED = $(if $(shell command -v $(CARGO)),build,built)
+install-signer install-cli install-bridge install-module: $(NEEDED)
 endif
 
 built:
 	@for file in $(PROGRAMS:%=$(BUILD)/%) '$(MODULE)'; do \
 		[ -e "$$file" ] || { echo "make: there is no $$file, and no $(CARGO) in this user's PATH: run make build as the user who has it first" >&2; exit 1; }; done
 
-
-install:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
-	install -m 0755 $(PROGRAMS:%=$(BUILD)/%) '$(DESTDIR)$(BINDIR)'
-	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer; do \
-		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
-	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
-		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
-	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
-	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
-	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
-	install -d $(foreach dir,$(MANDIR)/man1 $(MANDIR)/man8 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR),'$(DESTDIR)$(dir)')
-	install -m 0644 rust/tedge-hsm/dist/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
-	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
-	install -m 0644 rust/tedge-hsm/dist/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
-	install -m 0644 rust/tedge-hsm/dist/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
-	install -m 0644 rust/tedge-hsm/dist/fish/* '$(DESTDIR)$(FISHCOMPLETIONDIR)'
-	# The policy that is there is the operator's.
-	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
-		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
-	# Where older versions had it, user tedge may have put something in its place: only root's own is taken.
-	old='$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-renew.env'; new='$(DESTDIR)$(SYSCONFDIR)/tedge-hsm/renew.conf'; \
-		[ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
-	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
-	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
-	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
-		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
-	install -d $(foreach dir,$(P11MODULEDIR) $(P11KITDIR) $(DATADIR)/tedge-p11,'$(DESTDIR)$(dir)')
-	install -m 0755 '$(MODULE)' '$(DESTDIR)$(P11MODULEDIR)'
-	sed 's,@P11MODULEDIR@,$(P11MODULEDIR),' $(MODULE_DIST)/tedge-p11.module | \
-		install -m 0644 /dev/stdin '$(DESTDIR)$(P11KITDIR)/tedge-p11.module'
-	sed -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' $(MODULE_DIST)/openssl.cnf | \
-		install -m 0644 /dev/stdin '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
+# What each package of recipes, Debian and people installs: one part each, and the operator's files only where there are none.
+install: install-signer install-cli install-bridge install-module
 	# A socket that an older version opened keeps its owner until it is restarted.
 	@if [ -n '$(DESTDIR)' ]; then \
 		echo 'next: tedge-hsm setup --hsm NAME --root $(DESTDIR) prepares that image; on the device, tedge-hsm setup makes the key'; \
@@ -136,13 +107,58 @@ install:
 		echo 'next: tedge-hsm setup --hsm NAME; after an upgrade: systemctl daemon-reload && systemctl restart tedge-p11-server.socket'; \
 	fi
 
+install-signer:
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man8 $(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
+	install -m 0755 $(BUILD)/tedge-p11-server '$(DESTDIR)$(BINDIR)'
+	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer; do \
+		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
+	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
+		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
+	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
+	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
+	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
+	# The policy that is there is the operator's.
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
+		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+
+install-cli:
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR) $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
+	install -m 0755 $(BUILD)/tedge-hsm '$(DESTDIR)$(BINDIR)'
+	for file in $(CLI_DIST)/*.service $(CLI_DIST)/*.timer; do \
+		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
+	install -m 0644 $(CLI_DIST)/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
+	install -m 0644 $(CLI_DIST)/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
+	install -m 0644 $(CLI_DIST)/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
+	install -m 0644 $(CLI_DIST)/fish/* '$(DESTDIR)$(FISHCOMPLETIONDIR)'
+	# Where older versions had it, user tedge may have put something in its place: only root's own is taken.
+	old='$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-renew.env'; new='$(DESTDIR)$(SYSCONFDIR)/tedge-hsm/renew.conf'; \
+		[ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
+
+install-bridge:
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man8 $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
+	install -m 0755 $(BUILD)/tedge-hsm-bridge '$(DESTDIR)$(BINDIR)'
+	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
+	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
+	install -m 0644 $(BRIDGE).8 '$(DESTDIR)$(MANDIR)/man8'
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
+		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+
+install-module:
+	install -d $(foreach dir,$(P11MODULEDIR) $(P11KITDIR) $(DATADIR)/tedge-p11,'$(DESTDIR)$(dir)')
+	install -m 0755 '$(MODULE)' '$(DESTDIR)$(P11MODULEDIR)'
+	sed 's,@P11MODULEDIR@,$(P11MODULEDIR),' $(MODULE_DIST)/tedge-p11.module | \
+		install -m 0644 /dev/stdin '$(DESTDIR)$(P11KITDIR)/tedge-p11.module'
+	sed -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' $(MODULE_DIST)/openssl.cnf | \
+		install -m 0644 /dev/stdin '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
+
 # What `make install` has put in place, but for what is the operator's: settings, state and users.
 uninstall:
 	rm -f $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
-	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer rust/tedge-hsm/dist/*.service rust/tedge-hsm/dist/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer $(CLI_DIST)/*.service $(CLI_DIST)/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(DIST)/dropins/*) $(DIST)/softhsm2.conf,'$(DESTDIR)$(DROPINDIR)/$(notdir $(file))')
 	rm -f $(foreach name,tedge-p11-server tedge-hsm-bridge,'$(DESTDIR)$(SYSUSERSDIR)/$(name).conf') '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf' '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
-	rm -f $(foreach file,$(wildcard rust/tedge-hsm/dist/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8),'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
-	rm -f $(foreach file,$(wildcard rust/tedge-hsm/dist/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard rust/tedge-hsm/dist/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard rust/tedge-hsm/dist/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard $(CLI_DIST)/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8) $(BRIDGE).8,'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard $(CLI_DIST)/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
 	rm -f '$(DESTDIR)$(P11MODULEDIR)/libtedge_p11.so' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
 	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DROPINDIR)' '$(DESTDIR)$(DATADIR)/tedge-p11'

@@ -84,8 +84,8 @@ make_root() {
 # furnish ROOT: what a test puts there besides, before it is booted; inside contained()
 furnish() { :; }
 
-# boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it, runs $tmp/share/guest there,
-# and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of
+# boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it (empty: none), runs
+# $tmp/share/guest there, and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of
 # systemd-nspawn. What the console says is in $tmp/console.
 boot() {
     local seconds=$1 status=0
@@ -109,7 +109,7 @@ boot_contained() {
     mount -t overlay overlay "$tmp/writable/root" \
         -o "lowerdir=$root,upperdir=$tmp/writable/upper,workdir=$tmp/writable/work"
     root=$tmp/writable/root
-    make --silent install DESTDIR="$root" BUILD="$bin"
+    if [ -n "$bin" ]; then make --silent install DESTDIR="$root" BUILD="$bin"; fi
     furnish "$root"
     cat >"$root/etc/systemd/system/guest.service" <<UNIT
 [Unit]

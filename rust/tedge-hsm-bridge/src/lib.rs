@@ -14,6 +14,8 @@ mod check;
 mod configuration;
 mod connect;
 mod credentials;
+#[cfg(test)]
+mod dist;
 mod drops;
 mod error;
 mod forward_queue;
