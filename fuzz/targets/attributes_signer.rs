@@ -5,7 +5,8 @@ use std::os::unix::net::UnixListener;
 
 use tedge_p11_protocol::{
     CertificateEntry, Decoder, ExtensionRequest, ExtensionResponse, Failure, KeyEntry, KeyInfo,
-    KeyUse, PublicKey, Reason, Request, Response, SignatureScheme, TokenEntry, TokenUse,
+    KeyUse, ObjectContent, ObjectEntry, ObjectFlag, ObjectFlags, Objects, PublicKey, Reason,
+    Request, Response, SignatureScheme, TokenEntry, TokenUse,
 };
 
 /// Answers one request after the other, for good.
@@ -59,24 +60,26 @@ fn answer(request: Request) -> Response {
             }]),
             ExtensionRequest::KeyUse(request) => {
                 let uri = request.uri.unwrap_or_default();
-                let (raw, scheme) = if uri.contains("object=rsa") {
-                    (rsa(), SignatureScheme::RSA_PKCS1_SHA256)
-                } else if uri.contains("object=ed") {
-                    (vec![7; 32], SignatureScheme::ED25519)
-                } else {
-                    (
-                        [vec![4], vec![9; 64]].concat(),
-                        SignatureScheme::ECDSA_SECP256R1_SHA256,
-                    )
-                };
+                let (spki, scheme) = key(&uri);
                 let info = KeyInfo {
                     uri,
-                    spki: PublicKey::from_raw(&raw).unwrap().spki().to_vec().into(),
+                    spki: spki.into(),
                     schemes: vec![scheme],
                 };
                 ExtensionResponse::KeyUse(KeyUse {
                     info,
                     digests: true,
+                })
+            }
+            ExtensionRequest::Objects(list) => {
+                let uri = list.uri.unwrap_or_default();
+                let listed = objects(uri.contains("type=cert"), uri.contains("type=private"));
+                let described = listed
+                    .into_iter()
+                    .map(|entry| described(entry, list.contents));
+                ExtensionResponse::Objects(Objects {
+                    token: "pkcs11:token=t;serial=1".into(),
+                    objects: described.collect(),
                 })
             }
             ExtensionRequest::ReadCertificate(uri) => {
@@ -88,6 +91,47 @@ fn answer(request: Request) -> Response {
             _ => refusal(),
         }),
         _ => Response::Extension(refusal()),
+    }
+}
+
+/// `SubjectPublicKeyInfo` of the key that a URI names.
+fn key(uri: &str) -> (Vec<u8>, SignatureScheme) {
+    let (raw, scheme) = if uri.contains("object=rsa") {
+        (rsa(), SignatureScheme::RSA_PKCS1_SHA256)
+    } else if uri.contains("object=ed") {
+        (vec![7; 32], SignatureScheme::ED25519)
+    } else {
+        let point = [vec![4], vec![9; 64]].concat();
+        (point, SignatureScheme::ECDSA_SECP256R1_SHA256)
+    };
+    (PublicKey::from_raw(&raw).unwrap().spki().to_vec(), scheme)
+}
+
+fn described(entry: KeyEntry, contents: bool) -> ObjectEntry {
+    let (der, schemes) = if entry.class == "cert" {
+        (certificate(), Vec::new())
+    } else {
+        let (spki, scheme) = key(&entry.uri);
+        (spki, vec![scheme])
+    };
+    let mut flags = ObjectFlags::default();
+    flags.set(ObjectFlag::Sensitive, true);
+    flags.set(ObjectFlag::Extractable, false);
+    ObjectEntry {
+        class: entry.class,
+        key_type: entry.key_type,
+        label: entry.label,
+        id: u8::from_str_radix(&entry.id, 16)
+            .map_or(vec![], |id| vec![id])
+            .into(),
+        subject: vec![].into(),
+        flags,
+        made_by: Some(u64::MAX),
+        content: contents.then(|| ObjectContent {
+            der: der.into(),
+            schemes,
+            digests: true,
+        }),
     }
 }
 
