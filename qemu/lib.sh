@@ -13,6 +13,9 @@ computer=(qemu-system-x86_64 -machine q35 -cpu max)
 needs=(qemu-system-x86_64 swtpm)
 console=ttyS0
 phases=$machine
+# How the kernel mounts the root, and what else it is told.
+root_mode=rw
+kernel_options=()
 
 fail() { echo "qemu/run: $*" >&2; exit 1; }
 
@@ -136,7 +139,7 @@ make_image() {
     make_login
     echo "device $(cut -d' ' -f1,2 "$tmp/host.pub")" >"$tmp/known_hosts"
     make_ca
-    mkdir "$tmp/writable"
+    mkdir -p "$tmp/writable"
     contained bash -euo pipefail -c "$(declare -f fill fill_more)"$'\n''fill "$@"' fill \
         "$root" "$tmp" "$bin" "$repo" "$1" "$packages" >"$tmp/image.log" 2>&1 || {
         tail -n 20 "$tmp/image.log" >&2
@@ -159,7 +162,7 @@ make_ca() {
     } 2>"$tmp/ca.log"
 }
 
-# fill_more ROOT REPO: what a kind of machine has beside that; in contained(), too
+# fill_more ROOT REPO TMP: what a kind of machine has beside that; in contained(), too
 fill_more() { :; }
 
 # In contained(): the image, from an overlay on the root, so that nothing is copied but into the image.
@@ -175,7 +178,7 @@ fill() {
     printf '%s\n' 'u mosquitto -' 'u member -' 'm member tedge' 'u outsider -' >"$root/usr/lib/sysusers.d/device.conf"
     printf '%s\n' 'z /etc/mosquitto/certs/server.key 0600 mosquitto mosquitto' 'z /etc/tedge 0755 tedge tedge' \
         'd /var/lib/mosquitto 0755 mosquitto mosquitto' >"$root/usr/lib/tmpfiles.d/device.conf"
-    fill_more "$root" "$repo"
+    fill_more "$root" "$repo" "$tmp"
     systemd-sysusers --root="$root"
     systemctl --root="$root" enable systemd-networkd
     # What a device like this has no use for, and would wait for.
@@ -225,8 +228,8 @@ start_qemu() {
         printf '\n=== %(%F %T)T: power on\n' -1 >>"$out/console.log"
         setpriv --pdeathsig KILL "${computer[@]}" -accel tcg,thread=multi,tb-size=512 \
             -smp 2 -m 1024 -nodefaults -no-reboot -display none -kernel "$kernel" \
-            -append "console=$console root=/dev/$disk rw quiet mitigations=off random.trust_cpu=on no_timer_check panic=-1" \
-            -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" -device "${disk_devices[$disk]}" \
+            -append "console=$console root=/dev/$disk $root_mode quiet mitigations=off random.trust_cpu=on no_timer_check panic=-1 ${kernel_options[*]}" \
+            -drive "if=none,id=disk,file=$tmp/disk,format=raw,cache=unsafe" ${disk_devices[$disk]:+-device "${disk_devices[$disk]}"} \
             -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-pci,netdev=net \
             -device virtio-rng-pci -chardev "file,id=console,path=$out/console.log,append=on" -serial chardev:console \
             "$@" </dev/null >"$tmp/qemu.log" 2>&1 7>&- &

@@ -18,7 +18,7 @@ power_on() {
 # The user that tpm-udev's script would have made.
 fill_more() { echo 'u tss -' >"$1/usr/lib/sysusers.d/tss.conf"; }
 
-run_tpm2-arm64() {
+run_tpm2_arm64() {
     arm64_root cloud-arm64
     arm64_programs
     make_image tpm2
