@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::hsm::PIN;
 use support::wire::{ask, connect};
-use support::{Hsm, Kind, Signer, fail, openssl, parse_uri, program};
+use support::{Faulty, Hsm, Kind, Signer, fail, openssl, parse_uri, program};
 use tedge_p11_client::{KeySpec, PrivateKey as _, Uri};
 use tedge_p11_protocol::{Request, Response};
 
@@ -147,6 +147,22 @@ fn signatures_in_flight_are_finished() {
     });
     assert!(signer.wait().success());
     assert!(!signer.log().contains("gave up"), "{}", signer.log());
+}
+
+/// A module that does not finish holds the end up by its destructors, too (SoftHSM2's wait for the call for ever).
+#[test]
+fn a_module_that_does_not_finish_holds_nobody_up() {
+    let mut faulty = Faulty::start();
+    faulty.key("device");
+    faulty.rules("C_Finalize hang");
+    faulty.signer.signal(Signal::TERM);
+    assert!(faulty.signer.wait().success());
+    assert!(
+        faulty
+            .signer
+            .log()
+            .contains("the module did not finish in time")
+    );
 }
 
 /// The signer takes the socket that systemd passes (LISTEN_FDS), and leaves its file alone.

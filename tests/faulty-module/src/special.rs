@@ -3,6 +3,8 @@
 #![allow(non_snake_case)]
 
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use cryptoki_sys::*;
 
@@ -37,6 +39,13 @@ pub(crate) unsafe extern "C" fn C_Initialize(args: *mut c_void) -> CK_RV {
 }
 
 pub(crate) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
+    FINALIZING.store(true, Relaxed);
+    let rv = finalize(reserved);
+    FINALIZING.store(false, Relaxed);
+    rv
+}
+
+fn finalize(reserved: *mut c_void) -> CK_RV {
     Call::begin(Function::C_Finalize, Subject::Nothing).end_with(|| {
         let rv = real!(C_Finalize(reserved));
         if rv == CKR_OK {
@@ -45,6 +54,21 @@ pub(crate) unsafe extern "C" fn C_Finalize(reserved: *mut c_void) -> CK_RV {
         rv
     })
 }
+
+/// C_Finalize has begun, and not ended.
+static FINALIZING: AtomicBool = AtomicBool::new(false);
+
+/// As SoftHSM2's destructors do, the end of the process waits for a call that goes on.
+extern "C" fn wait_at_exit() {
+    while FINALIZING.load(Relaxed) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+// SAFETY: the loader runs what is in this section when the library goes, without arguments.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = wait_at_exit;
 
 fn forget_all() {
     state::closed(|_, _| true);
