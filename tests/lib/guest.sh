@@ -40,6 +40,15 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# Packages of the roots that several tests boot: `make_root commissioning` in this machine's release, `make_root programs`
+# in Debian 13.
+commissioning_packages=systemd,dbus,polkitd,openssl,iproute2,mosquitto,softhsm2,opensc,opensc-pkcs11,pcscd,libccid
+commissioning_packages+=,vsmartcard-vpcd,libtpm2-pkcs11-1,libtss2-tcti-device0,libtss2-tcti-tabrmd0,libtss2-tcti-swtpm0
+commissioning_packages+=,tpm-udev,tpm2-abrmd,swtpm
+programs_packages=systemd,dbus,polkitd,openssl,ca-certificates,make,pkcs11-provider,softhsm2,opensc,p11-kit,iproute2
+programs_packages+=,curl,mosquitto,mosquitto-clients,nginx-light,python3,python3-requests,eapoltest,freeradius,gnutls-bin
+programs_packages+=,openssh-client,openssh-server,libnss3-tools,openjdk-21-jre-headless
+
 # need_boot: skips where no root file system can be made and booted; sets $suite, this machine's release
 need_boot() {
     [ "$(id -u)" = 0 ] || skip "needs root, to boot a root file system"
