@@ -87,6 +87,48 @@ fn the_old_key_is_kept_for_a_while() {
     assert_eq!(device.certificate(), certificate);
 }
 
+/// A user who owns the certificate's folder takes root's record away, and puts it back when the new key is in use.
+#[test]
+fn a_record_of_an_earlier_step_deletes_no_key() {
+    let device = Device::new(Kind::SoftHsm);
+    let mut rotate = device.renew("est");
+    rotate.args(["--new-key", "--keep-old", "3"]);
+    succeed(&mut rotate);
+    let record = std::fs::read_to_string(device.beside(".rotation")).unwrap();
+    let (keys, certificate) = (device.keys(), device.certificate());
+    assert_eq!(keys.len(), 2);
+    let put_back = |step: &str| {
+        let record = record.replace("keep-old", step);
+        std::fs::write(device.beside(".rotation"), record).unwrap();
+    };
+    for step in ["make-key", "request", "try"] {
+        put_back(step);
+        let error = fail(&mut rotate);
+        assert!(
+            error.contains("does not go with the installed certificate"),
+            "{step}: {error}"
+        );
+        assert_eq!(
+            (device.keys(), device.certificate()),
+            (keys.clone(), certificate.clone())
+        );
+        device.connects();
+    }
+    // Also when the old key is gone.
+    put_back("delete-old");
+    succeed(&mut rotate);
+    device.is_finished();
+    let keys = device.keys();
+    put_back("make-key");
+    let error = fail(&mut rotate);
+    assert!(
+        error.contains("does not go with the installed certificate"),
+        "{error}"
+    );
+    assert_eq!(device.keys(), keys);
+    device.connects();
+}
+
 #[test]
 fn a_broker_that_refuses_keeps_the_old_pair() {
     let device = Device::new(Kind::SoftHsm);

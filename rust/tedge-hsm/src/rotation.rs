@@ -114,6 +114,7 @@ impl Rotation<'_> {
     }
 
     fn take(&self, record: &mut Record) -> anyhow::Result<Option<Outcome>> {
+        self.check_record(record)?;
         match record.step {
             Step::MakeKey => self.make_key(record)?,
             Step::Request => self.request(record)?,
@@ -135,6 +136,28 @@ impl Rotation<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the record goes with the installed certificate. A user who owns its folder can put back a record of an
+    /// earlier step, or a backup may.
+    fn check_record(&self, record: &Record) -> anyhow::Result<()> {
+        let uri = match record.step {
+            Step::MakeKey | Step::Request | Step::Try => record.old_key()?,
+            Step::Hook => record.new_key()?,
+            // The certificate may be there already. The other two look before they delete.
+            Step::Switch | Step::KeepOld | Step::DeleteOld => return Ok(()),
+        };
+        let fits = self
+            .keys
+            .find(Some(&uri))
+            .and_then(|key| self.installed()?.check_key(key.as_ref()));
+        fits.with_context(|| {
+            format!(
+                "the record {} does not go with the installed certificate, and nothing is changed. If this lasts, \
+                 remove the record, and delete the key that is not wanted (tedge-hsm list-keys)",
+                record::beside(self.cert, ".rotation").display()
+            )
+        })
     }
 
     /// Looks whether all can be done, as far as that shows beforehand, and records the first step.
@@ -219,6 +242,7 @@ impl Rotation<'_> {
 
     fn make_key(&self, record: &mut Record) -> anyhow::Result<()> {
         let (old, new) = (record.old_key()?, record.new_key()?);
+        let mut is_ours = false;
         if self.keys.find(Some(&new)).is_err() {
             let _progress = record.key_type.is_slow().then(|| {
                 Progress::start("making an RSA key, this can take minutes on a slow token ...")
@@ -239,10 +263,18 @@ impl Rotation<'_> {
                 }
                 // The signer may have been about to make it for a run that was killed.
                 Err(error) if self.keys.find(Some(&new)).is_err() => return Err(error),
-                _ => {}
+                Err(_) => {}
+                Ok(_) => is_ours = true,
             }
         }
         if let Err(error) = self.check_choice(record, &old) {
+            // Only what this run has made is deleted without another look: what was there before may be in use.
+            if !is_ours {
+                return Err(error.context(format!(
+                    "with two keys the device would not find the one of its certificate any more. Delete the new one, if \
+                     nothing uses it: tedge-hsm delete-key --uri '{new}'"
+                )));
+            }
             self.keys
                 .store
                 .delete_key(&new, self.keys.pin()?.as_ref())?;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use tedge_file::{Attributes, FileError, Folder};
+use tedge_file::{Attributes, FileError, Folder, printable};
 use tedge_p11_client::Uri;
 
 use crate::file;
@@ -85,10 +85,14 @@ impl Record {
             .map(Some)
     }
 
-    /// The same for who only wants to know, whoever wrote it.
+    /// The same for who only wants to know, whoever wrote it: each text is one line.
     pub(crate) fn look(cert: &Path) -> Option<Self> {
         let content = tedge_file::read(&record_path(cert), MAX_LEN).ok()?;
-        Self::parse(&content).ok()
+        let mut record = Self::parse(&content).ok()?;
+        record.old_key = printable(&record.old_key);
+        record.new_key = printable(&record.new_key);
+        record.error = record.error.as_deref().map(printable);
+        Some(record)
     }
 
     fn parse(content: &[u8]) -> anyhow::Result<Self> {

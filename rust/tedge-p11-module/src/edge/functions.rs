@@ -10,7 +10,7 @@ use tedge_p11_client::{Client, DEFAULT_SOCKET_PATH};
 
 use super::environment::{self, text};
 use super::memory::{
-    bytes, initialize_args, mechanism, template, types, write, write_list, write_values,
+    bytes, initialize_args, mechanism, message, template, types, write, write_list, write_values,
 };
 use super::standard_error;
 use crate::debug;
@@ -236,7 +236,7 @@ functions! {
 
     C_Sign(session: Session, data: *mut c_uchar, len: Len, out: *mut c_uchar, out_len: *mut Len) {
         // SAFETY: the program's promise.
-        let message = unsafe { bytes(data, len) };
+        let message = unsafe { message(data, len) };
         // SAFETY: the same.
         unsafe { sign(session, Some(message), out, out_len) }
     }

@@ -41,6 +41,36 @@ unsafe fn elements<'a, T>(first: *const T, len: CK_ULONG) -> Result<&'a [T]> {
     Ok(unsafe { std::slice::from_raw_parts(first, len as usize) })
 }
 
+/// The bytes that a program has signed at once. No request takes more, and copies of a length that is a mistake would end
+/// the program.
+///
+/// # Safety
+///
+/// As of [`bytes`].
+pub(super) unsafe fn message<'a>(data: *const CK_BYTE, len: CK_ULONG) -> Result<&'a [u8]> {
+    if len > MAX_REQUEST_LEN as CK_ULONG && isize::try_from(len).is_ok() {
+        return Err(Rv(CKR_DATA_LEN_RANGE));
+    }
+    // SAFETY: the caller's.
+    unsafe { bytes(data, len) }
+}
+
+/// Most attributes in a template. A count that is a mistake would take room that can't be had.
+const MAX_ATTRIBUTES: CK_ULONG = 4096;
+
+/// Attributes that the program passes.
+///
+/// # Safety
+///
+/// As of [`elements`].
+unsafe fn attributes<'a>(first: *const CK_ATTRIBUTE, len: CK_ULONG) -> Result<&'a [CK_ATTRIBUTE]> {
+    if len > MAX_ATTRIBUTES {
+        return Err(Rv(CKR_ARGUMENTS_BAD));
+    }
+    // SAFETY: the caller's.
+    unsafe { elements(first, len) }
+}
+
 /// Longest value in a template, in bytes: no request to the signer takes a longer one.
 const MAX_VALUE_LEN: CK_ULONG = MAX_REQUEST_LEN as CK_ULONG;
 
@@ -51,7 +81,7 @@ const MAX_VALUE_LEN: CK_ULONG = MAX_REQUEST_LEN as CK_ULONG;
 /// A `first` that is not NULL is valid for reading `len` attributes, whose values are as long as they say.
 pub(super) unsafe fn template(first: *const CK_ATTRIBUTE, len: CK_ULONG) -> Result<Template> {
     // SAFETY: the caller's.
-    let attributes = unsafe { elements(first, len) }?;
+    let attributes = unsafe { attributes(first, len) }?;
     let attributes = attributes.iter().map(|attribute| {
         // Room for a copy of a length that is a mistake can't be had, which would end the program.
         if attribute.ulValueLen > MAX_VALUE_LEN {
@@ -75,7 +105,7 @@ pub(super) unsafe fn types(
     len: CK_ULONG,
 ) -> Result<Vec<CK_ATTRIBUTE_TYPE>> {
     // SAFETY: the caller's.
-    let attributes = unsafe { elements(first, len) }?;
+    let attributes = unsafe { attributes(first, len) }?;
     Ok(attributes.iter().map(|attribute| attribute.type_).collect())
 }
 
@@ -243,4 +273,36 @@ pub(super) unsafe fn initialize_args(args: *const c_void) -> Result<()> {
         return Err(Rv(CKR_CANT_LOCK));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Before anything is read or copied: no program answers for so much.
+    #[test]
+    fn lengths_that_are_a_mistake_are_refused() {
+        let byte = 0;
+        for len in [MAX_REQUEST_LEN as CK_ULONG + 1, 1 << 31, CK_ULONG::MAX] {
+            // SAFETY: a refused length is not read.
+            let refused = unsafe { message(&raw const byte, len) }.unwrap_err();
+            assert!(
+                matches!(refused, Rv(CKR_DATA_LEN_RANGE | CKR_ARGUMENTS_BAD)),
+                "{len}"
+            );
+        }
+        let attribute = CK_ATTRIBUTE {
+            type_: CKA_LABEL,
+            pValue: std::ptr::null_mut(),
+            ulValueLen: 0,
+        };
+        for len in [MAX_ATTRIBUTES + 1, 1 << 31, CK_ULONG::MAX] {
+            // SAFETY: as above.
+            let refused = unsafe { types(&raw const attribute, len) };
+            assert!(refused.is_err(), "{len}");
+            // SAFETY: as above.
+            let refused = unsafe { template(&raw const attribute, len) };
+            assert!(refused.is_err(), "{len}");
+        }
+    }
 }

@@ -29,12 +29,14 @@ pub(super) fn list(
         let found = module.described_keys(&uri, access, contents)?.into_iter();
         found.map(|of| key(of, rights)).collect()
     };
-    let token = found.first().map_or(&uri, |(uri, _)| uri).token_part();
+    // Of what the user may see only: it would tell that a hidden object is there.
+    let mut token = None;
     let mut objects = Vec::new();
     for (uri, mut entry) in found {
         if rights.check_private(uri.clone()).is_err() {
             continue;
         }
+        token.get_or_insert_with(|| uri.token_part());
         if !contents || !rights.may_describe(&uri) {
             entry.content = None;
         }
@@ -42,7 +44,7 @@ pub(super) fn list(
     }
     shorten(&mut objects);
     Ok(Response::Extension(ExtensionResponse::Objects(Objects {
-        token: token.to_string(),
+        token: token.unwrap_or_else(|| uri.token_part()).to_string(),
         objects,
     })))
 }
