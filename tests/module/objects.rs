@@ -174,6 +174,22 @@ fn a_list_tells_no_more_than_the_policy_lets_it() {
     }
 }
 
+/// Nor by the token's URI: one that is hidden is as one that is not there.
+#[test]
+fn a_list_does_not_tell_that_a_hidden_key_is_there() {
+    let policy =
+        "[[rule]]\noperations = [\"list\", \"describe\"]\nkeys = [\"pkcs11:object=p256\"]\n";
+    let rig = Rig::start_with_policy(&["p256", "p384"], policy, &["--pin", PIN]);
+    let client = rig.signer.client().explained();
+    let listed = |label: &str| {
+        let uri = support::parse_uri(format!("pkcs11:token=device;object={label}"));
+        let listed = client.objects(&uri, None, true).unwrap().unwrap();
+        (listed.token, listed.objects.len())
+    };
+    assert_eq!(listed("p256").1, 2);
+    assert_eq!(listed("p384"), listed("nosuch"));
+}
+
 /// One that lies beside its key on the token, as others read it: all of it, and each of its parts as SoftHSM2 has them.
 #[test]
 fn a_certificate_is_an_object() {
