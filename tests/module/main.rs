@@ -8,13 +8,12 @@ mod rig;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::hsm::PIN;
 use support::{Hsm, Kind, Signer, fail, program, repository, succeed};
 
-use crate::rig::{Rig, module, text};
+use crate::rig::{Rig, module, search_among_a_thousand, text};
 
 #[test]
 fn a_program_in_c() {
@@ -289,21 +288,7 @@ fn keys_are_made_and_deleted() {
 /// Searches by several templates; each finds all, or that the signer is away, also when that is killed meanwhile.
 #[test]
 fn a_thousand_keys() {
-    // In memory: on a disk it takes minutes to make them.
-    let hsm = Hsm::start_in(Kind::SoftHsm, Path::new("/dev/shm"));
-    let args = ["--pin", PIN];
-    let mut rig = Rig::start_on(hsm, &[], support::signer::ALL_ALLOWED, &args);
-    let c = rig.program_in_c();
-    let mut makes = rig.hsm.command(&c);
-    succeed(makes.arg(rig.hsm.module()).arg("makes").env("PIN", PIN));
-    let mut child = rig
-        .uses(c)
-        .arg(module())
-        .arg("searches")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let (mut rig, mut child) = search_among_a_thousand("searches");
     let stdin = child.stdin.take();
     let mut rounds = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut until = |wanted| {

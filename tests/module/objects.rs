@@ -5,16 +5,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use support::hsm::PIN;
 use support::openssl::{self, Ca};
-use support::signer::ALL_ALLOWED;
-use support::{Hsm, Kind, succeed};
+use support::succeed;
 use tedge_p11_client::Client;
 use tedge_p11_protocol::Response;
 
-use crate::rig::{Rig, module};
+use crate::rig::{Rig, module, search_among_a_thousand};
 
 /// By class, label and attribute.
 type Values = BTreeMap<String, String>;
@@ -124,20 +123,7 @@ fn an_older_signer_will_do() {
 /// Two lists for a search, one of keys and one of certificates, whatever it is for.
 #[test]
 fn a_search_by_the_public_key_is_not_a_request_for_each() {
-    // In memory: on a disk it takes minutes to make the keys.
-    let hsm = Hsm::start_in(Kind::SoftHsm, Path::new("/dev/shm"));
-    let mut rig = Rig::start_on(hsm, &[], ALL_ALLOWED, &["--pin", PIN]);
-    let c = rig.program_in_c();
-    let mut makes = rig.hsm.command(&c);
-    succeed(makes.arg(rig.hsm.module()).arg("makes").env("PIN", PIN));
-    let mut child = rig
-        .uses(c)
-        .arg(module())
-        .arg("searches_by_point")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let (mut rig, mut child) = search_among_a_thousand("searches_by_point");
     let mut go_on = child.stdin.take().unwrap();
     let mut reached = BufReader::new(child.stdout.take().unwrap()).lines();
     let client: Client = rig.signer.client();

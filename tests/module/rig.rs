@@ -1,11 +1,11 @@
 //! SoftHSM2 behind the signer, and programs that use it by the module.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::Signal;
 use support::hsm::PIN;
-use support::signer::POLICY;
+use support::signer::{ALL_ALLOWED, POLICY};
 use support::{Hsm, Kind, Signer, program, repository, succeed};
 
 /// SoftHSM2 or another HSM behind the signer, with one key of each type, called like it.
@@ -18,7 +18,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start(keys: &[&str]) -> Self {
-        Self::start_with_policy(keys, support::signer::ALL_ALLOWED, &["--pin", PIN])
+        Self::start_with_policy(keys, ALL_ALLOWED, &["--pin", PIN])
     }
 
     pub(crate) fn start_with_policy(keys: &[&str], policy: &str, args: &[&str]) -> Self {
@@ -107,4 +107,19 @@ pub(crate) fn module() -> PathBuf {
 pub(crate) fn text(output: &Output) -> String {
     let all = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&all).into_owned()
+}
+
+/// A token with 1,000 keys, and the program in C that searches them in that way; it waits for lines, and writes some.
+pub(crate) fn search_among_a_thousand(way: &str) -> (Rig, Child) {
+    // In memory: on a disk it takes minutes to make the keys.
+    let hsm = Hsm::start_in(Kind::SoftHsm, Path::new("/dev/shm"));
+    let rig = Rig::start_on(hsm, &[], ALL_ALLOWED, &["--pin", PIN]);
+    let c = rig.program_in_c();
+    let mut makes = rig.hsm.command(&c);
+    succeed(makes.arg(rig.hsm.module()).arg("makes").env("PIN", PIN));
+    let mut searches = rig.uses(c);
+    searches.arg(module()).arg(way);
+    let child = searches.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = child.spawn().unwrap();
+    (rig, child)
 }
