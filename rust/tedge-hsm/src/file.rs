@@ -1,10 +1,10 @@
 //! Where what was made goes: to a file that all may read, or to standard output.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tedge_file::{Attributes, FileError};
+use tedge_file::{Attributes, FileError, Folder};
 
 /// Writes `text` to a file that all may read (0644), or to standard output without one.
 pub(crate) fn write_or_print(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
@@ -25,6 +25,33 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 /// Fails if [`write`] could not write there: for what is dear to make and would be lost.
 pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
     failed(path, tedge_file::check_writable(path))
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let removed = Folder::open(folder).and_then(|folder| {
+        folder.remove(path.file_name().unwrap_or_default())?;
+        // That it is gone may be forgotten by a power cut: it is removed again, then.
+        let _ = folder.file().sync_all();
+        Ok(())
+    });
+    match removed {
+        Err(error) if !error.is_not_found() => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The path of another file in the same folder, whose name ends with `suffix`.
+pub(crate) fn beside(cert: &Path, suffix: &str) -> PathBuf {
+    let mut path = cert.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 fn failed(path: &Path, result: Result<(), FileError>) -> anyhow::Result<()> {

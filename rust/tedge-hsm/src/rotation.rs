@@ -14,7 +14,7 @@ use tedge_file::Folder;
 use tedge_p11_client::{Error, PrivateKey, Reason, Uri};
 use tedge_p11_config::read_key_uris;
 
-use self::record::{Record, Step, next_path, unix_time};
+use self::record::{Record, Step, next_path, record_path, unix_time};
 use crate::certificate::{self, Certificate};
 use crate::file;
 use crate::key_type::KeyType;
@@ -155,7 +155,7 @@ impl Rotation<'_> {
             format!(
                 "the record {} does not go with the installed certificate, and nothing is changed. If this lasts, \
                  remove the record, and delete the key that is not wanted (tedge-hsm list-keys)",
-                record::beside(self.cert, ".rotation").display()
+                record_path(self.cert).display()
             )
         })
     }
@@ -197,7 +197,7 @@ impl Rotation<'_> {
             found_by_default: by_default.is_ok_and(|key| key.public_key() == old.public_key()),
             error: None,
         };
-        record::remove(&next_path(self.cert))?;
+        file::remove(&next_path(self.cert))?;
         record.write(self.cert)?;
         Ok(record)
     }
@@ -343,7 +343,7 @@ impl Rotation<'_> {
     /// The certificate has waited for too long, say, or is gone.
     fn ask_again(&self, record: &mut Record, error: &anyhow::Error) -> anyhow::Result<()> {
         note(format_args!("another certificate is asked for: {error:#}"));
-        record::remove(&next_path(self.cert))?;
+        file::remove(&next_path(self.cert))?;
         record.goes_on_with(Step::Request);
         record.write(self.cert)
     }
@@ -364,11 +364,11 @@ impl Rotation<'_> {
         ))?;
         record.goes_on_with(Step::Hook);
         record.write(self.cert)?;
-        record::remove(&next_path(self.cert))
+        file::remove(&next_path(self.cert))
     }
 
     fn run_hook(&self, record: &mut Record) -> anyhow::Result<()> {
-        record::remove(&next_path(self.cert))?;
+        file::remove(&next_path(self.cert))?;
         if let Some(program) = &self.args.hook {
             let status = std::process::Command::new(program)
                 .env("TEDGE_HSM_CERT", self.cert)
@@ -409,7 +409,7 @@ impl Rotation<'_> {
             format!(
                 "somebody has installed another certificate; the old key is kept. To end the rotation, remove {} \
                  and delete the key that is not wanted",
-                record::beside(self.cert, ".rotation").display()
+                record_path(self.cert).display()
             )
         })
     }

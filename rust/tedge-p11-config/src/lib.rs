@@ -19,16 +19,13 @@ pub use policy_file::{POLICY_FILE, PolicyError, load as load_policy, policy_path
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{
-    Cloud, Connections, Cryptoki, TomlError, read_certificate_path, read_connections,
-    read_cryptoki, read_key_uris,
+    Cloud, Connections, Cryptoki, DEFAULT_CERTIFICATE, TomlError, read_certificate_path,
+    read_connections, read_cryptoki, read_key_uris,
 };
 pub use user_database::{UserEntry, look_up_user};
 
 /// Folder of tedge.toml, and of the policy where [`ROOT_DIR`] has none, unless told otherwise.
 pub const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
-/// Where the device's certificate is in the folder of tedge.toml, unless `device.cert_path` says otherwise; as thin-edge.io
-/// has it.
-pub const DEFAULT_CERTIFICATE: &str = "device-certs/tedge-certificate.pem";
 /// Root's own folder, where thin-edge.io's user can take no file away. A policy that is here goes before one in
 /// [`DEFAULT_CONFIG_DIR`].
 pub const ROOT_DIR: &str = "/etc/tedge-hsm";

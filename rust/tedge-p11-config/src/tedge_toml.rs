@@ -95,15 +95,22 @@ pub fn read_cryptoki(path: &Path) -> Result<Cryptoki, TomlError> {
     read(path).map(|file: File| file.device.cryptoki)
 }
 
-/// The file with the device's certificate by the file `path`: `device.cert_path`. A file that is not there has nothing
-/// set.
-pub fn read_certificate_path(path: &Path) -> Result<Option<PathBuf>, TomlError> {
+/// Where the device's certificate is in the folder of tedge.toml, unless `device.cert_path` says otherwise; as thin-edge.io
+/// has it.
+pub const DEFAULT_CERTIFICATE: &str = "device-certs/tedge-certificate.pem";
+
+/// The file with the device's certificate by `tedge.toml` in `config_dir`: `device.cert_path`, else the default
+/// ([`DEFAULT_CERTIFICATE`]).
+pub fn read_certificate_path(config_dir: &Path) -> Result<PathBuf, TomlError> {
     #[derive(Default, Deserialize)]
     struct File {
         #[serde(default)]
         device: Certificate,
     }
-    read(path).map(|file: File| file.device.cert_path)
+    let file: File = read(&config_dir.join("tedge.toml"))?;
+    let path = file.device.cert_path;
+    let path = path.filter(|path| !path.as_os_str().is_empty());
+    Ok(path.unwrap_or_else(|| config_dir.join(DEFAULT_CERTIFICATE)))
 }
 
 /// What names keys in the file `path`, with the values: `device.cryptoki.uri`, and each `key_uri` of thin-edge.io's. A

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use tedge_p11_config::{
-    DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path,
-    read_certificate_path, read_cryptoki,
+    DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path, read_certificate_path, read_cryptoki,
 };
 use tedge_p11_protocol::{DEFAULT_SOCKET_PATH, Pin, PinError, PinSource, Uri, UriError};
 
@@ -62,8 +61,7 @@ impl Settings {
         let file = read_cryptoki(&config_file)?;
         let certificate = env("TEDGE_DEVICE_CERT_PATH")
             .map(PathBuf::from)
-            .or(read_certificate_path(&config_file)?.filter(|path| !path.as_os_str().is_empty()))
-            .unwrap_or_else(|| config_dir.join(DEFAULT_CERTIFICATE));
+            .unwrap_or(read_certificate_path(&config_dir)?);
         let module_path = path(&args.module_path)
             .or_else(|| env("TEDGE_DEVICE_CRYPTOKI_MODULE_PATH").map(PathBuf::from))
             .or_else(|| set(file.module_path).map(PathBuf::from))

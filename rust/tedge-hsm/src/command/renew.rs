@@ -17,8 +17,8 @@ use crate::keys::Keys;
 use crate::names::{self, Names};
 use crate::output::{note, say};
 use crate::place::Place;
-use crate::rotation::record::{Record, beside};
-use crate::rotation::{self, Issuer, Outcome, Rotation, record};
+use crate::rotation::record::Record;
+use crate::rotation::{self, Issuer, Outcome, Rotation};
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
 use crate::tls::TlsClient;
@@ -331,10 +331,10 @@ impl Server<'_> {
     fn install(&self, key: &Arc<dyn PrivateKey>, chain: &[Certificate]) -> anyhow::Result<()> {
         let text = certificate::to_pem(chain)?;
         if let Some(trial) = &self.trial {
-            let path = beside(&self.cert, ".trial");
+            let path = file::beside(&self.cert, ".trial");
             file::write(&path, text.as_bytes())?;
             let tried = trial.run(key, &path);
-            record::remove(&path)?;
+            file::remove(&path)?;
             tried.with_context(|| {
                 format!(
                     "{} is left as it was; the next run tries again",

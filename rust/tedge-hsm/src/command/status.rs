@@ -71,9 +71,8 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
 /// The rotation that is under way for the installed certificate.
 fn rotation() -> Option<Record> {
     let config = config_dir();
-    let path = read_certificate_path(&config.join("tedge.toml"));
-    let path = path.ok().flatten();
-    Record::look(&path.unwrap_or_else(|| config.join(DEFAULT_CERTIFICATE)))
+    let path = read_certificate_path(&config);
+    Record::look(&path.unwrap_or_else(|_| config.join(DEFAULT_CERTIFICATE)))
 }
 
 fn print_rotation(rotation: &Record) -> std::io::Result<()> {

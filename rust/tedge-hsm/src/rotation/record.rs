@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use tedge_file::{Attributes, FileError, Folder, printable};
+use tedge_file::{Attributes, FileError, printable};
 use tedge_p11_client::Uri;
 
 use crate::file;
@@ -119,7 +119,7 @@ impl Record {
 
     /// The rotation is over.
     pub(crate) fn remove(cert: &Path) -> anyhow::Result<()> {
-        remove(&record_path(cert))
+        file::remove(&record_path(cert))
     }
 
     /// Fails if it could not be written.
@@ -146,27 +146,7 @@ impl Record {
 /// Where the certificate of the new key is until the switch. thin-edge.io takes up and deletes one that ends with
 /// `.new`.
 pub(crate) fn next_path(cert: &Path) -> PathBuf {
-    beside(cert, ".next")
-}
-
-/// Removes a file, if it is there.
-pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let removed = Folder::open(folder).and_then(|folder| {
-        folder.remove(path.file_name().unwrap_or_default())?;
-        // That it is gone may be forgotten by a power cut: it is removed again, then.
-        let _ = folder.file().sync_all();
-        Ok(())
-    });
-    match removed {
-        Err(error) if !error.is_not_found() => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    file::beside(cert, ".next")
 }
 
 /// Seconds of the Unix epoch.
@@ -176,14 +156,9 @@ pub(crate) fn unix_time() -> u64 {
         .map_or(0, |time| time.as_secs())
 }
 
-fn record_path(cert: &Path) -> PathBuf {
-    beside(cert, ".rotation")
-}
-
-pub(crate) fn beside(cert: &Path, suffix: &str) -> PathBuf {
-    let mut path = cert.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
+/// Where the record is.
+pub(crate) fn record_path(cert: &Path) -> PathBuf {
+    file::beside(cert, ".rotation")
 }
 
 /// Far more than two URIs and an error have.

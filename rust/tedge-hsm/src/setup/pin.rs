@@ -7,9 +7,9 @@ use super::context::Setup;
 use super::seal::{self, Kept, SEALED_PIN_DROP_IN, Secret};
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
-use super::systemd::{in_root, run};
+use super::systemd::make_tmpfiles;
 use super::{drop_in, restart};
-use crate::pin_store::{SEALED_PIN_LINK, SIGNER_PIN, TMPFILES};
+use crate::pin_store::{SEALED_PIN_LINK, SIGNER_PIN};
 use crate::pins;
 use crate::profile::Made;
 use crate::root::Root;
@@ -93,11 +93,7 @@ impl Step for UserPin {
         }
         // For a PIN that is not in /etc. Each boot makes them, too.
         if !setup.root.path(SEALED_PIN_LINK).is_symlink() {
-            run(&mut in_root(
-                &setup.root,
-                "systemd-tmpfiles",
-                &["--create", TMPFILES],
-            ))?;
+            make_tmpfiles(&setup.root)?;
         }
         restart::signer(setup, folder)?;
         let kept = PIN.find(&setup.root)?;

@@ -6,12 +6,22 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
+use crate::pin_store::TMPFILES;
 use crate::root::Root;
 
 /// Runs `systemctl` for the machine, or on the files of an image.
 pub(super) fn systemctl(root: &Root, arguments: &[&str]) -> anyhow::Result<()> {
     run(&mut in_root(root, "systemctl", arguments))?;
     Ok(())
+}
+
+/// Makes the folders and links of the signer's tmpfiles.d file, as each boot does.
+pub(super) fn make_tmpfiles(root: &Root) -> anyhow::Result<()> {
+    run(&mut in_root(
+        root,
+        "systemd-tmpfiles",
+        &["--create", TMPFILES],
+    ))
 }
 
 /// Whether `systemctl` says yes, as it does by its exit status.

@@ -3,8 +3,7 @@
 use super::context::Setup;
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
-use super::systemd::{in_root, run};
-use crate::pin_store::TMPFILES;
+use super::systemd::{in_root, make_tmpfiles, run};
 
 pub(super) struct Users;
 
@@ -38,11 +37,7 @@ impl Step for Users {
         ))?;
         // Of an image /var may be made at the first boot, by the same file.
         if setup.is_machine() {
-            run(&mut in_root(
-                &setup.root,
-                "systemd-tmpfiles",
-                &["--create", TMPFILES],
-            ))?;
+            make_tmpfiles(&setup.root)?;
         }
         Ok("tedge-p11, tedge, group tedge-hsm".to_owned())
     }
