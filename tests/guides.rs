@@ -87,6 +87,41 @@ fn the_threat_model_names_what_there_is() {
     assert!(seen > 100, "{seen}");
 }
 
+/// tests/README.md has a row for each script and each target, and the recording in README is of the demo that there is.
+#[test]
+fn the_lists_name_what_there_is() {
+    let list = read(&repository().join("tests/README.md"));
+    let named = Regex::new(r"`([a-z0-9_/-]+)[^`]*`").unwrap();
+    let named: Vec<_> = list
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .flat_map(|line| named.captures_iter(line.split(" | ").next().unwrap()))
+        .map(|found| found[1].to_owned())
+        .collect();
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(repository().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_target =
+            path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").exists();
+        let is_script = path.is_file() && path.extension().is_none();
+        let is_program = ["bench", "attacks"].contains(&&*stem);
+        if (is_target || is_script) && !is_program && !named.contains(&stem) {
+            missing.push(stem);
+        }
+    }
+    let recording = read(&repository().join("docs/diagrams/demo.svg"));
+    let demo = read(&repository().join("tests/demo"));
+    let heading = Regex::new(r">== ([^<]+)<").unwrap();
+    for found in heading.captures_iter(&recording) {
+        if !demo.contains(&format!("begin \"{}\"", &found[1])) {
+            missing.push(found[1].to_owned());
+        }
+    }
+    assert!(heading.captures_iter(&recording).count() > 2);
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn commands_are_there_with_their_options() {
     let mut seen = 0;
@@ -171,7 +206,14 @@ fn anchors(page: &Path) -> Vec<String> {
 
 fn pages() -> Vec<PathBuf> {
     let root = repository();
-    let mut pages = vec![root.join("README.md"), root.join("SECURITY.md")];
+    let mut pages: Vec<_> = [
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "tests/README.md",
+    ]
+    .map(|page| root.join(page))
+    .into();
     for folder in ["docs", "docs/hsm"] {
         let files = std::fs::read_dir(root.join(folder)).unwrap();
         let files = files.map(|file| file.unwrap().path());
