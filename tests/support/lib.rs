@@ -1,16 +1,21 @@
 //! What the tests are made of: real tokens, the signer, openssl and a broker. A helper that fails
 //! panics with what the program said.
 
+pub mod aws;
+pub mod azure;
 pub mod bridge;
 pub mod broker;
+pub mod cloud;
 pub mod est;
 pub mod faulty;
 pub mod healing;
 pub mod hsm;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod network;
 pub mod openssl;
 pub mod proxy;
+pub mod responder;
 pub mod signer;
 pub mod user;
 pub mod wire;

@@ -1,7 +1,11 @@
 //! MQTT clients that lose nothing: they connect again, and publish again what was not acknowledged.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,7 +20,8 @@ pub type Message = (String, Vec<u8>);
 
 /// A connection to a broker on this machine, without TLS.
 pub struct Mqtt {
-    stream: TcpStream,
+    /// Of TCP or UNIX.
+    stream: File,
     received: BytesMut,
 }
 
@@ -26,8 +31,19 @@ impl Mqtt {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
+        Self::connect_over(OwnedFd::from(stream), client_id)
+    }
+
+    /// The same over a UNIX socket of the broker's.
+    pub fn connect_unix(socket: &Path, client_id: &str) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Self::connect_over(OwnedFd::from(stream), client_id)
+    }
+
+    fn connect_over(stream: OwnedFd, client_id: &str) -> io::Result<Self> {
         let mut mqtt = Self {
-            stream,
+            stream: File::from(stream),
             received: BytesMut::new(),
         };
         let mut connect = Connect::new(client_id);
@@ -69,7 +85,8 @@ impl Mqtt {
             }
             // Else a broker with Nagle's algorithm waits up to 40 ms before it sends on, and what is
             // measured is this client.
-            rustix::net::sockopt::set_tcp_quickack(&self.stream, true)?;
+            // A UNIX socket has no such thing.
+            let _ = rustix::net::sockopt::set_tcp_quickack(&self.stream, true);
             self.received.extend_from_slice(&chunk[..len]);
         }
     }

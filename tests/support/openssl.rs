@@ -92,6 +92,18 @@ impl Ca {
         self.sign(name, "client.ext")
     }
 
+    /// A server's key and certificate, with these DNS names; the files are `name.key` and `name.pem`.
+    pub fn issue_server(&self, name: &str, hosts: &[&str]) -> PathBuf {
+        let hosts: Vec<_> = hosts.iter().map(|host| format!("DNS:{host}")).collect();
+        let extensions = format!(
+            "subjectAltName={}\nextendedKeyUsage=serverAuth\n",
+            hosts.join(",")
+        );
+        self.write(&format!("{name}.ext"), &extensions);
+        self.make_key(name, &["-out", &format!("{name}.csr")]);
+        self.sign(name, &format!("{name}.ext"))
+    }
+
     pub fn openssl(&self) -> Command {
         let mut command = Command::new("openssl");
         command.current_dir(&self.dir);
