@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    change_pin, connect, create_key, csr, delete_key, doctor, enroll, export_certificate, hsms,
     import_certificate, init, key_file, list_certificates, list_keys, list_tokens, public_key,
     renew, self_signed, setup, show, status, unlock, verify,
 };
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
     Renew(Box<renew::Args>),
+    /// Enrol the device with its cloud: from a token to a certificate and the bridge's configuration
+    Enroll(enroll::Args),
     /// Connect to an MQTT broker with TLS and the key on the token
     Connect(connect::Args),
 }
@@ -112,6 +114,7 @@ impl Command {
             Self::Show(args) => &mut args.user_pin,
             Self::Verify(args) => &mut args.user_pin,
             Self::Renew(args) => &mut args.user_pin,
+            Self::Enroll(args) => args.user_pin(),
             Self::Connect(args) => &mut args.user_pin,
             Self::Unlock(_)
             | Self::ListTokens(_)

@@ -6,6 +6,7 @@ pub(crate) mod create_key;
 pub(crate) mod csr;
 pub(crate) mod delete_key;
 pub(crate) mod doctor;
+pub(crate) mod enroll;
 pub(crate) mod export_certificate;
 pub(crate) mod hsms;
 pub(crate) mod import_certificate;

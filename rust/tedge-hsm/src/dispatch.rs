@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{AnyCommand, Args, Command};
 use crate::command::{
-    change_pin, connect, create_key, csr, delete_key, doctor, export_certificate, hsms,
+    change_pin, connect, create_key, csr, delete_key, doctor, enroll, export_certificate, hsms,
     import_certificate, init, key_file, list_certificates, list_keys, list_tokens, public_key,
     renew, self_signed, setup, show, status, unlock, verify,
 };
@@ -93,6 +93,7 @@ fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
         Command::Show(args) => show::run(&store, place, args),
         Command::Verify(args) => verify::run(&store, place, args),
         Command::Renew(args) => renew::run(&store, place, *args),
+        Command::Enroll(args) => enroll::run(&store, place, &args),
         Command::Connect(args) => connect::run(store, place, args),
     }
 }

@@ -24,9 +24,31 @@ use x509_cert::{Certificate, TbsCertificate};
 
 use crate::names::Names;
 
+/// What a request has that a CA asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// In place of those of the same kind that it would have.
+    pub(crate) extensions: Extensions,
+    /// What it is signed with, if the key can.
+    pub(crate) signature: Option<ObjectIdentifier>,
+}
+
 /// A certificate signing request (RFC 2986) for `key`, in PEM: for digital signatures of a TLS client.
 pub(crate) fn request(key: &dyn PrivateKey, names: Names) -> anyhow::Result<String> {
-    let extensions = client_extensions(&names)?;
+    request_with(key, names, Extras::default())
+}
+
+/// The same with what a CA asked for.
+pub(crate) fn request_with(
+    key: &dyn PrivateKey,
+    names: Names,
+    extras: Extras,
+) -> anyhow::Result<String> {
+    let mut extensions = client_extensions(&names)?;
+    for extra in extras.extensions {
+        extensions.retain(|extension| extension.extn_id != extra.extn_id);
+        extensions.push(extra);
+    }
     let request = ExtensionReq(extensions).try_into()?;
     let info = CertReqInfo {
         version: x509_cert::request::Version::V1,
@@ -34,7 +56,7 @@ pub(crate) fn request(key: &dyn PrivateKey, names: Names) -> anyhow::Result<Stri
         public_key: public_key(key)?,
         attributes: Attributes::try_from(vec![request])?,
     };
-    let (scheme, algorithm) = algorithm(key)?;
+    let (scheme, algorithm) = algorithm(key, extras.signature)?;
     let signature = sign(key, scheme, &info.to_der()?)?;
     let request = CertReq {
         info,
@@ -53,7 +75,7 @@ pub(crate) fn self_signed(
     ca: bool,
 ) -> anyhow::Result<String> {
     let public_key = public_key(key)?;
-    let (scheme, algorithm) = algorithm(key)?;
+    let (scheme, algorithm) = algorithm(key, None)?;
     let mut extensions = client_extensions(&names)?;
     // RFC 7093, section 2, method 1.
     let key_id = &Sha256::digest(public_key.subject_public_key.raw_bytes())[..20];
@@ -112,15 +134,34 @@ fn public_key(key: &dyn PrivateKey) -> anyhow::Result<SubjectPublicKeyInfoOwned>
     spki.with_context(|| format!("the public key of {} is malformed", key.uri()))
 }
 
-/// What X.509 signs with, by the first scheme that fits the key.
-fn algorithm(key: &dyn PrivateKey) -> anyhow::Result<(SignatureScheme, AlgorithmIdentifierOwned)> {
-    let fits = ALGORITHMS.iter().find(|(s, _)| key.schemes().contains(s));
+/// Whether `key` signs requests by the algorithm `oid`.
+#[allow(dead_code)]
+pub(crate) fn signs_by(key: &dyn PrivateKey, oid: ObjectIdentifier) -> bool {
+    let mut algorithms = ALGORITHMS.iter();
+    algorithms.any(|(scheme, known)| *known == oid && key.schemes().contains(scheme))
+}
+
+/// What X.509 signs with: by the algorithm `wanted` if the key can, else by the first that fits it.
+fn algorithm(
+    key: &dyn PrivateKey,
+    wanted: Option<ObjectIdentifier>,
+) -> anyhow::Result<(SignatureScheme, AlgorithmIdentifierOwned)> {
+    let mut fits = ALGORITHMS.iter().filter(|(s, _)| key.schemes().contains(s));
+    let fits = match fits.clone().find(|(_, oid)| Some(*oid) == wanted) {
+        Some(fits) => Some(fits),
+        None => fits.next(),
+    };
     let (scheme, oid) = fits.with_context(|| {
         let uri = key.uri();
         format!("key {uri} has no scheme that requests and certificates are signed with")
     })?;
     // RFC 4055, section 5: RSA with NULL; RFC 5758 and RFC 8410: the others without.
-    let parameters = (*scheme == SignatureScheme::RSA_PKCS1_SHA256).then(Any::null);
+    let is_rsa = [
+        SignatureScheme::RSA_PKCS1_SHA256,
+        SignatureScheme::RSA_PKCS1_SHA384,
+        SignatureScheme::RSA_PKCS1_SHA512,
+    ];
+    let parameters = is_rsa.contains(scheme).then(Any::null);
     let algorithm = AlgorithmIdentifierOwned {
         oid: *oid,
         parameters,
@@ -170,5 +211,13 @@ const ALGORITHMS: &[(SignatureScheme, ObjectIdentifier)] = &[
     (
         SignatureScheme::RSA_PKCS1_SHA256,
         rfc5912::SHA_256_WITH_RSA_ENCRYPTION,
+    ),
+    (
+        SignatureScheme::RSA_PKCS1_SHA384,
+        rfc5912::SHA_384_WITH_RSA_ENCRYPTION,
+    ),
+    (
+        SignatureScheme::RSA_PKCS1_SHA512,
+        rfc5912::SHA_512_WITH_RSA_ENCRYPTION,
     ),
 ];

@@ -1,8 +1,9 @@
 //! Enrollment over Secure Transport: RFC 7030, with the clarifications of RFC 8951.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64ct::{Base64, Encoding as _};
 use tedge_p11_client::Pin;
 use zeroize::Zeroizing;
@@ -20,11 +21,35 @@ pub(crate) struct EstServer {
     login: Option<Login>,
 }
 
-/// HTTP Basic authentication (RFC 7030, section 3.2.3).
+/// What logs in to the server, beside a certificate.
+#[derive(Clone, Debug)]
+pub(crate) enum Login {
+    /// HTTP Basic authentication (RFC 7030, section 3.2.3).
+    Basic {
+        /// Has no colon.
+        user: String,
+        password: Pin,
+    },
+    /// A token (RFC 6750, section 2.1), as Cumulocity has it.
+    #[allow(dead_code)]
+    Bearer(Pin),
+}
+
+/// What a server says to a request.
 #[derive(Debug)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) password: Pin,
+pub(crate) enum Reply {
+    /// All certificates that came, one at least.
+    Certificates(Vec<Certificate>),
+    /// It has yet to decide, or is too busy now (section 4.2.3; RFC 9110, section 10.2.3).
+    Later {
+        /// When to ask again, if it says so.
+        after: Option<Duration>,
+        /// Status and words, in one line.
+        said: String,
+        why: anyhow::Error,
+    },
+    /// No.
+    Refused { status: u16, why: anyhow::Error },
 }
 
 /// What a certificate is asked for with.
@@ -60,17 +85,36 @@ impl EstServer {
             .with_context(|| format!("cannot get the CA certificates from {url}"))
     }
 
+    /// What the server wants of requests (section 4.5), in DER; none if it wants nothing.
+    #[allow(dead_code)]
+    pub(crate) fn attributes(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let url = format!("{}/csrattrs", self.url);
+        let answer = self.client.get(&url);
+        answer
+            .and_then(|answer| est_answer::attributes(&answer))
+            .with_context(|| format!("cannot get the CSR attributes from {url}"))
+    }
+
     /// Sends a request in PEM, and returns all certificates that come back.
     pub(crate) fn enroll(
         &self,
         operation: Operation,
         csr: &str,
     ) -> anyhow::Result<Vec<Certificate>> {
+        match self.ask(operation, csr)? {
+            Reply::Certificates(certificates) => Ok(certificates),
+            Reply::Later { why, .. } | Reply::Refused { why, .. } => Err(why),
+        }
+    }
+
+    /// Sends a request in PEM. An error is that there is no answer, or one that is none.
+    pub(crate) fn ask(&self, operation: Operation, csr: &str) -> anyhow::Result<Reply> {
         let name = match operation {
             Operation::SimpleEnroll => "simpleenroll",
             Operation::SimpleReenroll => "simplereenroll",
         };
         let url = format!("{}/{name}", self.url);
+        let what = || format!("cannot get a certificate from {url}");
         // The lines of PEM are base64 as servers expect it, in lines.
         let body: Vec<_> = csr.lines().filter(|line| !line.starts_with('-')).collect();
         let mut headers = vec![
@@ -83,18 +127,47 @@ impl EstServer {
             secret: true,
             ..RequestHeader::new("Authorization", value)
         }));
-        self.client
+        let answer = self
+            .client
             .post(&url, &headers, &(body.join("\n") + "\n"))
-            .and_then(|answer| certificates(&answer))
-            .with_context(|| format!("cannot get a certificate from {url}"))
+            .with_context(what)?;
+        let status = answer.status;
+        let why = match certificates(&answer) {
+            Ok(certificates) => return Ok(Reply::Certificates(certificates)),
+            Err(why) => why.context(what()),
+        };
+        let after = est_answer::retry_after(&answer);
+        let said = est_answer::said(&answer);
+        match status {
+            202 => Ok(Reply::Later { after, said, why }),
+            // Who is too busy says when; without that it is a failure like others.
+            429 | 503 if after.is_some() => Ok(Reply::Later { after, said, why }),
+            300.. => Ok(Reply::Refused { status, why }),
+            _ => Err(why),
+        }
     }
 }
 
 impl Login {
+    /// By a user and a password in a file.
+    pub(crate) fn read(user: String, password_file: &Path) -> anyhow::Result<Self> {
+        // RFC 7617, section 2.
+        if user.contains(':') {
+            bail!("a user's name has no colon");
+        }
+        let password = Pin::read_file(password_file).context("--password-file")?;
+        Ok(Self::Basic { user, password })
+    }
+
     fn header(&self) -> Zeroizing<String> {
-        let login = Zeroizing::new(format!("{}:{}", self.user, self.password.expose()));
-        let login = Zeroizing::new(Base64::encode_string(login.as_bytes()));
-        Zeroizing::new(format!("Basic {}", *login))
+        match self {
+            Self::Basic { user, password } => {
+                let login = Zeroizing::new(format!("{user}:{}", password.expose()));
+                let login = Zeroizing::new(Base64::encode_string(login.as_bytes()));
+                Zeroizing::new(format!("Basic {}", *login))
+            }
+            Self::Bearer(token) => Zeroizing::new(format!("Bearer {}", token.expose())),
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! What an EST server answers: certificates, in all forms that servers send and that can mean one thing only,
 //! or why there are none (RFC 7030, sections 4.1.3 and 4.2.3; RFC 8951).
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context as _, anyhow};
 use base64ct::{Base64, Encoding as _};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tedge_p11_client::parse_certificates;
+use x509_cert::der::DateTime;
 
 use crate::http::{Answer, Header};
 use crate::pkcs7;
@@ -35,6 +38,71 @@ pub fn certificates(answer: &Answer) -> anyhow::Result<Vec<CertificateDer<'stati
     })
 }
 
+/// What the server wants of requests, in DER (RFC 7030, section 4.5.2); none if it wants nothing.
+#[allow(dead_code)]
+pub(crate) fn attributes(answer: &Answer) -> anyhow::Result<Option<Vec<u8>>> {
+    match answer.status {
+        // Servers that do not know the question say 404 or 501, or 400 with a page.
+        204 | 400 | 404 | 405 | 501 => return Ok(None),
+        200 => {}
+        _ => return Err(refusal(answer)),
+    }
+    if answer.body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let der = match answer.body.first() {
+        Some(&SEQUENCE) => Some(answer.body.clone()),
+        _ => from_base64(&answer.body),
+    };
+    der.filter(|der| der.first() == Some(&SEQUENCE))
+        .map(Some)
+        .context("the server's answer is not what RFC 7030 has there")
+}
+
+/// The status, and what the server says to people, in one line.
+pub(crate) fn said(answer: &Answer) -> String {
+    format!("HTTP {}{}", answer.status, words(answer))
+}
+
+/// When the server wants to be asked again (RFC 9110, section 10.2.3), if it says so: at least a second from now.
+pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
+    let text = answer.header(Header::RetryAfter)?.trim();
+    let after = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            http_date(text)?.saturating_sub(now.ok()?)
+        }
+    };
+    Some(after.max(Duration::from_secs(1)))
+}
+
+/// IMF-fixdate (RFC 9110, section 5.6.7) since the Unix epoch: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<Duration> {
+    let (_, text) = text.split_once(", ")?;
+    let mut words = text.strip_suffix(" GMT")?.split(' ');
+    let mut word = || words.next();
+    let (day, month, year) = (word()?, word()?, word()?);
+    let mut time = word()?.split(':').map(|part| part.parse().ok());
+    let mut part = || time.next().flatten();
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    let date = DateTime::new(
+        year.parse().ok()?,
+        u8::try_from(month + 1).ok()?,
+        day.parse().ok()?,
+        part()?,
+        part()?,
+        part()?,
+    );
+    Some(date.ok()?.unix_duration())
+}
+
+fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut base64 = text.to_vec();
+    base64.retain(|byte| !byte.is_ascii_whitespace());
+    Base64::decode_vec(std::str::from_utf8(&base64).ok()?).ok()
+}
+
 /// PKCS#7 or certificates: in base64 as RFC 8951 has it, with blanks anywhere; in DER; in PEM, which some
 /// servers wrap in base64 once more.
 fn find(body: &[u8], may_be_wrapped: bool) -> Option<Vec<CertificateDer<'static>>> {
@@ -57,9 +125,7 @@ fn find(body: &[u8], may_be_wrapped: bool) -> Option<Vec<CertificateDer<'static>
     if is_pem && base64.is_none() {
         return parse_certificates(text).ok();
     }
-    let mut base64 = base64.unwrap_or(text).to_vec();
-    base64.retain(|byte| !byte.is_ascii_whitespace());
-    let decoded = Base64::decode_vec(std::str::from_utf8(&base64).ok()?).ok()?;
+    let decoded = from_base64(base64.unwrap_or(text))?;
     if decoded.starts_with(b"-----BEGIN ") {
         return may_be_wrapped.then(|| find(&decoded, false)).flatten();
     }
@@ -235,6 +301,10 @@ const MEMBERS: &[&str] = &[
     "errors",
     "title",
 ];
+/// RFC 9110, section 5.6.7.
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 const SEQUENCE: u8 = 0x30;
 /// Characters of what a server says.
 const MAX_WORDS: usize = 200;
@@ -315,6 +385,28 @@ mod tests {
             let error = certificates(&answer(202, "", body)).unwrap_err();
             assert!(error.to_string().contains("has yet to decide"), "{error}");
         }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let after = |text: &str| {
+            let headers = vec![(Header::RetryAfter, text.to_owned())];
+            retry_after(&Answer {
+                headers,
+                ..Answer::default()
+            })
+        };
+        assert_eq!(after(" 120 "), Some(Duration::from_secs(120)));
+        for past in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(after(past), Some(Duration::from_secs(1)), "{past}");
+        }
+        let far = after("Thu, 31 Dec 2099 23:59:59 GMT").unwrap();
+        assert!(far > Duration::from_secs(60 * 60 * 24 * 365));
+        for none in ["", "soon", "-1", "Sun, 31 Feb 1994 08:49:37 GMT", "1e9"] {
+            assert_eq!(after(none), None, "{none}");
+        }
+        let epoch = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(epoch, Duration::from_secs(784_111_777));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::fs::{FlockOperation, flock};
 use tedge_file::{Attributes, FileError, Folder};
 
 /// Writes `text` to a file that all may read (0644), or to standard output without one.
@@ -27,13 +28,25 @@ pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
     failed(path, tedge_file::check_writable(path))
 }
 
-/// Removes a file, if it is there.
-pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
-    let folder = match path.parent() {
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
-    let removed = Folder::open(folder).and_then(|folder| {
+    }
+}
+
+/// One process at a time works on the files of the certificate `cert`, as long as it has what is returned.
+pub(crate) fn lock_beside(cert: &Path) -> anyhow::Result<Folder> {
+    let folder = Folder::open(folder(cert))?;
+    flock(folder.file(), FlockOperation::NonBlockingLockExclusive)
+        .context("another tedge-hsm works on this certificate at this moment")?;
+    Ok(folder)
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = Folder::open(folder(path)).and_then(|folder| {
         folder.remove(path.file_name().unwrap_or_default())?;
         // That it is gone may be forgotten by a power cut: it is removed again, then.
         let _ = folder.file().sync_all();

@@ -1,6 +1,7 @@
 //! A key pair that is to be on a token, and is made only if it is not there yet.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use rustix::rand::{GetRandomFlags, getrandom};
 use tedge_p11_client::{KeySpec, Pin, Uri, hex};
 
 use crate::key_type::KeyType;
@@ -72,3 +73,13 @@ impl NewKey {
         )
     }
 }
+
+/// An id for a key that is to be made.
+pub(crate) fn new_id() -> anyhow::Result<Vec<u8>> {
+    let mut id = [0; ID_LEN];
+    getrandom(&mut id, GetRandomFlags::empty()).context("the system gives no random numbers")?;
+    Ok(id.to_vec())
+}
+
+/// Bytes of `CKA_ID`, as the token crate has them.
+const ID_LEN: usize = 20;

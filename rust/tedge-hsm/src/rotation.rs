@@ -8,10 +8,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{FlockOperation, flock};
-use rustix::rand::{GetRandomFlags, getrandom};
-use tedge_file::Folder;
-use tedge_p11_client::{Error, PrivateKey, Reason, Uri};
+use tedge_p11_client::{PrivateKey, Uri};
 use tedge_p11_config::read_key_uris;
 
 use self::record::{Record, Step, next_path, record_path, unix_time};
@@ -19,8 +16,10 @@ use crate::certificate::{self, Certificate};
 use crate::file;
 use crate::key_type::KeyType;
 use crate::keys::Keys;
+use crate::new_key::new_id;
 use crate::output::{note, say};
 use crate::progress::Progress;
+use crate::refused::is_refusal;
 use crate::root::Root;
 use crate::try_connect::{Trial, config_dir};
 
@@ -84,7 +83,7 @@ pub(crate) enum Outcome {
 impl Rotation<'_> {
     /// Begins a rotation, or goes on with the one that `is_under_way`.
     pub(crate) fn run(&self, is_under_way: bool) -> anyhow::Result<Outcome> {
-        let _lock = lock(self.cert)?;
+        let _lock = file::lock_beside(self.cert)?;
         let mut record = match Record::read(self.cert)? {
             Some(record) => record,
             // Another process has gone on with it meanwhile.
@@ -174,11 +173,8 @@ impl Rotation<'_> {
                 old.uri()
             ),
         };
-        let mut id = [0; ID_LEN];
-        getrandom(&mut id, GetRandomFlags::empty())
-            .context("the system gives no random numbers")?;
         let new = Uri {
-            id: Some(id.to_vec()),
+            id: Some(new_id()?),
             object: self.args.new_key_label.clone().or(old.uri().object.clone()),
             ..old.uri().clone()
         };
@@ -463,28 +459,6 @@ impl Step {
     }
 }
 
-/// One process at a time goes on with the rotation of a certificate.
-fn lock(cert: &Path) -> anyhow::Result<Folder> {
-    let folder = match cert.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let folder = Folder::open(folder)?;
-    flock(folder.file(), FlockOperation::NonBlockingLockExclusive)
-        .context("another tedge-hsm renews this certificate at this moment")?;
-    Ok(folder)
-}
-
-fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref::<Error>(),
-        Some(Error::Explained {
-            reason: Reason::Refused,
-            ..
-        })
-    )
-}
-
 /// The error with the rule that is missing.
 fn needs_rule(error: anyhow::Error, key: &Uri) -> anyhow::Error {
     let token = key.token.as_ref().map(|token| Uri {
@@ -509,7 +483,5 @@ fn needs_rule(error: anyhow::Error, key: &Uri) -> anyhow::Error {
     ))
 }
 
-/// Bytes of `CKA_ID`, as the token crate has them.
-const ID_LEN: usize = 20;
 /// In seconds.
 const A_DAY: u64 = 24 * 60 * 60;

@@ -49,9 +49,13 @@ pub(crate) struct Args {
 /// Where a certificate is tried, and how.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    args: Args,
-    brokers: Vec<Broker>,
-    limit: Duration,
+    pub(crate) brokers: Vec<Broker>,
+    /// The certificate's common name without.
+    pub(crate) client_id: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) alpn: Vec<String>,
+    pub(crate) limit: Duration,
 }
 
 impl Args {
@@ -78,8 +82,11 @@ impl Args {
             );
         }
         Ok(Some(Trial {
-            args: self,
             brokers,
+            client_id: self.try_client_id,
+            username: self.try_username,
+            password_file: self.try_password_file,
+            alpn: self.try_alpn,
             limit,
         }))
     }
@@ -90,7 +97,7 @@ impl Trial {
     /// accepted the MQTT client. A session that the broker keeps for this client id stays as it is, and so do the
     /// messages that wait in it.
     pub(crate) fn run(&self, key: &Arc<dyn PrivateKey>, cert: &Path) -> anyhow::Result<()> {
-        let client_id = match &self.args.try_client_id {
+        let client_id = match &self.client_id {
             Some(id) => id.clone(),
             None => certificate::read_chain(cert)?[0]
                 .common_name()
@@ -101,7 +108,7 @@ impl Trial {
                     )
                 })?,
         };
-        let password = match &self.args.try_password_file {
+        let password = match &self.password_file {
             Some(path) => Some(Pin::read_file(path).context("--try-password-file")?),
             None => None,
         };
@@ -111,9 +118,9 @@ impl Trial {
                 port: broker.port,
                 cert,
                 ca: &broker.ca,
-                alpn: &self.args.try_alpn,
+                alpn: &self.alpn,
             };
-            let login = self.args.try_username.as_deref();
+            let login = self.username.as_deref();
             let login = login.map(|user| (user, password.as_ref()));
             let tried = tls::connect(&server, key.clone(), self.limit).and_then(|handshake| {
                 if handshake.signature.is_none() {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use rustls::client::ResolvesClientCert;
-use tedge_p11_client::{ClientCertResolver, Pin, PrivateKey, Uri};
+use tedge_p11_client::{ClientCertResolver, PrivateKey, Uri};
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::certificate::{self, Certificate};
@@ -22,11 +22,11 @@ use crate::rotation::{self, Issuer, Outcome, Rotation};
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
 use crate::tls::TlsClient;
-use crate::trust::{self, Trust};
+use crate::trust::Trust;
 use crate::try_connect::{self, Trial};
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
-use crate::{document, file};
+use crate::{document, file, issued};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -260,12 +260,7 @@ impl Server<'_> {
         let organization = enroll.organization.as_deref();
         let names = Names::new(common_name, organization, std::mem::take(&mut enroll.san))?;
         let login = match (enroll.user.take(), &enroll.password_file) {
-            // RFC 7617, section 2.
-            (Some(user), _) if user.contains(':') => bail!("a user's name has no colon"),
-            (Some(user), Some(path)) => {
-                let password = Pin::read_file(path).context("--password-file")?;
-                Some(Login { user, password })
-            }
+            (Some(user), Some(path)) => Some(Login::read(user, path)?),
             _ => None,
         };
         file::check_writable(&self.cert)?;
@@ -323,7 +318,7 @@ impl Server<'_> {
         }
         let request = document::request(key.as_ref(), names)?;
         let answer = server.enroll(operation, &request)?;
-        accept(answer, old, key.as_ref(), &trust)
+        issued::accept(answer, old, key.as_ref(), &trust)
             .with_context(|| format!("{} sent a certificate that is refused", self.est))
     }
 
@@ -396,33 +391,6 @@ impl Issuer for Server<'_> {
         }
         trust.verify(chain)
     }
-}
-
-/// The new certificate out of an answer, with the chain that belongs to it, if it is good: for this
-/// key, and such that a server which trusts the same takes it.
-fn accept(
-    answer: Vec<Certificate>,
-    old: &[Certificate],
-    key: &dyn PrivateKey,
-    trust: &Trust,
-) -> anyhow::Result<Vec<Certificate>> {
-    let certificate = answer
-        .iter()
-        .find(|certificate| certificate.check_key(key).is_ok())
-        .with_context(|| format!("it is not for the key {}", key.uri()))?
-        .clone();
-    if old
-        .first()
-        .is_some_and(|old| old.der() == certificate.der())
-    {
-        bail!("it is the old one");
-    }
-    // Many servers send the certificate alone: the issuers of the old one are good for the new.
-    let mut candidates = answer;
-    candidates.extend_from_slice(old);
-    let chain = trust::chain(certificate, &candidates);
-    trust.verify(&chain)?;
-    Ok(chain)
 }
 
 /// What the first certificate is asked for with, if not with a password.

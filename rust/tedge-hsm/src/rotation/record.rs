@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use tedge_file::{Attributes, FileError, printable};
+use tedge_file::printable;
 use tedge_p11_client::Uri;
 
-use crate::file;
 use crate::key_type::KeyType;
-use crate::settings_file::is_own;
+use crate::{file, record_file};
 
 /// How far a rotation has come. Each step is recorded before it is taken, and can be taken again.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -58,63 +57,34 @@ impl Record {
     /// this process, and be closed to other writers: it names a key that is to be deleted.
     pub(crate) fn read(cert: &Path) -> anyhow::Result<Option<Self>> {
         let path = record_path(cert);
-        let failed = |error: FileError| {
-            anyhow::Error::from(error).context(format!("cannot read {}", path.display()))
-        };
-        let file = match tedge_file::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        if !is_own(file.metadata()) {
-            bail!(
-                "{} belongs to {}, or others may write it: run this as that user, or remove the file",
-                path.display(),
-                tedge_file::user(std::os::unix::fs::MetadataExt::uid(file.metadata()))
-            );
-        }
-        let mut content = Vec::new();
-        file.read_into(&mut content, MAX_LEN).map_err(failed)?;
-        Self::parse(&content)
-            .with_context(|| {
-                format!(
-                    "{} is no record of a rotation; remove it, and look by tedge-hsm list-keys whether a key was left behind",
-                    path.display()
-                )
-            })
-            .map(Some)
+        let what =
+            "a rotation; remove it, and look by tedge-hsm list-keys whether a key was left behind";
+        let record: Option<Self> = record_file::read(&path, what)?;
+        record
+            .map(Self::checked)
+            .transpose()
+            .with_context(|| format!("{} is no record of {what}", path.display()))
     }
 
     /// The same for who only wants to know, whoever wrote it: each text is one line.
     pub(crate) fn look(cert: &Path) -> Option<Self> {
-        let content = tedge_file::read(&record_path(cert), MAX_LEN).ok()?;
-        let mut record = Self::parse(&content).ok()?;
+        let record: Self = record_file::look(&record_path(cert))?;
+        let mut record = record.checked().ok()?;
         record.old_key = printable(&record.old_key);
         record.new_key = printable(&record.new_key);
         record.error = record.error.as_deref().map(printable);
         Some(record)
     }
 
-    fn parse(content: &[u8]) -> anyhow::Result<Self> {
-        let record: Self = serde_json::from_slice(content)?;
-        let (_, new) = (record.old_key()?, record.new_key()?);
+    fn checked(self) -> anyhow::Result<Self> {
+        let (_, new) = (self.old_key()?, self.new_key()?);
         new.id.context("new_key has no id")?;
-        Ok(record)
+        Ok(self)
     }
 
     /// Writes it; it is on the disk when this returns.
     pub(crate) fn write(&self, cert: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        let path = record_path(cert);
-        tedge_file::write(
-            &path,
-            text.as_bytes(),
-            Attributes::Set {
-                mode: 0o644,
-                owner: None,
-            },
-        )
-        .with_context(|| format!("cannot write {}", path.display()))
+        record_file::write(&record_path(cert), self, 0o644)
     }
 
     /// The rotation is over.
@@ -160,9 +130,6 @@ pub(crate) fn unix_time() -> u64 {
 pub(crate) fn record_path(cert: &Path) -> PathBuf {
     file::beside(cert, ".rotation")
 }
-
-/// Far more than two URIs and an error have.
-const MAX_LEN: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

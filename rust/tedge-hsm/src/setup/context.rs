@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use tedge_p11_client::Uri;
 
-use super::files;
 use super::settings::Settings;
+use crate::machine_id;
 use crate::names::Names;
 use crate::place::Place;
 use crate::profile::{Made, Profile};
@@ -29,7 +29,7 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) settings: Settings,
-    /// Where the request or the certificate is to be, if not in [`STATE_FOLDER`].
+    /// Where the request or the certificate is to be, if not in the state folder.
     pub(crate) output: Option<PathBuf>,
     pub(crate) so_pin_file: Option<PathBuf>,
 }
@@ -125,28 +125,23 @@ impl Setup {
     /// The names for the certificate.
     pub(super) fn names(&self) -> anyhow::Result<Names> {
         let name = self.wanted.settings.common_name.as_deref();
-        let name = name.unwrap_or(MACHINE_ID);
-        let name = if name.contains(MACHINE_ID) && self.is_machine() {
-            name.replace(MACHINE_ID, self.machine_id()?.trim_end())
+        let name = name.unwrap_or(machine_id::NAME);
+        let name = if self.is_machine() {
+            machine_id::put_in(name, &self.root)?
         } else {
             name.to_owned()
         };
         Names::new(&name, None, Vec::new())
     }
 
-    /// The machine's id, as the first run found it: with a read-only root each boot may make up another, and so may an
-    /// update. The device keeps its name.
+    /// The machine's id, as the first run found it.
     pub(super) fn machine_id(&self) -> anyhow::Result<String> {
-        match files::text(&self.machine_id_file())? {
-            Some(kept) => Ok(kept),
-            None => tedge_file::read_text(Path::new("/etc/machine-id"), tedge_file::MAX_SETTINGS)
-                .context("cannot read /etc/machine-id"),
-        }
+        machine_id::read(&self.root)
     }
 
     /// Where the first run has put it.
     pub(super) fn machine_id_file(&self) -> PathBuf {
-        self.root.path(STATE_FOLDER).join("machine-id")
+        machine_id::kept_path(&self.root)
     }
 
     /// The devices that the HSM's module or service opens.
@@ -163,9 +158,5 @@ impl Setup {
     }
 }
 
-/// What `setup` made for commissioning, and how far it came.
-pub(super) const STATE_FOLDER: &str = "/var/lib/tedge-hsm";
-/// In a common name: the machine's id.
-const MACHINE_ID: &str = "%m";
 /// Slot 9A, as OpenSC names its key (NIST SP 800-73-4, table 4b; PKCS#11 `CKA_ID`).
 pub(super) const PIV_AUTHENTICATION: [u8; 1] = [1];

@@ -7,9 +7,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tedge_file::Folder;
 
-use super::context::{STATE_FOLDER, Setup};
+use super::context::Setup;
 use super::files;
 use super::lasting::{self, NotLasting};
+use crate::machine_id;
 use crate::output::note;
 
 /// The folder, for one run at a time.
@@ -70,7 +71,7 @@ pub(super) fn restart_is_due(setup: &Setup) -> bool {
 
 /// Where requests and certificates for commissioning are.
 pub(super) fn path(setup: &Setup) -> PathBuf {
-    setup.root.path(STATE_FOLDER)
+    setup.root.path(machine_id::STATE_FOLDER)
 }
 
 /// Keeps the machine's id, which the certificate's name may be made of. The state folder is there.

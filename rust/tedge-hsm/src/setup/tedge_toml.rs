@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use tedge_p11_client::Uri;
 use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_cryptoki};
-use toml_edit::{DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{DocumentMut, Item, value};
 
 use super::context::Setup;
 use super::files;
 use super::state_folder::StateFolder;
 use super::step::{State, Step};
+use crate::toml_table::table;
 
 /// Names the module, and what clients are confined to.
 pub(super) struct TedgeToml;
@@ -163,18 +164,6 @@ fn edited(text: &str, missing: &[(&'static str, String)]) -> anyhow::Result<Stri
         }
     }
     Ok(document.to_string())
-}
-
-/// The table of that name, in whichever form it is there.
-fn table<'a>(parent: &'a mut dyn TableLike, name: &str) -> anyhow::Result<&'a mut dyn TableLike> {
-    let item = parent.entry(name).or_insert_with(|| {
-        let mut table = Table::new();
-        // `[device.cryptoki]` says it all.
-        table.set_implicit(true);
-        Item::Table(table)
-    });
-    item.as_table_like_mut()
-        .with_context(|| format!("{name} is no table"))
 }
 
 fn shown(missing: &[(&'static str, String)]) -> String {

@@ -1,0 +1,16 @@
+//! `enroll`: from a token to a device that its cloud knows, in steps, each recorded on the disk before it is taken. One
+//! file for each cloud; the steps that all have are in `enrolment.rs`.
+
+pub(crate) mod bootstrap;
+mod bridge_toml;
+mod certificate_file;
+pub(crate) mod cloud;
+mod enrolment;
+pub(crate) mod est;
+mod key;
+pub(crate) mod options;
+mod record;
+mod tedge_toml;
+pub(crate) mod waiting;
+
+pub(crate) use self::enrolment::run;

@@ -1,0 +1,170 @@
+//! The bridge's configuration: a table for the cloud, beside what the operator wrote.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use tedge_file::{MAX_SETTINGS, printable};
+use tedge_p11_client::Uri;
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+use super::cloud::Connection;
+use crate::file;
+use crate::toml_table::table;
+
+/// What the cloud's table is to say.
+pub(super) struct Settings<'a> {
+    /// `[cloud.NAME]`.
+    pub(super) name: &'a str,
+    pub(super) connection: &'a Connection,
+    pub(super) cert: &'a Path,
+    pub(super) key: &'a Uri,
+}
+
+/// Whether the file has a table for the cloud.
+pub(super) fn has(path: &Path, name: &str) -> anyhow::Result<bool> {
+    let document = read(path)?;
+    let cloud = document.get("cloud").and_then(Item::as_table_like);
+    Ok(cloud.is_some_and(|cloud| cloud.contains_key(name)))
+}
+
+/// Puts in what is missing. What the operator set otherwise stays, if the bridge would go to the same place with it; else
+/// it is an error. Returns whether anything was written.
+pub(super) fn write(path: &Path, settings: &Settings<'_>) -> anyhow::Result<bool> {
+    let failed = || format!("cannot configure the bridge in {}", path.display());
+    let mut document = read(path)?;
+    let before = document.to_string();
+    edit(&mut document, settings).with_context(failed)?;
+    let after = document.to_string();
+    if after == before {
+        return Ok(false);
+    }
+    file::write(path, after.as_bytes())?;
+    Ok(true)
+}
+
+fn read(path: &Path) -> anyhow::Result<DocumentMut> {
+    let text = match tedge_file::read_text(path, MAX_SETTINGS) {
+        Ok(text) => text,
+        Err(error) if error.is_not_found() => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    let document = text.parse().ok();
+    document.with_context(|| format!("{} is not TOML", path.display()))
+}
+
+fn edit(document: &mut DocumentMut, settings: &Settings<'_>) -> anyhow::Result<()> {
+    let connection = settings.connection;
+    let cloud = table(table(document.as_table_mut(), "cloud")?, settings.name)?;
+    let mut wanted: Vec<(&str, Value)> = Vec::new();
+    if let Some(preset) = connection.preset {
+        wanted.push(("preset", preset.into()));
+    }
+    wanted.push(("host", connection.host.clone().into()));
+    if let Some(port) = connection.port {
+        wanted.push(("port", i64::from(port).into()));
+    }
+    wanted.push(("client_id", connection.client_id.clone().into()));
+    if let Some(username) = &connection.username {
+        wanted.push(("username", username.clone().into()));
+    }
+    if !connection.alpn.is_empty() {
+        let names: Array = connection.alpn.iter().collect();
+        wanted.push(("alpn", names.into()));
+    }
+    wanted.push(("cert", settings.cert.display().to_string().into()));
+    wanted.push(("key", settings.key.to_string().into()));
+    for (name, value) in wanted {
+        match cloud.get(name) {
+            None => {
+                cloud.insert(name, Item::Value(value));
+            }
+            Some(there) if DECISIVE.contains(&name) && !is_same(there, &value) => bail!(
+                "[cloud.{}] has {name} = {}, not {}: remove that line, or give the table another name",
+                settings.name,
+                printable(there.to_string().trim()),
+                printable(&value.to_string()),
+            ),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_same(there: &Item, value: &Value) -> bool {
+    match (there.as_str(), value.as_str()) {
+        (Some(there), Some(value)) => there == value,
+        _ => there.to_string().trim() == value.to_string().trim(),
+    }
+}
+
+/// With another of these the bridge would be another device, or go elsewhere.
+const DECISIVE: [&str; 2] = ["host", "client_id"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(text: &str) -> anyhow::Result<String> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("bridge.toml");
+        std::fs::write(&path, text)?;
+        let connection = Connection {
+            preset: Some("aws-iot"),
+            host: "a.example".to_owned(),
+            port: Some(443),
+            client_id: "device-1".to_owned(),
+            alpn: vec!["x-amzn-mqtt-ca".to_owned()],
+            ..Connection::default()
+        };
+        let settings = Settings {
+            name: "aws",
+            connection: &connection,
+            cert: Path::new("/c.pem"),
+            key: &"pkcs11:token=device;object=tls".parse()?,
+        };
+        let is_written = write(&path, &settings)?;
+        let after = std::fs::read_to_string(&path)?;
+        assert_eq!(is_written, after != text);
+        assert!(has(&path, "aws")?);
+        // Once more there is nothing to do.
+        assert!(!write(&path, &settings)?);
+        Ok(after)
+    }
+
+    const TABLE: &str = "[cloud.aws]\npreset = \"aws-iot\"\nhost = \"a.example\"\nport = 443\nclient_id = \"device-1\"\n\
+                         alpn = [\"x-amzn-mqtt-ca\"]\ncert = \"/c.pem\"\nkey = \"pkcs11:token=device;object=tls\"\n";
+
+    #[test]
+    fn what_the_operator_wrote_stays() {
+        assert_eq!(edited("").unwrap(), TABLE);
+        let own = "# mine\n[local]\nport = 1884 # not 1883\n\n[cloud.other]\nhost = \"b\"\nclient_id = \"x\"\ncert = \"/d\"\n";
+        assert_eq!(edited(own).unwrap(), format!("{own}\n{TABLE}"));
+        let begun = "[cloud.aws]\nhost = \"a.example\" # ours\nkeep_alive = 30\nkey = \"pkcs11:object=other\"\n\n[[cloud.aws.out]]\ntopic = \"a/#\"\n";
+        let after = edited(begun).unwrap();
+        for line in begun.lines().filter(|line| !line.is_empty()) {
+            assert!(after.contains(line), "{line}: {after}");
+        }
+        assert!(after.contains("client_id = \"device-1\""), "{after}");
+    }
+
+    #[test]
+    fn another_device_or_place_is_an_error() {
+        for (text, said) in [
+            (
+                "[cloud.aws]\nhost = \"b\"\n",
+                "has host = \"b\", not \"a.example\"",
+            ),
+            (
+                "[cloud.aws]\nclient_id = \"device-2\"\n",
+                "has client_id = \"device-2\"",
+            ),
+            ("cloud = 1\n", "cloud is no table"),
+            ("[cloud\n", "is not TOML"),
+        ] {
+            let error = format!("{:#}", edited(text).unwrap_err());
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where the device's first certificate goes: whose it is, and in which folder.
+
+use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::path::Path;
+
+use anyhow::Context as _;
+use tedge_file::{Attributes, Folder};
+
+use crate::certificate::{self, Certificate};
+use crate::file;
+use crate::root::Root;
+
+/// Makes the folder of the certificate, if need be. One that root makes is user tedge's, as thin-edge.io has it: who
+/// renews the certificate puts files beside it.
+pub(super) fn make_folder(cert: &Path) -> anyhow::Result<()> {
+    let path = file::folder(cert);
+    let failed = || format!("cannot make {}", path.display());
+    if path.is_dir() {
+        return Ok(());
+    }
+    let folder = Folder::make(path, 0o755).with_context(failed)?;
+    let root = Root::default();
+    let owner = root.uid(USER).zip(root.own_gid(USER));
+    let made = folder.file().metadata().with_context(failed)?;
+    if let Some((uid, gid)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
+        // What somebody else has put there meanwhile stays as it is.
+        if made.uid() == 0 && folder.names(1).is_ok_and(|names| names.is_empty()) {
+            fchown(folder.file(), Some(uid), Some(gid)).with_context(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the certificate with its chain: to be read by all, and of the user who has the folder. It is on the disk when
+/// this returns.
+pub(super) fn write(cert: &Path, chain: &[Certificate]) -> anyhow::Result<()> {
+    let text = certificate::to_pem(chain)?;
+    let failed = || format!("cannot write {}", cert.display());
+    let folder = Folder::open(file::folder(cert)).with_context(failed)?;
+    let of_folder = folder.file().metadata().with_context(failed)?;
+    let owner = rustix::process::geteuid()
+        .is_root()
+        .then(|| (of_folder.uid(), of_folder.gid()));
+    let attributes = Attributes::Set { mode: 0o644, owner };
+    tedge_file::write(cert, text.as_bytes(), attributes).with_context(failed)
+}
+
+/// thin-edge.io's.
+const USER: &str = "tedge";

@@ -1,0 +1,310 @@
+//! The steps of an enrolment: what is done is found done, so that a run that was cut off anywhere is finished by the next.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde_json::Map;
+use tedge_p11_client::{PrivateKey, Uri};
+
+use super::bridge_toml::{self, Settings};
+use super::cloud::{Cloud, Connection, Enrolment};
+use super::options::{Options, tedge_toml};
+use super::record::{self, Record, Step};
+use super::waiting::Waiting;
+use super::{certificate_file, key, tedge_toml};
+use crate::brokers::Broker;
+use crate::certificate::{self, Certificate};
+use crate::keys::Keys;
+use crate::output::{note, say};
+use crate::try_connect::Trial;
+use crate::{file, names};
+
+/// Enrols the device with `cloud`, or goes on with what an earlier run began.
+pub(crate) fn run(cloud: &dyn Cloud, keys: Keys<'_>, options: &Options) -> anyhow::Result<()> {
+    let cert = options.cert()?;
+    keys.store.prefer_key_of(&cert);
+    certificate_file::make_folder(&cert)?;
+    let _lock = file::lock_beside(&cert)?;
+    let steps = Steps {
+        cloud,
+        keys,
+        options,
+        cert: &cert,
+        waiting: Waiting::new(options.wait()),
+    };
+    steps.run()
+}
+
+struct Steps<'a> {
+    cloud: &'a dyn Cloud,
+    keys: Keys<'a>,
+    options: &'a Options,
+    cert: &'a Path,
+    waiting: Waiting,
+}
+
+impl Steps<'_> {
+    fn run(&self) -> anyhow::Result<()> {
+        let record = match Record::read(self.cert)? {
+            Some(record) => {
+                self.check_record(&record)?;
+                record
+            }
+            None => match self.begin()? {
+                Some(record) => record,
+                None => return Ok(()),
+            },
+        };
+        let step = record.step;
+        let failed = |step: Step| format!("{}; the next run goes on", step.what());
+        let key = self.key(&record).with_context(|| failed(step))?;
+        let mut at = Enrolment {
+            keys: self.keys,
+            key,
+            cert: self.cert,
+            limit: self.options.limit(),
+            waiting: &self.waiting,
+            cloud: self.cloud,
+            record,
+        };
+        if at.record.step == Step::MakeKey {
+            note(format_args!("done   key          {}", at.key.uri()));
+            at.record.step = Step::Certificate;
+            at.save()?;
+        }
+        loop {
+            let step = at.record.step;
+            let next = self.take(&mut at).with_context(|| failed(step))?;
+            let Some(next) = next else {
+                break;
+            };
+            at.record.step = next;
+            at.save()?;
+        }
+        Record::remove(self.cert)?;
+        let installed = installed(self.cert, at.key.as_ref())?;
+        say(format_args!(
+            "{} is enrolled with {}: {} until {}",
+            names::subject(installed[0].subject()),
+            self.cloud.server(),
+            self.cert.display(),
+            installed[0].validity().1
+        ))?;
+        Ok(())
+    }
+
+    /// Takes a step, and returns the next one.
+    fn take(&self, at: &mut Enrolment<'_>) -> anyhow::Result<Option<Step>> {
+        match at.record.step {
+            Step::MakeKey => Ok(Some(Step::Certificate)),
+            Step::Certificate => {
+                self.get_certificate(at)?;
+                Ok(Some(Step::Register))
+            }
+            Step::Register => {
+                self.cloud.register(at)?;
+                Ok(Some(Step::Configure))
+            }
+            Step::Configure => {
+                if let Some(connection) = self.cloud.connection(at)? {
+                    self.configure(at, &connection)?;
+                }
+                Ok(Some(Step::Try))
+            }
+            Step::Try => {
+                if let Some(connection) = self.cloud.connection(at)? {
+                    self.connect(at, connection)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Looks whether all can be done, as far as that shows beforehand, and records the first step that is not done; none
+    /// if there is nothing to do.
+    fn begin(&self) -> anyhow::Result<Option<Record>> {
+        self.cloud.check()?;
+        let subject = names::subject(&self.cloud.names()?.subject);
+        let wanted = key::find(self.keys, self.options)?;
+        let mut step = match &wanted.found {
+            None => Step::MakeKey,
+            Some(_) => Step::Certificate,
+        };
+        if self.cert.exists() {
+            let key = wanted.found.as_ref().with_context(|| {
+                format!(
+                    "{} is there, but its key {} is not: remove the one, or name the other by --uri",
+                    self.cert.display(),
+                    wanted.uri
+                )
+            })?;
+            installed(self.cert, key.as_ref())?;
+            step = Step::Register;
+            if self.is_configured()? {
+                say(format_args!(
+                    "{}: there already, and the bridge is configured; nothing to do",
+                    self.cert.display()
+                ))?;
+                return Ok(None);
+            }
+        }
+        file::check_writable(self.cert)?;
+        if !self.options.no_bridge {
+            // What can't be read or edited is said now, too.
+            bridge_toml::has(&self.options.bridge, self.cloud.name())?;
+            file::check_writable(&self.options.bridge).context(
+                "root, or who may write there, configures the bridge; --no-bridge leaves it alone",
+            )?;
+        }
+        let key = match &wanted.found {
+            Some(key) => key.uri().to_string(),
+            None => {
+                let id = Some(crate::new_key::new_id()?);
+                let id = wanted.uri.id.clone().or(id);
+                Uri { id, ..wanted.uri }.to_string()
+            }
+        };
+        let record = Record {
+            step,
+            cloud: self.cloud.name().to_owned(),
+            server: self.cloud.server(),
+            subject,
+            key,
+            request: None,
+            state: Map::new(),
+        };
+        record.write(self.cert)?;
+        Ok(Some(record))
+    }
+
+    /// Whether nothing is left to do for a device that has its certificate.
+    fn is_configured(&self) -> anyhow::Result<bool> {
+        if self.options.no_bridge {
+            return Ok(true);
+        }
+        bridge_toml::has(&self.options.bridge, self.cloud.name())
+    }
+
+    /// Whether the record is one of what is asked for now.
+    fn check_record(&self, record: &Record) -> anyhow::Result<()> {
+        let subject = names::subject(&self.cloud.names()?.subject);
+        let now = (self.cloud.name(), self.cloud.server(), subject.as_str());
+        let then = (
+            record.cloud.as_str(),
+            record.server.clone(),
+            record.subject.as_str(),
+        );
+        if now != then {
+            bail!(
+                "an enrolment of {} with {} ({}) is under way: go on with that one, or remove {} to begin anew",
+                record.subject,
+                record.server,
+                record.cloud,
+                record::path(self.cert).display()
+            );
+        }
+        Ok(())
+    }
+
+    /// The key that the record names.
+    fn key(&self, record: &Record) -> anyhow::Result<Arc<dyn PrivateKey>> {
+        let uri: Uri = record.key.parse()?;
+        if record.step == Step::MakeKey {
+            return key::find_or_make(self.keys, &uri, self.options, self.cloud);
+        }
+        self.keys.find(Some(&uri))
+    }
+
+    fn get_certificate(&self, at: &mut Enrolment<'_>) -> anyhow::Result<()> {
+        if !self.cert.exists() {
+            let chain = self.cloud.certificate(at)?;
+            let chain = chain.with_context(|| {
+                format!(
+                    "{} goes by a certificate that is there already, and there is no {}",
+                    self.cloud.server(),
+                    self.cert.display()
+                )
+            })?;
+            let first = chain.first().context("there is no certificate")?;
+            first.check_key(at.key.as_ref())?;
+            certificate_file::write(self.cert, &chain)?;
+        }
+        let chain = installed(self.cert, at.key.as_ref())?;
+        note(format_args!(
+            "done   certificate  {}: {} until {}",
+            self.cert.display(),
+            names::subject(chain[0].subject()),
+            chain[0].validity().1
+        ));
+        Ok(())
+    }
+
+    fn configure(&self, at: &Enrolment<'_>, connection: &Connection) -> anyhow::Result<()> {
+        if !self.options.no_bridge {
+            let settings = Settings {
+                name: self.cloud.name(),
+                connection,
+                cert: self.cert,
+                key: &lasting_uri(at.key.uri()),
+            };
+            let done = if bridge_toml::write(&self.options.bridge, &settings)? {
+                "done"
+            } else {
+                "ok"
+            };
+            note(format_args!(
+                "{done:<6} bridge       {}: [cloud.{}]",
+                self.options.bridge.display(),
+                self.cloud.name()
+            ));
+        }
+        tedge_toml::write(&tedge_toml(), connection)
+    }
+
+    fn connect(&self, at: &Enrolment<'_>, connection: Connection) -> anyhow::Result<()> {
+        if self.options.no_try {
+            return Ok(());
+        }
+        let trial = Trial {
+            brokers: vec![Broker {
+                host: connection.host,
+                port: connection.port.unwrap_or(SECURE_MQTT),
+                ca: self.options.broker_ca.clone(),
+            }],
+            client_id: Some(connection.client_id),
+            username: connection.username.or(connection.trial_username),
+            password_file: None,
+            alpn: connection.alpn,
+            limit: at.limit,
+        };
+        trial.run(&at.key, self.cert)?;
+        note("done   connection   the broker has accepted the device");
+        Ok(())
+    }
+}
+
+/// The certificate that is installed, with its chain; it must be for the key.
+fn installed(cert: &Path, key: &dyn PrivateKey) -> anyhow::Result<Vec<Certificate>> {
+    let chain = certificate::read_chain(cert)?;
+    chain[0].check_key(key).with_context(|| {
+        format!(
+            "{} is there already; if it is not wanted any more, remove it",
+            cert.display()
+        )
+    })?;
+    Ok(chain)
+}
+
+/// A URI by which a key is found also after a rotation, which changes its id.
+fn lasting_uri(key: &Uri) -> Uri {
+    Uri {
+        token: key.token.clone(),
+        object: key.object.clone(),
+        id: key.id.clone().filter(|_| key.object.is_none()),
+        ..Uri::default()
+    }
+}
+
+/// IANA's name for port 8883.
+const SECURE_MQTT: u16 = 8883;

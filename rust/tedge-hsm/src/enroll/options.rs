@@ -1,0 +1,134 @@
+//! The options that all clouds share.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tedge_p11_client::Uri;
+use tedge_p11_config::{read_certificate_path, read_key_uris};
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::key_type::KeyType;
+use crate::machine_id;
+use crate::names::{self, Names};
+use crate::root::Root;
+use crate::try_connect::config_dir;
+use crate::uri_parser::UriParser;
+use crate::user_pin::UserPin;
+
+/// Device, key, files and limits.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The device")]
+pub(crate) struct Options {
+    /// The device's id: common name of the certificate and MQTT client id, where %m is the machine's id
+    #[arg(long, value_name = "NAME", default_value = machine_id::NAME)]
+    device_id: String,
+
+    /// Organisation of the certificate's subject
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+
+    /// Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = names::parse)]
+    pub(super) san: Vec<GeneralName>,
+
+    /// URI of the key; device.key_uri of tedge.toml without, else the key that --key labels
+    #[arg(long, value_name = "URI", value_parser = UriParser)]
+    uri: Option<Uri>,
+
+    /// Label of the key, which is made if it is not there [default: tls]
+    #[arg(long, value_name = "LABEL", conflicts_with = "uri")]
+    key: Option<String>,
+
+    /// Type of a key that is made [default: what the cloud wants, else p256]
+    #[arg(long, value_name = "TYPE")]
+    pub(super) key_type: Option<KeyType>,
+
+    /// File for the certificate; device.cert_path of tedge.toml without
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+
+    /// The bridge's configuration, which gets a table for the cloud
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/tedge/tedge-hsm-bridge.toml"
+    )]
+    pub(super) bridge: PathBuf,
+
+    /// Leave the bridge's configuration alone
+    #[arg(long)]
+    pub(super) no_bridge: bool,
+
+    /// Do not connect to the broker in the end
+    #[arg(long)]
+    pub(super) no_try: bool,
+
+    /// PEM or DER file or folder with the CA certificates that the broker's is verified with
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs")]
+    pub(super) broker_ca: PathBuf,
+
+    /// Seconds that each request may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+
+    /// Seconds to wait for somebody to let the device in
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    wait: u64,
+
+    #[command(flatten)]
+    pub(crate) user_pin: UserPin,
+}
+
+impl Options {
+    /// The device's id.
+    pub(crate) fn device_id(&self) -> anyhow::Result<String> {
+        machine_id::put_in(&self.device_id, &Root::default())
+    }
+
+    /// The names that the options give the certificate.
+    pub(crate) fn names(&self) -> anyhow::Result<Names> {
+        Names::new(
+            &self.device_id()?,
+            self.organization.as_deref(),
+            self.san.clone(),
+        )
+    }
+
+    /// For each request.
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// For all of it.
+    pub(super) fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait)
+    }
+
+    /// The certificate's file.
+    pub(crate) fn cert(&self) -> anyhow::Result<PathBuf> {
+        match &self.cert {
+            Some(cert) => Ok(cert.clone()),
+            None => Ok(read_certificate_path(&config_dir())?),
+        }
+    }
+
+    /// The key's URI, if one is given.
+    pub(super) fn key_uri(&self) -> anyhow::Result<Option<Uri>> {
+        if self.uri.is_some() || self.key.is_some() {
+            return Ok(self.uri.clone());
+        }
+        let mut uris = read_key_uris(&tedge_toml())?.into_iter();
+        let uri = uris.find(|(name, _)| name == "device.key_uri");
+        uri.map(|(_, uri)| Ok(uri.parse()?)).transpose()
+    }
+
+    /// The key's label.
+    pub(super) fn key_label(&self) -> &str {
+        self.key.as_deref().unwrap_or("tls")
+    }
+}
+
+/// thin-edge.io's settings.
+pub(super) fn tedge_toml() -> PathBuf {
+    config_dir().join(Path::new("tedge.toml"))
+}

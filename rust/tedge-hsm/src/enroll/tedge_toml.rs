@@ -1,0 +1,42 @@
+//! tedge.toml: where thin-edge.io, and our own renewal and doctor, look for the cloud's host.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use tedge_file::MAX_SETTINGS;
+use toml_edit::{DocumentMut, Item, value};
+
+use super::cloud::Connection;
+use crate::file;
+use crate::output::note;
+use crate::toml_table::table;
+
+/// Sets the cloud's `url`, unless it is set, or this user may not write the file: then a line says what to set.
+pub(super) fn write(path: &Path, connection: &Connection) -> anyhow::Result<()> {
+    let Some(name) = connection.tedge_toml_table else {
+        return Ok(());
+    };
+    let text = match tedge_file::read_text(path, MAX_SETTINGS) {
+        Ok(text) => text,
+        Err(error) if error.is_not_found() => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    let document: Option<DocumentMut> = text.parse().ok();
+    // Not its own error, which shows the line: that may hold a PIN.
+    let mut document = document.with_context(|| format!("{} is not TOML", path.display()))?;
+    let cloud = table(document.as_table_mut(), name)?;
+    let is_set = |item: &Item| item.as_str().is_none_or(|text| !text.is_empty());
+    if cloud.get("url").is_some_and(is_set) {
+        return Ok(());
+    }
+    cloud.insert("url", value(connection.host.clone()));
+    if let Err(error) = file::write(path, document.to_string().as_bytes()) {
+        note(format_args!(
+            "{error:#}; for thin-edge.io and tedge-hsm doctor set {name}.url = {:?} there",
+            connection.host
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! What a CA has issued: the certificate and its chain, out of all that it sent.
+
+use anyhow::{Context as _, bail};
+use tedge_p11_client::PrivateKey;
+
+use crate::certificate::Certificate;
+use crate::trust::{self, Trust};
+
+/// The new certificate out of an answer, with the chain that belongs to it, if it is good: for this
+/// key, and such that a server which trusts the same takes it.
+pub(crate) fn accept(
+    answer: Vec<Certificate>,
+    old: &[Certificate],
+    key: &dyn PrivateKey,
+    trust: &Trust,
+) -> anyhow::Result<Vec<Certificate>> {
+    let certificate = answer
+        .iter()
+        .find(|certificate| certificate.check_key(key).is_ok())
+        .with_context(|| format!("it is not for the key {}", key.uri()))?
+        .clone();
+    if old
+        .first()
+        .is_some_and(|old| old.der() == certificate.der())
+    {
+        bail!("it is the old one");
+    }
+    // Many servers send the certificate alone: the issuers of the old one are good for the new.
+    let mut candidates = answer;
+    candidates.extend_from_slice(old);
+    let chain = trust::chain(certificate, &candidates);
+    trust.verify(&chain)?;
+    Ok(chain)
+}
