@@ -30,17 +30,18 @@ pub(super) fn check(context: &Context<'_>, keys: &[Key], report: &mut Report) ->
     let certificate = match read_chain(&path) {
         Ok(mut chain) => chain.swap_remove(0),
         Err(error) => {
-            report.failure(
-                Area::Certificate,
-                format!("{error:#}"),
-                "have one issued: tedge-hsm csr makes the request; the file is PEM, the device's first, or DER",
-            );
+            let issued = match request(context) {
+                Some(request) => format!("have the CA sign {request}"),
+                None => "have one issued: tedge-hsm csr makes the request".to_owned(),
+            };
+            let cure = format!("{issued}; the file is PEM, the device's first, or DER");
+            report.failure(Area::Certificate, format!("{error:#}"), cure);
             return None;
         }
     };
     check_dates(&path, &certificate, report);
     check_usage(&path, &certificate, report);
-    check_key(&path, &certificate, keys, report).map(|key| Certified { key, chain: path })
+    check_key(context, &path, &certificate, keys, report).map(|key| Certified { key, chain: path })
 }
 
 /// By tedge.toml, or where thin-edge.io has it, if it is there.
@@ -128,6 +129,7 @@ fn check_usage(path: &Path, certificate: &Certificate, report: &mut Report) {
 }
 
 fn check_key(
+    context: &Context<'_>,
     path: &Path,
     certificate: &Certificate,
     keys: &[Key],
@@ -152,10 +154,26 @@ fn check_key(
         return Some(key.clone());
     }
     let uris: Vec<_> = keys.iter().map(|key| format!("<{}>", key.uri())).collect();
+    let cure = match request(context) {
+        Some(request) => format!(
+            "the key is another one since a factory reset, or a change of the HSM: have the CA sign {request}; or name the \
+             key that it is for by --uri"
+        ),
+        None => "have one issued for the key: tedge-hsm csr --uri URI; or name the key that it is for by --uri"
+            .to_owned(),
+    };
     report.failure(
         Area::Certificate,
         format!("{shown} is for none of the keys {}", uris.join(" ")),
-        "have one issued for the key: tedge-hsm csr --uri URI; or name the key that it is for by --uri",
+        cure,
     );
     None
 }
+
+/// What `setup` has left for the CA, if it is there.
+fn request(context: &Context<'_>) -> Option<String> {
+    let path = context.root.path(FIRST_REQUEST);
+    path.exists().then(|| path.display().to_string())
+}
+
+const FIRST_REQUEST: &str = "/var/lib/tedge-hsm/device.csr";

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use tedge_p11_client::PrivateKey;
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_certificate_path};
 use x509_cert::der::{DecodePem as _, Encode as _};
 use x509_cert::request::CertReq;
 
@@ -13,6 +15,7 @@ use super::key;
 use super::settings;
 use super::state_folder::{self, StateFolder};
 use super::step::{State, Step};
+use crate::certificate::read_chain;
 use crate::document;
 use crate::names;
 
@@ -105,8 +108,22 @@ impl Step for Certificate {
             }
         };
         files::replace(&path, text.as_bytes(), 0o644)?;
-        Ok(path.display().to_string())
+        let path = path.display();
+        Ok(match of_another_key(setup, key.as_ref()) {
+            None => path.to_string(),
+            Some(installed) => format!(
+                "{path}; {} is for another key, as after a factory reset: this device needs a new certificate",
+                installed.display()
+            ),
+        })
     }
+}
+
+/// The certificate that is installed, if the device had another key when it got it.
+fn of_another_key(setup: &Setup, key: &dyn PrivateKey) -> Option<PathBuf> {
+    let path = read_certificate_path(&setup.root.path(DEFAULT_CONFIG_DIR)).ok()?;
+    let installed = read_chain(&setup.root.path(&path)).ok()?.swap_remove(0);
+    installed.check_key(key).is_err().then_some(path)
 }
 
 fn path(setup: &Setup) -> PathBuf {
