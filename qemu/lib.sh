@@ -16,6 +16,8 @@ phases=$machine
 # How the kernel mounts the root, and what else it is told.
 root_mode=rw
 kernel_options=()
+# Of the device, there.
+certificate=/etc/tedge/device.pem
 
 fail() { echo "qemu/run: $*" >&2; exit 1; }
 
@@ -133,12 +135,21 @@ root_with() {
     kernel=$(echo "$root"/boot/vmlinuz-*)
 }
 
-# make_image DROPIN: $tmp/disk, the root with our files, as they are installed, and with what a device has of its own:
-# keys for SSH, a network, a broker, the drop-in for its HSM
 make_image() {
+    make_keys
+    make_disk "$1"
+}
+
+# make_keys: those of both sides for SSH, and of a CA and its server
+make_keys() {
     make_login
     echo "device $(cut -d' ' -f1,2 "$tmp/host.pub")" >"$tmp/known_hosts"
     make_ca
+}
+
+# make_disk DROPIN: $tmp/disk, the root with our files, as they are installed, and with what a device has of its own:
+# keys for SSH, a network, a broker, the drop-in for its HSM
+make_disk() {
     mkdir -p "$tmp/writable"
     contained bash -euo pipefail -c "$(declare -f fill fill_more)"$'\n''fill "$@"' fill \
         "$root" "$tmp" "$bin" "$repo" "$1" "$packages" >"$tmp/image.log" 2>&1 || {
@@ -176,8 +187,8 @@ fill() {
     install_ours "$root" "$dropin" "$repo" "$bin" "$packages"
     # Packages that were not installed but unpacked have made no users; nor can any program of another CPU.
     printf '%s\n' 'u mosquitto -' 'u member -' 'm member tedge' 'u outsider -' >"$root/usr/lib/sysusers.d/device.conf"
-    printf '%s\n' 'z /etc/mosquitto/certs/server.key 0600 mosquitto mosquitto' 'z /etc/tedge 0755 tedge tedge' \
-        'd /var/lib/mosquitto 0755 mosquitto mosquitto' >"$root/usr/lib/tmpfiles.d/device.conf"
+    printf '%s\n' 'z /etc/tedge 0755 tedge tedge' 'd /var/lib/mosquitto 0755 mosquitto mosquitto' \
+        >"$root/usr/lib/tmpfiles.d/device.conf"
     fill_more "$root" "$repo" "$tmp"
     systemd-sysusers --root="$root"
     systemctl --root="$root" enable systemd-networkd
@@ -202,7 +213,9 @@ fill() {
     install -m 0644 "$tmp/ca.pem" "$root/etc/mosquitto/certs/ca.pem"
     install -m 0644 "$tmp/ca.pem" "$root/etc/tedge/ca.pem"
     install -m 0644 "$tmp/server.pem" "$root/etc/mosquitto/certs/server.pem"
-    install -m 0600 "$tmp/server.key" "$root/etc/mosquitto/certs/server.key"
+    # By their numbers there. A root that is read-only has no other time for it.
+    install -m 0600 -o "$(awk -F: '$1 == "mosquitto" { print $3 }' "$root/etc/passwd")" "$tmp/server.key" \
+        "$root/etc/mosquitto/certs/server.key"
     mke2fs -q -t ext4 -d "$root" "$tmp/disk" "$(($(du -sm "$root" | cut -f1) * 5 / 4 + 300))M"
 }
 
@@ -286,7 +299,7 @@ sign() {
     guest 'cat /run/device.csr' >"$tmp/device.csr" &&
         openssl x509 -req -in "$tmp/device.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -days 30 \
             -extfile "$repo/qemu/ca.conf" -extensions device -out "$tmp/device.pem" &&
-        guest 'cat >/etc/tedge/device.pem && sync /etc/tedge/device.pem' <"$tmp/device.pem" || return
+        guest "cat >$certificate && sync $certificate" <"$tmp/device.pem" || return
     # The clock of a guest that gets little of this PC falls behind, and it is not valid yet then.
     [ -n "$host" ] || guest "date --set=@$(date +%s)"
 }

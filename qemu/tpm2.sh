@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034,SC2154 # of lib.sh and run
 # A device with a TPM 2.0: swtpm, behind the kernel's own driver.
 
-tpm2_packages=systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,libtpm2-pkcs11-1
+tpm2_packages=systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,mosquitto-clients,procps,libtpm2-pkcs11-1
 tpm2_packages+=,libtss2-tcti-device0,tpm-udev,tpm2-tools,opensc,podman,crun
 
 power_on() {

@@ -104,6 +104,25 @@ handshake() {
 }
 known_to_broker() { grep "New client connected .*u'CN=device-1'" /var/log/mosquitto/mosquitto.log; }
 
+# bridge: from a broker of the device's own, that asks nobody who he is, to the one that wants a certificate
+bridge() {
+    local_broker() { systemd-run --quiet --unit=local-broker --uid=mosquitto mosquitto -p 1883; }
+    check "a local broker runs" local_broker
+    bridge_up() { timeout 200 systemctl start tedge-hsm-bridge; }
+    check "the bridge connects to both brokers, with the key in the HSM" bridge_up
+    carried() {
+        as member tedge-hsm connect --uri "$key" "${at_broker[@]}" --client-id observer --subscribe from/device/hello \
+            >/run/carried 2>&1 &
+        soon grep '^subscribed' /run/carried
+        mosquitto_pub -p 1883 -t out/hello -q 1 -m 'carried by the bridge'
+        wait $!
+        cat /run/carried
+        grep -q 'carried by the bridge' /run/carried
+    }
+    check "it carries a message" carried
+    systemctl stop tedge-hsm-bridge local-broker
+}
+
 # in_order DOCTOR_OPTION...: doctor finds nothing wrong, to the broker
 in_order() { tedge-hsm doctor "$@" "${at_broker[@]}" && as member tedge-hsm doctor "${at_broker[@]}"; }
 

@@ -46,25 +46,6 @@ local_keys() {
         grep -q 'Access: *sensitive, always sensitive, never extractable, local' <<<"$said"
 }
 
-# bridge: from a broker of the device's own, that asks nobody who he is, to the one that wants a certificate
-bridge() {
-    local_broker() { systemd-run --quiet --unit=local-broker --uid=mosquitto mosquitto -p 1883; }
-    check "a local broker runs" local_broker
-    bridge_up() { timeout 200 systemctl start tedge-hsm-bridge; }
-    check "the bridge connects to both brokers, with the key in the HSM" bridge_up
-    carried() {
-        as member tedge-hsm connect --uri "$key" "${at_broker[@]}" --client-id observer --subscribe from/device/hello \
-            >/run/carried 2>&1 &
-        soon grep '^subscribed' /run/carried
-        mosquitto_pub -p 1883 -t out/hello -q 1 -m 'carried by the bridge'
-        wait $!
-        cat /run/carried
-        grep -q 'carried by the bridge' /run/carried
-    }
-    check "it carries a message" carried
-    systemctl stop tedge-hsm-bridge local-broker
-}
-
 other_keys() {
     local type
     for type in p384 p521 rsa2048; do
