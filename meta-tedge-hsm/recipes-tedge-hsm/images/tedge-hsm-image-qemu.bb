@@ -16,6 +16,7 @@ IMAGE_INSTALL = "\
     packagegroup-core-boot \
     packagegroup-tedge-hsm \
     openssl-bin \
+    ${@bb.utils.contains('BBFILE_COLLECTIONS', 'networking-layer', 'mosquitto mosquitto-clients', '', d)} \
     ${CORE_IMAGE_EXTRA_INSTALL} \
 "
 # For people and for testimage. Products leave them out.
@@ -30,4 +31,5 @@ QB_OPT_APPEND:append = " ${@bb.utils.contains('TEDGE_HSM', 'tpm2', '-chardev soc
 path=${TEDGE_HSM_SWTPM_SOCKET} -tpmdev emulator,id=tpm0,chardev=chrtpm \
 -device ${TEDGE_HSM_TPM_DEVICE},tpmdev=tpm0', '', d)}"
 
-TEST_SUITES:append = " tedge_hsm_signer tedge_hsm_reboot"
+# The last one is skipped where the image has no broker: mosquitto is in meta-networking.
+TEST_SUITES:append = " tedge_hsm_signer tedge_hsm_reboot tedge_hsm_broker"

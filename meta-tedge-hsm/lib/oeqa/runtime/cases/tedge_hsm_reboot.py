@@ -5,20 +5,20 @@
 import time
 
 from oeqa.core.decorator.depends import OETestDepends
-from oeqa.runtime.case import OERuntimeTestCase
+from oeqa.runtime.tedge_hsm import TedgeHsmCase
 
 PUBLIC_KEY = ("tedge-hsm csr --uri 'pkcs11:token=device;object=tls;type=private' --common-name reboot | "
               "openssl req -verify -noout -pubkey")
 BOOT_ID = 'cat /proc/sys/kernel/random/boot_id'
 
 
-class TedgeHsmReboot(OERuntimeTestCase):
+class TedgeHsmReboot(TedgeHsmCase):
     """The key is there after the device started anew, and the PIN is unsealed."""
 
     @OETestDepends(['tedge_hsm_signer.TedgeHsmSigner.test_key'])
     def test_key_is_still_there(self):
         key = self.public_key()
-        before = self.do(BOOT_ID)
+        before = self.do(BOOT_ID).strip()
         self.do('sync')
         self.start_anew()
         deadline = time.monotonic() + 600
@@ -53,8 +53,3 @@ class TedgeHsmReboot(OERuntimeTestCase):
     def public_key(self):
         output = self.do(PUBLIC_KEY)
         return output[output.index('-----BEGIN PUBLIC KEY-----'):]
-
-    def do(self, command, timeout=180):
-        status, output = self.target.run(command, timeout=timeout)
-        self.assertEqual(status, 0, msg='\n'.join([command, output]))
-        return output.strip()

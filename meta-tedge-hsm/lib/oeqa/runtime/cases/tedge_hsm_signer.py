@@ -3,11 +3,8 @@
 #
 
 from oeqa.core.decorator.depends import OETestDepends
-from oeqa.runtime.case import OERuntimeTestCase
 from oeqa.runtime.decorator.package import OEHasPackage
-
-KEY = "pkcs11:token=device;object=tls;type=private"
-WORK = "/tmp/tedge-hsm-test"
+from oeqa.runtime.tedge_hsm import CERTIFICATES, KEY, TedgeHsmCase, WORK
 
 # What the first boot has left: a request or a certificate.
 MADE = """
@@ -17,19 +14,6 @@ if [ -e device.csr ]; then
 else
     openssl x509 -checkend 0 -in device.pem
 fi
-"""
-
-# A CA, a server's certificate by it, and one for the key in the HSM.
-CERTIFICATES = f"""
-set -e
-rm -rf {WORK} && mkdir {WORK} && cd {WORK} && echo basicConstraints=CA:FALSE >leaf.ext
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout server.key -out server.csr
-echo subjectAltName=DNS:localhost | cat leaf.ext - >server.ext
-sign="openssl x509 -req -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial"
-$sign -in server.csr -extfile server.ext -out server.pem
-tedge-hsm csr --uri '{KEY}' --common-name handshake --output device.csr
-$sign -in device.csr -extfile leaf.ext -out device.pem
 """
 
 # No MQTT broker is needed to see the handshake: the server prints who the client proved to be. What it accepts on its
@@ -44,13 +28,23 @@ tr -cd '\\11\\12\\40-\\176' <server.log
 """
 
 
-class TedgeHsmSigner(OERuntimeTestCase):
-    """The first boot has made a token and a key; the key signs a request and a handshake."""
+# Four clients that want a signature all the time, until there is a file `end`.
+LOAD = f"""
+rm -rf {WORK}/load && mkdir -p {WORK}/load && cd {WORK}/load
+for i in 1 2 3 4; do
+    (
+        until [ -e end ]; do
+            timeout 60 tedge-hsm csr --uri '{KEY}' --common-name x >/dev/null 2>>errors && echo >>served-$i
+        done
+        echo >>ended
+    ) </dev/null >/dev/null 2>&1 &
+done
+"""
+SERVED = f'cat {WORK}/load/served-* 2>/dev/null | wc -l'
 
-    def do(self, command, timeout=180):
-        status, output = self.target.run(command, timeout=timeout)
-        self.assertEqual(status, 0, msg='\n'.join([command, output]))
-        return output
+
+class TedgeHsmSigner(TedgeHsmCase):
+    """The first boot has made a token and a key; the key signs a request and a handshake."""
 
     @OETestDepends(['ssh.SSHTest.test_ssh'])
     @OEHasPackage(['tedge-hsm-provision'])
@@ -72,6 +66,17 @@ class TedgeHsmSigner(OERuntimeTestCase):
         # Ends with 1 if it found a failure, which is in its output.
         self.do('tedge-hsm doctor')
 
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
+    def test_pin_is_not_in_journal(self):
+        self.do("""
+for folder in /etc/credstore.encrypted /var/lib/tedge-hsm/credstore.encrypted; do
+    [ -e $folder/tedge-p11-server.pin ] || continue
+    pin=$(systemd-creds decrypt --name=pin $folder/tedge-p11-server.pin -) && [ ${#pin} -gt 8 ] || exit 1
+    journalctl --sync
+    ! journalctl --quiet --all --output export | grep -qF -e "$pin" || exit 1
+done
+""")
+
     @OETestDepends(['tedge_hsm_signer.TedgeHsmSigner.test_provisioned'])
     def test_key(self):
         keys = self.do(f"tedge-hsm list-keys --uri '{KEY}'").splitlines()
@@ -79,17 +84,31 @@ class TedgeHsmSigner(OERuntimeTestCase):
 
     @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     def test_signer_comes_back(self):
+        self.addCleanup(self.target.run, f'touch {WORK}/load/end', timeout=60)
+        self.do(LOAD)
+        self.do(self.soon(f'[ "$(ls {WORK}/load/served-* 2>/dev/null | wc -l)" = 4 ]'))
+        before = self.property('MainPID')
+        restarts = int(self.property('NRestarts'))
+        served = int(self.do(SERVED))
         self.do('systemctl kill --signal=KILL tedge-p11-server.service')
-        self.do(f"tedge-hsm list-keys --uri '{KEY}'")
+        self.do(self.soon(f'[ "$({SERVED})" -gt {served + 8} ]'))
+        self.assertNotEqual(self.property('MainPID'), before)
+        self.assertEqual(int(self.property('NRestarts')), restarts + 1)
+        self.do(f'touch {WORK}/load/end')
+        self.do(self.soon(f'[ "$(cat {WORK}/load/ended 2>/dev/null | wc -l)" = 4 ]'))
 
     @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     def test_policy_refuses(self):
-        # User tedge may use keys, and may neither make nor delete any.
-        command = "su -s /bin/sh -c \"tedge-hsm create-key --uri 'pkcs11:token=device' --label other\" tedge"
-        status, output = self.target.run(command, timeout=180)
-        self.assertNotEqual(status, 0, msg=output)
-        self.assertIn('may not', output)
+        # User tedge may use keys, and may neither make nor delete any, nor change PINs.
+        self.do(self.as_tedge(f"tedge-hsm list-keys --uri '{KEY}'"))
+        for command in ("create-key --uri 'pkcs11:token=device' --label other", f"delete-key --yes --uri '{KEY}'"):
+            self.refused(self.as_tedge(f'tedge-hsm {command}'), 'may not')
         self.test_key()
+
+    @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
+    def test_outsider_has_no_socket(self):
+        # Who is not in group tedge. nobody is on each system.
+        self.refused("su -s /bin/sh -c 'tedge-hsm list-keys' nobody", 'ermission denied')
 
     @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     @OEHasPackage(['openssl-bin'])

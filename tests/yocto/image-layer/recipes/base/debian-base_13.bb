@@ -24,7 +24,7 @@ deltask do_create_package_spdx
 
 STAND_INS = "packagegroup-core-boot packagegroup-core-ssh-dropbear dropbear run-postinsts openssl-bin opensc \
     softhsm tpm2-pkcs11 libtss2-tcti-device tpm2-tools systemd systemd-extra-utils systemd-analyze base-files base-passwd shadow \
-    bash coreutils findutils grep procps util-linux"
+    bash coreutils findutils grep procps util-linux mosquitto mosquitto-clients"
 PACKAGES = "${PN} ${STAND_INS}"
 FILES:${PN} = "/"
 python () {
