@@ -14,7 +14,7 @@ def tedge_hsm_rust_too_old(d):
     have = re.match(r'(\d+)\.(\d+)', d.getVar('RUSTVERSION') or '')
     if not have or tuple(map(int, have.groups())) >= tuple(map(int, needed.split('.'))):
         return None
-    return ("Rust is %s here, and tedge-hsm needs %s. On scarthgap the layer meta-lts-mixins, branch "
+    return ("Rust is %s here, and tedge-hsm needs %s. On scarthgap the layer meta-lts-mixins, the newest of its branch "
             "scarthgap/rust, brings a newer one." % (d.getVar('RUSTVERSION').rstrip('%'), needed))
 
 addhandler tedge_hsm_check
@@ -36,6 +36,12 @@ python tedge_hsm_check () {
     complaint = tedge_hsm_rust_too_old(d)
     if complaint and d.getVar('TEDGE_HSM').split():
         bb.fatal(complaint)
+    # Which a layer's priority does not outdo. thin-edge.io's versions begin at 1.5.1.
+    for word in ('PREFERRED', 'REQUIRED'):
+        version = d.getVar(word + '_VERSION_tedge-p11-server') or ''
+        if re.match('[1-9]', version) and d.getVar('TEDGE_HSM').split():
+            bb.fatal("%s_VERSION_tedge-p11-server = \"%s\" has the signer of meta-tedge built, not the one that TEDGE_HSM "
+                     "stands for: leave it out." % (word, version))
     openssl = d.getVar('TEDGE_HSM_OPENSSL')
     if openssl not in ('', '0', '1'):
         bb.fatal("TEDGE_HSM_OPENSSL = \"%s\": it is 1, or empty." % openssl)
