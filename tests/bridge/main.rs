@@ -6,6 +6,7 @@ mod check;
 mod container;
 mod faults;
 mod hostile;
+mod proxied;
 mod retained;
 mod rig;
 mod script;

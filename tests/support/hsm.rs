@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::signer::{ALL_ALLOWED, POLICY};
-use crate::{program, repository, succeed, write_secret};
+use crate::{program, repository, succeed, without_proxy, write_secret};
 
 /// The user PIN of every token.
 pub const PIN: &str = "123456";
@@ -172,6 +172,7 @@ impl Hsm {
     /// A program that finds the HSM through its environment.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
+        without_proxy(&mut command);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }

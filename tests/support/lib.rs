@@ -10,6 +10,7 @@ pub mod est;
 pub mod faulty;
 pub mod healing;
 pub mod hsm;
+pub mod http_proxy;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod network;
@@ -24,6 +25,7 @@ pub use bridge::Bridge;
 pub use broker::Broker;
 pub use faulty::Faulty;
 pub use hsm::{Hsm, Kind};
+pub use http_proxy::HttpProxy;
 pub use mosquitto::Mosquitto;
 pub use openssl::Ca;
 pub use proxy::Proxy;
@@ -57,6 +59,13 @@ pub fn program(name: &str) -> PathBuf {
         .map(|dir| dir.join(name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace"))
+}
+
+/// The proxy of whoever runs the tests is not for the brokers here.
+pub fn without_proxy(command: &mut Command) {
+    for name in ["https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
 }
 
 /// Writes a file that only its owner may read, as PINs and passwords must be.

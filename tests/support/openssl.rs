@@ -86,6 +86,15 @@ impl Ca {
         self.dir.path().join(name)
     }
 
+    /// Servers that start from now on have another name, too.
+    pub fn add_server_name(&self, name: &str) {
+        self.write(
+            "server.ext",
+            &format!("subjectAltName=DNS:localhost,DNS:{name}\nextendedKeyUsage=serverAuth\n"),
+        );
+        self.sign("localhost", "server.ext");
+    }
+
     /// Signs a certificate signing request with the CA, and returns the certificate's file.
     pub fn issue(&self, name: &str, csr: &str) -> PathBuf {
         self.write(&format!("{name}.csr"), csr);

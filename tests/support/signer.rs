@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tedge_p11_client::{Client, Pin, SocketKey};
 
 use crate::hsm::{Hsm, PIN};
-use crate::{parse_uri, program};
+use crate::{parse_uri, program, without_proxy};
 
 static FLUSHES: AtomicU8 = AtomicU8::new(0);
 
@@ -133,6 +133,7 @@ impl Signer {
     /// tedge-hsm through the socket.
     pub fn tedge_hsm(&self) -> Command {
         let mut command = Command::new(program("tedge-hsm"));
+        without_proxy(&mut command);
         command.arg("--socket-path").arg(&self.socket);
         command
     }

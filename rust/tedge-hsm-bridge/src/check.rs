@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::process::geteuid;
+use tedge_proxy::{Problem, Proxy};
 
 use crate::connect::login;
 use crate::error::ConnectError;
@@ -57,16 +58,19 @@ impl Findings {
         if let Err(error) = tls::check(&profile.tls) {
             self.failures.push(format!("{name}{error}"));
         }
+        if let Some(Err(error)) = profile.cloud.proxy.as_ref().map(Proxy::check) {
+            match error.problem() {
+                Problem::PasswordFile { path, .. } if may_be_the_services(path) => {
+                    self.warn("[proxy] ", path, format_args!("{MAYBE}"));
+                }
+                _ => self.fail(error.to_string()),
+            }
+        }
         for (table, broker) in [(&*name, &profile.cloud), ("[local] ", &profile.local)] {
             match login(broker) {
-                Err(ConnectError::Password { path, .. }) if may_be_the_services(&path) => self.warn(
-                    table,
-                    &path,
-                    format_args!(
-                        "its group may read it; whether that is the service's, root can't tell: \
-                         runuser -u tedge-hsm-bridge -- tedge-hsm-bridge --check"
-                    ),
-                ),
+                Err(ConnectError::Password { path, .. }) if may_be_the_services(&path) => {
+                    self.warn(table, &path, format_args!("{MAYBE}"))
+                }
                 Err(error) => self.fail(format!("{table}{error}")),
                 Ok(_) => {}
             }
@@ -94,6 +98,9 @@ impl Findings {
         }
     }
 }
+
+const MAYBE: &str = "its group may read it; whether that is the service's, root can't tell: \
+                     runuser -u tedge-hsm-bridge -- tedge-hsm-bridge --check";
 
 /// Whether it is a file of root's that a group may read, and it is root who asks: the service's own group may.
 fn may_be_the_services(path: &Path) -> bool {

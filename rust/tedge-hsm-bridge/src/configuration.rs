@@ -2,6 +2,7 @@
 
 mod file;
 mod mistake;
+mod proxies;
 mod rules;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
+use tedge_proxy::ProxySettings;
 use toml::Spanned;
 
 use self::file::{Cloud, File, Local};
@@ -37,8 +39,9 @@ pub(crate) enum ConfigurationError {
     },
 }
 
-/// Reads the configuration in `path`.
-pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
+/// Reads the configuration in `path`. Without a table `[proxy]` there, that of the tedge.toml beside it counts. One that
+/// can't be used is no reason to carry nothing: it is the second of what is returned, and nothing goes through a proxy.
+pub(crate) fn load(path: &Path) -> Result<(Configuration, Option<String>), ConfigurationError> {
     let name = path.display().to_string();
     let text = tedge_file::read_text(path, MAX_SETTINGS).map_err(|error| {
         ConfigurationError::Unreadable {
@@ -46,7 +49,7 @@ pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
             error,
         }
     })?;
-    let configuration = parse(&text).map_err(|mistake| {
+    let (mut configuration, has_proxy) = parse(&text).map_err(|mistake| {
         let (line, key) = position(&text, mistake.at);
         ConfigurationError::Malformed {
             path: name.clone(),
@@ -59,10 +62,20 @@ pub(crate) fn load(path: &Path) -> Result<Configuration, ConfigurationError> {
     if configuration.is_empty() {
         return Err(ConfigurationError::NoCloud(name));
     }
-    Ok(configuration)
+    if has_proxy {
+        return Ok((configuration, None));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (proxies, trouble) = match proxies::of_tedge_toml(folder) {
+        Ok(proxies) => (proxies, None),
+        Err(trouble) => (ProxySettings::default(), Some(trouble)),
+    };
+    go_through(&proxies, &mut configuration);
+    Ok((configuration, trouble))
 }
 
-fn parse(text: &str) -> Result<Configuration, Mistake> {
+/// The clouds, and whether a table `[proxy]` is there.
+fn parse(text: &str) -> Result<(Configuration, bool), Mistake> {
     let file: File = toml::from_str(text).map_err(|error| Mistake {
         at: error.span().map_or(0, |span| span.start),
         message: error.message().to_owned(),
@@ -82,7 +95,19 @@ fn parse(text: &str) -> Result<Configuration, Mistake> {
         }
         profiles.push(new);
     }
-    Ok(profiles)
+    if let Some(table) = &file.proxy {
+        go_through(&proxies::own(table)?, &mut profiles);
+    }
+    Ok((profiles, file.proxy.is_some()))
+}
+
+/// Which clouds are connected to through a proxy.
+fn go_through(proxies: &ProxySettings, configuration: &mut Configuration) {
+    for profile in configuration {
+        if let Address::Tcp(host, _) = &profile.cloud.address {
+            profile.cloud.proxy = proxies.for_host(host).cloned();
+        }
+    }
 }
 
 fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile, Mistake> {
@@ -126,6 +151,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
         local: local_broker(&name, local)?,
         cloud: Broker {
             address: Address::Tcp(file.host.into_inner(), port),
+            proxy: None,
             client_id,
             username: file.username.or(defaults.username),
             password_file: file.password_file,
@@ -160,6 +186,7 @@ fn local_broker(profile: &str, file: &Local) -> Result<Broker, Mistake> {
     let ack_timeout = bounded(file.ack_timeout.clone(), DEFAULT_ACK_TIMEOUT, 5..=3600)?;
     Ok(Broker {
         address,
+        proxy: None,
         client_id: format!("tedge-hsm-bridge-{profile}"),
         username: file.username.clone(),
         password_file: file.password_file.clone(),

@@ -41,7 +41,7 @@ pub(crate) enum BlockingSocket {
     Unix(UnixStream),
 }
 
-/// Connects; takes up to two minutes, and longer only if the signer does. With `as_published` the broker is asked to
+/// Connects; takes up to two minutes, half a minute more through a proxy, and longer only if the signer does. With `as_published` the broker is asked to
 /// leave the RETAIN flag of what it sends as it was published; one that refuses that is connected to without.
 pub(crate) fn connect(endpoint: &Endpoint, as_published: bool) -> Result<Connected, ConnectError> {
     if !as_published {
@@ -72,7 +72,7 @@ fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectErro
     // Before anything goes to the network: without the key there is no point.
     let identity = tls.as_ref().map(Identity::load).transpose()?;
     let mut stream = Waiting {
-        socket: open(&broker.address)?,
+        socket: open(broker)?,
         tls: None,
         deadline: Instant::now() + LIMIT,
     };
@@ -139,28 +139,44 @@ pub(crate) fn login(broker: &Broker) -> Result<Option<Login>, ConnectError> {
     Ok((!username.is_empty()).then(|| Login::new(username, password)))
 }
 
-/// Tries every address of the host; the last failure is reported.
-fn open(address: &Address) -> Result<BlockingSocket, ConnectError> {
-    match address {
+/// A socket that the broker is at the other end of, through the proxy if there is one.
+fn open(broker: &Broker) -> Result<BlockingSocket, ConnectError> {
+    match &broker.address {
         Address::Unix(path) => open_unix(path)
             .map(BlockingSocket::Unix)
             .map_err(|error| ConnectError::Socket(path.display().to_string(), error)),
         Address::Tcp(host, port) => {
-            let failed = |error| ConnectError::Socket(format!("{host} port {port}"), error);
-            let addresses = (host.as_str(), *port).to_socket_addrs().map_err(failed)?;
-            let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
-            for address in addresses {
-                match TcpStream::connect_timeout(&address, TCP_LIMIT) {
-                    Ok(stream) => {
-                        stream.set_nodelay(true).map_err(failed)?;
-                        return Ok(BlockingSocket::Tcp(stream));
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            Err(failed(last))
+            let target = || format!("{host} port {port}");
+            let Some(proxy) = &broker.proxy else {
+                let tcp = open_tcp(host, *port);
+                return tcp
+                    .map(BlockingSocket::Tcp)
+                    .map_err(|error| ConnectError::Socket(target(), error));
+            };
+            // Only the proxy looks the broker's name up.
+            let tcp = open_tcp(proxy.address().host(), proxy.address().port())
+                .map_err(|error| ConnectError::ToProxy(proxy.to_string(), error))?;
+            proxy
+                .open_tunnel(&tcp, host, *port, Instant::now() + LIMIT)
+                .map_err(|error| ConnectError::Proxy(target(), error))?;
+            Ok(BlockingSocket::Tcp(tcp))
         }
     }
+}
+
+/// Tries every address of the host; the last failure is reported.
+fn open_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TCP_LIMIT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// With a limit, as for TCP: the broker may hang, and its backlog be full.
@@ -321,7 +337,7 @@ fn describe(tls: Option<&ClientConnection>) -> String {
 
 /// For an address to answer.
 const TCP_LIMIT: Duration = Duration::from_secs(10);
-/// For TLS, and again for MQTT.
+/// For the proxy, for TLS, and again for MQTT.
 const LIMIT: Duration = Duration::from_secs(30);
 /// MQTT 3.1.1, section 3.1.3.5: a password has a length of two bytes.
 const MAX_PASSWORD: usize = 65535;

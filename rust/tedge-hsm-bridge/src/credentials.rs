@@ -49,7 +49,11 @@ impl Credentials {
         match error {
             ConnectError::Key(reason) => self.hsm = Some(reason),
             // It had come as far as the network: the signer had told of the key.
-            ConnectError::Socket(..) | ConnectError::Tls(_) | ConnectError::Refused(_) => {
+            ConnectError::Socket(..)
+            | ConnectError::ToProxy(..)
+            | ConnectError::Proxy(..)
+            | ConnectError::Tls(_)
+            | ConnectError::Refused(_) => {
                 self.hsm = None;
             }
             _ => {}

@@ -7,6 +7,7 @@ use rumqttc::mqttbytes;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
 use tedge_file::FileError;
 use tedge_p11_client::TlsFailure;
+use tedge_proxy::ProxyError;
 
 use crate::packet::Violation;
 
@@ -21,6 +22,10 @@ pub(crate) enum ConnectError {
     Certificate(String),
     #[error("cannot connect to {0}: {1}")]
     Socket(String, io::Error),
+    #[error("cannot connect to the proxy {0}: {1}")]
+    ToProxy(String, io::Error),
+    #[error("cannot connect to {0}: {1}")]
+    Proxy(String, ProxyError),
     #[error("no TLS: {0}")]
     Tls(String),
     #[error("the broker refused the connection: {}", refusal(*.0))]

@@ -44,17 +44,22 @@ use crate::profile::Configuration;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // The password of a cloud is in this process.
     forbid_core_dumps();
-    let configuration = configuration::load(&args.config)?;
+    let (configuration, trouble) = configuration::load(&args.config)?;
     if args.check {
-        return Ok(look(&args.config, &configuration));
+        return Ok(look(&args.config, &configuration, trouble));
     }
     tedge_daemon::init(PROGRAM, args.log_level)?;
+    if let Some(trouble) = trouble {
+        log::warn!("no proxy is taken from tedge.toml: {trouble}");
+    }
     service::run(configuration)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn look(path: &Path, configuration: &Configuration) -> ExitCode {
-    let findings = check::check(path, configuration);
+fn look(path: &Path, configuration: &Configuration, trouble: Option<String>) -> ExitCode {
+    let mut findings = check::check(path, configuration);
+    let trouble = trouble.map(|trouble| format!("no proxy is taken from tedge.toml: {trouble}"));
+    findings.failures.extend(trouble);
     for warning in &findings.warnings {
         tedge_daemon::end(PROGRAM, &format!("warning: {warning}"));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tedge_p11_client::Uri;
+use tedge_proxy::Proxy;
 
 use crate::rule::Rule;
 
@@ -52,6 +53,8 @@ impl Profile {
 #[derive(Clone, Debug)]
 pub(crate) struct Broker {
     pub(crate) address: Address,
+    /// What it is connected to through.
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
     pub(crate) password_file: Option<PathBuf>,

@@ -11,10 +11,15 @@ use crate::command::{
     renew, self_signed, setup, show, status, unlock, verify,
 };
 use crate::place::Place;
+use crate::proxy::RunBy;
 use crate::store::Store;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    let run_by = match &args.command {
+        AnyCommand::OnTokens(Command::Renew(renew)) if renew.settings().is_some() => RunBy::Unit,
+        _ => RunBy::Person,
+    };
     let mut args = with_settings(args)?;
     choose_pin_file(&mut args);
     match args.command {
@@ -24,7 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         AnyCommand::Status(status) => status::run(&args.place, &status),
         AnyCommand::OnTokens(command) => {
             args.place.choose_hsm()?;
-            run_on_tokens(command, &args.place)
+            run_on_tokens(command, &args.place, run_by)
         }
     }
 }
@@ -73,7 +78,7 @@ fn wrong(why: &str) -> ! {
         .exit()
 }
 
-fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
+fn run_on_tokens(command: Command, place: &Place, run_by: RunBy) -> anyhow::Result<()> {
     let store = Store::open(place)?;
     match command {
         Command::Init(args) => init::run(&store, place, args),
@@ -92,7 +97,7 @@ fn run_on_tokens(command: Command, place: &Place) -> anyhow::Result<()> {
         Command::SelfSigned(args) => self_signed::run(&store, place, args),
         Command::Show(args) => show::run(&store, place, args),
         Command::Verify(args) => verify::run(&store, place, args),
-        Command::Renew(args) => renew::run(&store, place, *args),
+        Command::Renew(args) => renew::run(&store, place, *args, run_by),
         Command::Enroll(args) => enroll::run(&store, place, &args),
         Command::Connect(args) => connect::run(store, place, args),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64ct::{Base64, Encoding as _};
 use tedge_p11_client::Pin;
+use tedge_proxy::ProxySettings;
 use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
@@ -67,10 +68,11 @@ impl EstServer {
         url: &str,
         tls: TlsClient,
         login: Option<Login>,
+        proxies: ProxySettings,
         limit: Duration,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            client: HttpsClient::new(tls, limit),
+            client: HttpsClient::new(tls, proxies, limit),
             url: base_url(url)?,
             login,
         })

@@ -2,22 +2,24 @@
 //! here knows ureq, whose interface for other transports may change with each of its versions.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use tedge_proxy::{Proxy, ProxySettings};
+use ureq::config::Config;
 use ureq::http::{HeaderValue, Response, Uri, header};
-use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 use ureq::{Agent, Body, Error};
 
 use crate::timed_stream::TimedStream;
-use crate::tls::{self, TlsClient, TlsStream};
+use crate::tls::{self, TlsClient, TlsStream, ToProxy};
 use tedge_file::printable;
 
-/// An HTTPS client. It follows no redirections and uses no proxy.
+/// An HTTPS client. It follows no redirections.
 pub(crate) struct HttpsClient(Agent);
 
 /// What a server answered.
@@ -63,22 +65,27 @@ impl<'a> RequestHeader<'a> {
 
 impl HttpsClient {
     /// Takes `limit` for each request at most.
-    pub(crate) fn new(tls: TlsClient, limit: Duration) -> Self {
+    pub(crate) fn new(tls: TlsClient, proxies: ProxySettings, limit: Duration) -> Self {
         let config = Agent::config_builder()
             .https_only(true)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // The tunnel is the connector's.
             .proxy(None)
             .timeout_global(Some(limit))
             .user_agent(concat!("tedge-hsm/", env!("CARGO_PKG_VERSION")))
             .build();
-        let connector = TlsConnector { tls, limit };
-        Self(Agent::with_parts(
-            config,
-            connector,
-            DefaultResolver::default(),
-        ))
+        let resolver = FirstHop {
+            proxies: proxies.clone(),
+            resolver: DefaultResolver::default(),
+        };
+        let connector = TlsConnector {
+            tls,
+            proxies,
+            limit,
+        };
+        Self(Agent::with_parts(config, connector, resolver))
     }
 
     pub(crate) fn get(&self, url: &str) -> anyhow::Result<Answer> {
@@ -170,9 +177,49 @@ fn explain(error: Error) -> anyhow::Error {
     }
 }
 
+/// Looks the proxy up in place of a host that is behind it.
+#[derive(Debug)]
+struct FirstHop {
+    proxies: ProxySettings,
+    resolver: DefaultResolver,
+}
+
+impl Resolver for FirstHop {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let proxy = host(uri).and_then(|host| self.proxies.for_host(host));
+        let Some(proxy) = proxy else {
+            return self.resolver.resolve(uri, config, timeout);
+        };
+        let uri: Uri = format!("http://{proxy}")
+            .parse()
+            .map_err(|_| no_proxy_address(proxy, ErrorKind::InvalidInput.into()))?;
+        let found = self.resolver.resolve(&uri, config, timeout);
+        found.map_err(|error| match error {
+            Error::HostNotFound => no_proxy_address(proxy, ErrorKind::NotFound.into()),
+            Error::Io(error) => no_proxy_address(proxy, error),
+            other => other,
+        })
+    }
+}
+
+fn no_proxy_address(proxy: &Proxy, error: io::Error) -> Error {
+    Error::Other(anyhow::Error::from(ToProxy(proxy.to_string(), error)).into())
+}
+
+/// An IPv6 address without its brackets.
+fn host(uri: &Uri) -> Option<&str> {
+    Some(uri.host()?.trim_start_matches('[').trim_end_matches(']'))
+}
+
 #[derive(Debug)]
 struct TlsConnector {
     tls: TlsClient,
+    proxies: ProxySettings,
     limit: Duration,
 }
 
@@ -185,13 +232,19 @@ impl Connector for TlsConnector {
         _: Option<()>,
     ) -> Result<Option<TlsTransport>, Error> {
         let connect = || -> anyhow::Result<TlsStream> {
-            let host = details.uri.host().context("the URL has no host")?;
-            // An IPv6 address.
-            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let host = host(details.uri).context("the URL has no host")?;
             let port = details.uri.port_u16().unwrap_or(443);
             // What is left of the limit once the host is looked up.
             let limit = details.timeout.not_zero().map_or(self.limit, |left| *left);
-            let tcp = TimedStream::connect_any(&details.addrs, limit).context("cannot connect")?;
+            let tcp = TimedStream::connect_any(&details.addrs, limit);
+            let tcp = match self.proxies.for_host(host) {
+                None => tcp.context("cannot connect")?,
+                Some(proxy) => {
+                    let tcp = tcp.map_err(|error| ToProxy(proxy.to_string(), error))?;
+                    tcp.open_tunnel(proxy, host, port)?;
+                    tcp
+                }
+            };
             self.tls.handshake(host, port, tcp)
         };
         let stream = connect().map_err(|error| Error::Other(error.into()))?;

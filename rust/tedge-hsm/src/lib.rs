@@ -33,6 +33,7 @@ mod place;
 mod profile;
 mod progress;
 mod prompt;
+mod proxy;
 mod record_file;
 mod refused;
 mod root;
@@ -104,6 +105,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                     .to_owned(),
             );
         }
+    }
+    let proxy = error.chain().find_map(|cause| cause.downcast_ref());
+    if let Some(cure) = proxy.map(tedge_proxy::ProxyError::cure) {
+        return Some(cure.to_owned());
     }
     let tls = error.chain().find_map(|cause| cause.downcast_ref());
     tls.and_then(|tls: &TlsFailure| tls.cure.clone())

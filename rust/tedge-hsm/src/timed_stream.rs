@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use tedge_proxy::{Proxy, ProxyError};
+
 /// A connection on which reading and writing end with [`TimedOut`](ErrorKind::TimedOut) at a deadline.
 #[derive(Debug)]
 pub(crate) struct TimedStream {
@@ -50,6 +52,16 @@ impl TimedStream {
             }
         }
         Err(last)
+    }
+
+    /// Has the proxy that it is connected to connect to a host, before the deadline.
+    pub(crate) fn open_tunnel(
+        &self,
+        proxy: &Proxy,
+        host: &str,
+        port: u16,
+    ) -> Result<(), ProxyError> {
+        proxy.open_tunnel(&self.tcp, host, port, self.deadline)
     }
 
     /// The next exchange begins.

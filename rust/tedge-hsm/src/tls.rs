@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tedge_p11_client::{
     ClientCertResolver, PrivateKey, ServerVerifier, SignatureScheme, TlsFailure, WatchedKey,
 };
+use tedge_proxy::ProxySettings;
 
 use crate::timed_stream::TimedStream;
 use crate::trust::Trust;
@@ -39,6 +40,8 @@ pub(crate) struct Server<'a> {
     pub(crate) ca: &'a Path,
     /// Application protocols (RFC 7301) that are offered.
     pub(crate) alpn: &'a [String],
+    /// What it is connected to through, or directly.
+    pub(crate) proxies: &'a ProxySettings,
 }
 
 /// Connects with `key`; the server must have a certificate for its host from one of the CAs. All of it takes
@@ -57,7 +60,7 @@ pub(crate) fn connect(
         .iter()
         .map(|name| name.clone().into_bytes())
         .collect();
-    let tcp = TimedStream::connect(host, port, limit)
+    let tcp = dial(server.proxies, host, port, limit)
         .with_context(|| format!("cannot connect to {host} port {port}"))?;
     let started = Instant::now();
     let stream = tls.handshake(host, port, tcp)?;
@@ -71,6 +74,28 @@ pub(crate) fn connect(
         signature,
     })
 }
+
+/// A TCP connection to a host, through the proxy that is for it. Only the proxy looks the host up then.
+fn dial(
+    proxies: &ProxySettings,
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> anyhow::Result<TimedStream> {
+    let Some(proxy) = proxies.for_host(host) else {
+        return Ok(TimedStream::connect(host, port, limit)?);
+    };
+    let address = proxy.address();
+    let tcp = TimedStream::connect(address.host(), address.port(), limit)
+        .map_err(|error| ToProxy(proxy.to_string(), error))?;
+    tcp.open_tunnel(proxy, host, port)?;
+    Ok(tcp)
+}
+
+/// There is no connection to the proxy.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to the proxy {0}")]
+pub(crate) struct ToProxy(pub(crate) String, #[source] pub(crate) io::Error);
 
 /// How to connect to servers.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tedge_p11_client::{Pin, PrivateKey};
 use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_connections};
+use tedge_proxy::ProxySettings;
 
 use crate::brokers::{Broker, brokers, with_port};
 use crate::certificate;
@@ -55,12 +56,18 @@ pub(crate) struct Trial {
     pub(crate) username: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) alpn: Vec<String>,
+    pub(crate) proxies: ProxySettings,
     pub(crate) limit: Duration,
 }
 
 impl Args {
     /// The trial that is asked for; without the option, the one that `is_needed`, or none.
-    pub(crate) fn trial(self, is_needed: bool, limit: Duration) -> anyhow::Result<Option<Trial>> {
+    pub(crate) fn trial(
+        self,
+        is_needed: bool,
+        proxies: &ProxySettings,
+        limit: Duration,
+    ) -> anyhow::Result<Option<Trial>> {
         let host = match &self.try_connect {
             Some(host) => host.as_deref(),
             None if is_needed => None,
@@ -87,6 +94,7 @@ impl Args {
             username: self.try_username,
             password_file: self.try_password_file,
             alpn: self.try_alpn,
+            proxies: proxies.clone(),
             limit,
         }))
     }
@@ -119,6 +127,7 @@ impl Trial {
                 cert,
                 ca: &broker.ca,
                 alpn: &self.alpn,
+                proxies: &self.proxies,
             };
             let login = self.username.as_deref();
             let login = login.map(|user| (user, password.as_ref()));

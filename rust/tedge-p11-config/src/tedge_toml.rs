@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tedge_file::{FileError, MAX_SETTINGS};
+use zeroize::Zeroizing;
 
 /// The table `[device.cryptoki]`. Its `Debug` shows no PIN.
 #[derive(Default, Deserialize)]
@@ -55,6 +56,26 @@ pub struct Cloud {
     /// A certificate for this cloud only.
     #[serde(default)]
     pub device: Certificate,
+}
+
+/// The table `[proxy]`, as thin-edge.io has it. Its `Debug` shows no password.
+#[derive(Default, Deserialize)]
+pub struct ProxyTable {
+    /// `[http://]HOST[:PORT]`; `https://` is possible, too.
+    pub address: Option<String>,
+    /// The proxy's user.
+    pub username: Option<String>,
+    /// The user's password.
+    password: Option<String>,
+    /// Hosts that are connected to directly, separated by commas.
+    pub no_proxy: Option<String>,
+}
+
+impl ProxyTable {
+    /// Takes the password out.
+    pub fn password(&mut self) -> Option<Zeroizing<String>> {
+        self.password.take().map(Zeroizing::new)
+    }
 }
 
 /// Why tedge.toml can't be used.
@@ -141,9 +162,27 @@ pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
     read(path)
 }
 
+/// The table `[proxy]` of the file `path`; what is empty is not set. A file that is not there has nothing set.
+pub fn read_proxy(path: &Path) -> Result<ProxyTable, TomlError> {
+    #[derive(Default, Deserialize)]
+    struct File {
+        #[serde(default)]
+        proxy: ProxyTable,
+    }
+    let file: File = read(path)?;
+    let set = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(ProxyTable {
+        address: set(file.proxy.address),
+        username: set(file.proxy.username),
+        password: set(file.proxy.password),
+        no_proxy: file.proxy.no_proxy,
+    })
+}
+
 fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
     let text = match tedge_file::read_text(path, MAX_SETTINGS) {
-        Ok(text) => text,
+        // A PIN or a password may be in it.
+        Ok(text) => Zeroizing::new(text),
         Err(error) if error.is_not_found() => return Ok(T::default()),
         Err(error) => {
             return Err(TomlError::Unreadable {
@@ -204,6 +243,12 @@ fn without_values(message: &str) -> String {
     expected
         .unwrap_or("this is not TOML, or not what it should be")
         .to_owned()
+}
+
+impl std::fmt::Debug for ProxyTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProxyTable { .. }")
+    }
 }
 
 impl std::fmt::Debug for Cryptoki {
@@ -278,6 +323,28 @@ mod tests {
         ];
         let expected = expected.map(|(name, uri)| (name.to_owned(), uri.to_owned()));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_proxy_is_read_as_thin_edge_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tedge.toml");
+        assert!(read_proxy(&path).unwrap().address.is_none());
+        let text =
+            "[proxy]\naddress = \"http://p:3128\"\nusername = \"\"\npassword = \"hunter2\"\n";
+        std::fs::write(&path, text).unwrap();
+        let mut proxy = read_proxy(&path).unwrap();
+        assert_eq!(proxy.address.as_deref(), Some("http://p:3128"));
+        assert_eq!(proxy.username, None);
+        assert!(!format!("{proxy:?}").contains("hunter2"));
+        assert_eq!(*proxy.password().unwrap(), "hunter2");
+        std::fs::write(&path, "[proxy]\npassword = 7\nusername = 123").unwrap();
+        let error = read_proxy(&path).err().unwrap().to_string();
+        assert!(
+            error.contains("line 2") || error.contains("line 3"),
+            "{error}"
+        );
+        assert!(!error.contains('7') && !error.contains("123"), "{error}");
     }
 
     #[test]

@@ -14,8 +14,19 @@ use crate::rule::Retain;
 pub(super) struct File {
     #[serde(default)]
     pub(super) local: Local,
+    pub(super) proxy: Option<Proxy>,
     #[serde(default)]
     pub(super) cloud: BTreeMap<String, Spanned<Cloud>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proxy {
+    pub(super) address: Spanned<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) no_proxy: String,
 }
 
 #[derive(Default, Deserialize)]

@@ -13,7 +13,7 @@ fn error(text: &str) -> (usize, String, String) {
 #[test]
 fn a_preset_is_all_it_takes() {
     let text = format!("{HEAD}preset = \"aws-iot\"\nport = 443\n");
-    let profile = parse(&text).unwrap().remove(0);
+    let profile = parse(&text).unwrap().0.remove(0);
     assert_eq!(
         profile.cloud.address,
         Address::Tcp("example.com".into(), 443)
@@ -39,6 +39,7 @@ fn every_preset_is_valid_and_has_no_loop() {
     ] {
         let profile = parse(&format!("{HEAD}preset = \"{preset}\"\n"))
             .unwrap()
+            .0
             .remove(0);
         assert_eq!(
             profile.cloud.address,
@@ -58,7 +59,7 @@ fn several_clouds_have_their_own() {
          [cloud.mine]\nhost = \"h\"\nclient_id = \"d\"\ncert = \"c\"\nkey = \"pkcs11:object=two\"\n\
          out = [{{ topic = \"a/#\", add = \"{{client_id}}/\", retain = \"keep\" }}]\n"
     );
-    let profiles = parse(&text).unwrap();
+    let (profiles, _) = parse(&text).unwrap();
     assert_eq!(profiles.len(), 2);
     assert_eq!(profiles[1].tls.key.to_string(), "pkcs11:object=two");
     assert_eq!(profiles[1].out[0].target("a/b").unwrap(), "d/a/b");
@@ -152,5 +153,73 @@ fn mistakes_have_line_and_key() {
             "{text}\n{error:?}"
         );
         assert!(error.2.contains(message), "{text}\n{error:?}");
+    }
+}
+
+#[test]
+fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tedge-hsm-bridge.toml");
+    let proxy = |own: &str, tedge_toml: &str| {
+        std::fs::write(&path, format!("{own}{HEAD}preset = \"aws-iot\"\n")).unwrap();
+        std::fs::write(dir.path().join("tedge.toml"), tedge_toml).unwrap();
+        let (profiles, trouble) = load(&path).unwrap();
+        assert!(profiles[0].local.proxy.is_none());
+        let proxy = profiles[0].cloud.proxy.as_ref();
+        (proxy.map(ToString::to_string), trouble)
+    };
+    let theirs = "[proxy]\naddress = \"http://theirs:1\"\n";
+    let some = |proxy: &str| (Some(proxy.to_owned()), None);
+    assert_eq!(proxy("", ""), (None, None));
+    assert_eq!(proxy("", theirs), some("theirs:1"));
+    assert_eq!(
+        proxy("", &format!("{theirs}no_proxy = \"example.com\"\n")),
+        (None, None)
+    );
+    let own = "[proxy]\naddress = \"ours\"\nusername = \"me\"\npassword_file = \"/p\"\n";
+    assert_eq!(proxy(own, theirs), some("ours:80"));
+    assert_eq!(
+        proxy(&format!("{own}no_proxy = \".com\"\n"), theirs),
+        (None, None)
+    );
+    assert_eq!(proxy("[proxy]\naddress = \"\"\n", theirs), (None, None));
+    // It has connected without it so far.
+    for (wrong, said) in [
+        (
+            "[proxy]\naddress = \"https://p:1\"\n",
+            "[proxy]: only http:// is spoken",
+        ),
+        (
+            "[proxy]\naddress = \"p\"\npassword = \"hunter2\"\n",
+            "[proxy]: the proxy's user and its password go together",
+        ),
+        (
+            "[proxy]\naddress = \"me:hunter2@p\"\n",
+            "settings of their own",
+        ),
+        ("[proxy]\npassword = \"hunter2\n", "line 2"),
+    ] {
+        let (proxy, trouble) = proxy("", wrong);
+        let trouble = trouble.unwrap();
+        assert!(proxy.is_none() && trouble.contains(said), "{trouble}");
+        assert!(!trouble.contains("hunter2"), "{trouble}");
+    }
+    for (wrong, said) in [
+        ("address = \"https://p:1\"", "only http:// is spoken"),
+        (
+            "address = \"p\"\nusername = \"me\"",
+            "username and password_file go together",
+        ),
+        (
+            "address = \"p\"\npassword = \"hunter2\"",
+            "unknown field `password`",
+        ),
+    ] {
+        let (line, _, message) = error(&format!("[proxy]\n{wrong}\n{HEAD}"));
+        assert!(message.contains(said), "{message}");
+        assert!(
+            (2..=4).contains(&line) && !message.contains("hunter2"),
+            "{line}: {message}"
+        );
     }
 }

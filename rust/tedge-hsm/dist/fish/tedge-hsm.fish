@@ -187,7 +187,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand verify" -s h -l help
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l est -d 'EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM or DER file with the certificate and its chain; replaced, in PEM, when the new one is good' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM or DER file with the CA certificates that the server and the new certificate are verified with' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as tedge-hsm-renew.service has it, in place of the options' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, which root alone may write, as tedge-hsm-renew.service has it, in place of the options' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing if the certificate is valid for so many more days' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'The new certificate shall be for another key: that of this URI, or a new one that is made beside the old one and takes its place in steps, as docs/rotation.md tells' -r
@@ -210,6 +210,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-client
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-username -d 'User name for MQTT' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-password-file -d 'File with the user\'s password for MQTT' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l try-alpn -d 'Offer this application protocol (ALPN); may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l common-name -d 'Common name of the subject: the device\'s id' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l organization -d 'Organisation of the subject' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
@@ -252,6 +256,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l broker-ca -d 'PEM or DER file or folder with the CA certificates that the broker\'s is verified with' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l timeout -d 'Seconds that each request may take' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l wait -d 'Seconds to wait for somebody to let the device in' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
@@ -273,6 +281,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l alpn -d 
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l publish -d 'Publish this message with QoS 1' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l subscribe -d 'Subscribe to this topic and wait for one message' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l timeout -d 'Seconds that each step may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
@@ -286,6 +298,10 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l port -d '
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l config-dir -d 'Folder of tedge.toml' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l timeout -d 'Seconds that each step may take' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l root -d 'Look for /dev, /sys, /etc, /run, /proc and /usr/lib in this folder: for tests' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F

@@ -12,6 +12,7 @@ use crate::mqtt::{Mqtt, Session};
 use crate::output::{milliseconds, say};
 use crate::pins;
 use crate::place::Place;
+use crate::proxy::{self, RunBy};
 use crate::store::Store;
 use crate::tls;
 use crate::uri_parser::UriParser;
@@ -77,6 +78,9 @@ pub(crate) struct Args {
     timeout: u64,
 
     #[command(flatten)]
+    proxy: proxy::Args,
+
+    #[command(flatten)]
     pub(crate) user_pin: UserPin,
 }
 
@@ -94,12 +98,14 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         Some(path) => Some(Pin::read_file(path).context("--password-file")?),
         None => None,
     };
+    let proxies = args.proxy.settings(RunBy::Person)?;
     let server = tls::Server {
         host: &args.host,
         port: args.port,
         cert: &args.cert,
         ca: &args.ca,
         alpn: &args.alpn,
+        proxies: &proxies,
     };
     let handshake = tls::connect(&server, key.clone(), limit)?;
     let connection = &handshake.stream.conn;
@@ -116,6 +122,9 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         "connected         {}:{}",
         args.host, args.port
     ))?;
+    if let Some(proxy) = proxies.for_host(&args.host) {
+        say(format_args!("proxy             {proxy}"))?;
+    }
     say(format_args!("TLS version       {version}"))?;
     say(format_args!(
         "cipher suite      {}",

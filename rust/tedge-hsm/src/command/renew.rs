@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use rustls::client::ResolvesClientCert;
 use tedge_p11_client::{ClientCertResolver, PrivateKey, Uri};
+use tedge_proxy::ProxySettings;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::certificate::{self, Certificate};
@@ -17,6 +18,7 @@ use crate::keys::Keys;
 use crate::names::{self, Names};
 use crate::output::{note, say};
 use crate::place::Place;
+use crate::proxy::{self, RunBy};
 use crate::rotation::record::Record;
 use crate::rotation::{self, Issuer, Outcome, Rotation};
 use crate::settings_file::SettingsFile;
@@ -51,10 +53,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     ca: Option<PathBuf>,
 
-    /// File with the settings EST_URL, CERT, CA, DAYS and OPTIONS, which root alone may write, as
+    /// File with the settings EST_URL, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, which root alone may write, as
     /// tedge-hsm-renew.service has it, in place of the options
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll", "try_connect",
+        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll", "try_connect", "proxy",
+        "no_proxy",
     ])]
     settings: Option<PathBuf>,
 
@@ -89,6 +92,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     trial: try_connect::Args,
+
+    #[command(flatten)]
+    proxy: proxy::Args,
 
     #[command(flatten)]
     enroll: Enroll,
@@ -140,7 +146,20 @@ impl Args {
 
 /// The options that the settings in `path` stand for.
 pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
-    let settings = SettingsFile::read(path, &["EST_URL", "CERT", "CA", "DAYS", "OPTIONS"])?;
+    let settings = SettingsFile::read(
+        path,
+        &[
+            "EST_URL",
+            "CERT",
+            "CA",
+            "DAYS",
+            "PROXY",
+            "PROXY_USER",
+            "PROXY_PASSWORD_FILE",
+            "NO_PROXY",
+            "OPTIONS",
+        ],
+    )?;
     let est = settings
         .get("EST_URL")
         .with_context(|| format!("{} does not set EST_URL", path.display()))?;
@@ -151,12 +170,21 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
         format!("--ca={}", or("CA", DEFAULT_CA)),
         format!("--days={}", or("DAYS", "30")),
     ];
+    for (key, option) in [
+        ("PROXY", "--proxy"),
+        ("PROXY_USER", "--proxy-user"),
+        ("PROXY_PASSWORD_FILE", "--proxy-password-file"),
+        ("NO_PROXY", "--no-proxy"),
+    ] {
+        let value = settings.get(key);
+        options.extend(value.map(|value| format!("{option}={value}")));
+    }
     let more = settings.get("OPTIONS").unwrap_or_default();
     options.extend(more.split_ascii_whitespace().map(str::to_owned));
     Ok(options)
 }
 
-pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()> {
+pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> anyhow::Result<()> {
     // The command line has been refused without them.
     let (Some(est), Some(cert), Some(ca)) = (args.est, args.cert, args.ca) else {
         bail!("--est, --cert and --ca are needed");
@@ -164,6 +192,7 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
     store.prefer_key_of(&cert);
     let rotates = matches!(args.new_key, Some(None));
     let limit = Duration::from_secs(args.timeout);
+    let proxies = args.proxy.settings(run_by)?;
     let mut server = Server {
         keys: Keys { store, place },
         est,
@@ -172,7 +201,8 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args) -> anyhow::Result<()
         limit,
         uri: args.uri,
         new_key: args.new_key.flatten(),
-        trial: args.trial.trial(rotates, limit)?,
+        trial: args.trial.trial(rotates, &proxies, limit)?,
+        proxies,
         cacerts_out: args.cacerts_out,
         cas: RefCell::default(),
         enroll: args.enroll,
@@ -231,6 +261,7 @@ struct Server<'a> {
     est: String,
     cert: PathBuf,
     trust: Trust,
+    proxies: ProxySettings,
     limit: Duration,
     uri: Option<Uri>,
     new_key: Option<Uri>,
@@ -307,7 +338,7 @@ impl Server<'_> {
         old: &[Certificate],
     ) -> anyhow::Result<Vec<Certificate>> {
         let tls = TlsClient::new(&self.trust, client)?;
-        let server = EstServer::new(&self.est, tls, login, self.limit)?;
+        let server = EstServer::new(&self.est, tls, login, self.proxies.clone(), self.limit)?;
         let mut trust = self.trust.clone();
         if self.cacerts_out.is_some() {
             let cas = server.ca_certificates()?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tedge_p11_client::Uri;
 
+use crate::proxy;
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
 
@@ -61,6 +62,9 @@ pub(crate) struct Args {
     /// Look for /dev, /sys, /etc, /run, /proc and /usr/lib in this folder: for tests
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) root: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) proxy: proxy::Args,
 
     #[command(flatten)]
     pub(crate) user_pin: UserPin,

@@ -6,13 +6,15 @@ use std::io::{self, Read as _};
 use rustls::ProtocolVersion;
 use tedge_p11_client::{About, TlsFailure};
 use tedge_p11_config::read_connections;
+use tedge_proxy::{ProxyError, ProxySettings};
 
 use super::certificate::Certified;
 use super::context::Context;
 use super::cures;
 use super::report::{Area, Report};
 use crate::brokers::Broker;
-use crate::tls::{self, Handshake};
+use crate::proxy::RunBy;
+use crate::tls::{self, Handshake, ToProxy};
 
 pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report: &mut Report) {
     let brokers = brokers(context);
@@ -28,8 +30,22 @@ pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report
             "no handshake without a key and its certificate",
         );
     };
+    let proxies = match context
+        .args
+        .proxy
+        .settings_in(&context.config_dir, RunBy::Person)
+    {
+        Ok(proxies) => proxies,
+        Err(error) => {
+            return report.failure(
+                Area::Broker,
+                format!("{error:#}"),
+                "a proxy is http://HOST[:PORT], with a user and a password or without: docs/proxy.md",
+            );
+        }
+    };
     for broker in brokers {
-        check_broker(context, &broker, certified, report);
+        check_broker(context, &broker, certified, &proxies, report);
     }
 }
 
@@ -45,15 +61,21 @@ fn check_broker(
     context: &Context<'_>,
     broker: &Broker,
     certified: &Certified,
+    proxies: &ProxySettings,
     report: &mut Report,
 ) {
     let (host, port) = (&broker.host, broker.port);
+    let way = match proxies.for_host(host) {
+        Some(proxy) => format!(" through the proxy {proxy}"),
+        None => String::new(),
+    };
     let server = tls::Server {
         host,
         port,
         cert: &certified.chain,
         ca: &broker.ca,
         alpn: &[],
+        proxies,
     };
     let result =
         tls::connect(&server, certified.key.clone(), context.limit).and_then(|handshake| {
@@ -65,21 +87,21 @@ fn check_broker(
     match result {
         Err(error) => report.failure(
             Area::Broker,
-            format!("{host} port {port}: {error:#}"),
+            format!("{host} port {port}{way}: {error:#}"),
             cure(&error, broker),
         ),
         Ok((_, None)) => report.warning(
             Area::Broker,
-            format!("{host} port {port} asked for no certificate"),
+            format!("{host} port {port}{way} asked for no certificate"),
             "is this the port for clients with certificates? It is 8883 as a rule",
         ),
         Ok((Some(ProtocolVersion::TLSv1_3), Some((scheme, _)))) => report.ok(
             Area::Broker,
-            format!("{host} port {port}: TLS 1.3 with {scheme}, and the certificate is accepted"),
+            format!("{host} port {port}{way}: TLS 1.3 with {scheme}, and the certificate is accepted"),
         ),
         Ok((_, Some((scheme, _)))) => report.warning(
             Area::Broker,
-            format!("{host} port {port}: the broker refuses TLS 1.3; TLS 1.2 with {scheme}, and the \
+            format!("{host} port {port}{way}: the broker refuses TLS 1.3; TLS 1.2 with {scheme}, and the \
                  certificate is accepted"),
             "have the broker speak TLS 1.3; until then the signer's rules need the purpose tls12-client",
         ),
@@ -131,6 +153,15 @@ fn cure(error: &anyhow::Error, broker: &Broker) -> String {
     let text = format!("{error:#}");
     if text.contains("cannot read certificates") {
         return "give the CA of the broker's certificate by --ca".to_owned();
+    }
+    if let Some(proxy) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<ProxyError>())
+    {
+        return proxy.cure().to_owned();
+    }
+    if error.chain().any(|cause| cause.is::<ToProxy>()) {
+        return "is this the address of the proxy (--proxy, or proxy.address in tedge.toml), and does it run?".to_owned();
     }
     let os = error
         .chain()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tedge_p11_client::PrivateKey;
+use tedge_proxy::ProxySettings;
 
 use super::record::Record;
 use super::waiting::Waiting;
@@ -80,6 +81,8 @@ pub(crate) struct Enrolment<'a> {
     pub(crate) key: Arc<dyn PrivateKey>,
     /// File of the device's certificate.
     pub(crate) cert: &'a Path,
+    /// What connections go through.
+    pub(crate) proxies: ProxySettings,
     /// For each request.
     pub(crate) limit: Duration,
     /// For all of it.

@@ -17,6 +17,7 @@ use crate::brokers::Broker;
 use crate::certificate::{self, Certificate};
 use crate::keys::Keys;
 use crate::output::{note, say};
+use crate::proxy::RunBy;
 use crate::try_connect::Trial;
 use crate::{file, names};
 
@@ -63,6 +64,7 @@ impl Steps<'_> {
             keys: self.keys,
             key,
             cert: self.cert,
+            proxies: self.options.proxy.settings(RunBy::Person)?,
             limit: self.options.limit(),
             waiting: &self.waiting,
             cloud: self.cloud,
@@ -276,6 +278,7 @@ impl Steps<'_> {
             username: connection.username.or(connection.trial_username),
             password_file: None,
             alpn: connection.alpn,
+            proxies: at.proxies.clone(),
             limit: at.limit,
         };
         trial.run(&at.key, self.cert)?;

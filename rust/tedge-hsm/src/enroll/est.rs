@@ -74,7 +74,13 @@ impl Cloud for Est<'_> {
         let trust = Trust::read(&self.args.ca)?;
         let client = self.args.bootstrap.resolver(at.keys, &at.key)?;
         let tls = TlsClient::new(&trust, client)?;
-        let server = EstServer::new(&self.args.est, tls, self.login.clone(), at.limit)?;
+        let server = EstServer::new(
+            &self.args.est,
+            tls,
+            self.login.clone(),
+            at.proxies.clone(),
+            at.limit,
+        )?;
         let answer = ask(&server, at)?;
         let chain = issued::accept(answer, &[], at.key.as_ref(), &trust)
             .with_context(|| format!("{} sent a certificate that is refused", self.args.est))?;

@@ -10,6 +10,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use crate::key_type::KeyType;
 use crate::machine_id;
 use crate::names::{self, Names};
+use crate::proxy;
 use crate::root::Root;
 use crate::try_connect::config_dir;
 use crate::uri_parser::UriParser;
@@ -74,6 +75,9 @@ pub(crate) struct Options {
     /// Seconds to wait for somebody to let the device in
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     wait: u64,
+
+    #[command(flatten)]
+    pub(crate) proxy: proxy::Args,
 
     #[command(flatten)]
     pub(crate) user_pin: UserPin,
