@@ -69,7 +69,7 @@ impl Findings {
         for (table, broker) in [(&*name, &profile.cloud), ("[local] ", &profile.local)] {
             match login(broker) {
                 Err(ConnectError::Password { path, .. }) if may_be_the_services(&path) => {
-                    self.warn(table, &path, format_args!("{MAYBE}"))
+                    self.warn(table, &path, format_args!("{MAYBE}"));
                 }
                 Err(error) => self.fail(format!("{table}{error}")),
                 Ok(_) => {}

@@ -60,7 +60,7 @@ impl Proxy {
                 // Whatever else it says of content: behind the header is the tunnel (section 9.3.6).
                 200..=299 => return Ok(()),
                 // tinyproxy 1.11 says 401, which is a server's own, not a proxy's.
-                status @ (401 | 407) => return Err(self.wants(status, answer.schemes)),
+                status @ (401 | 407) => return Err(self.wants(status, &answer.schemes)),
                 status => {
                     return Err(Problem::Refuses {
                         target,
@@ -100,7 +100,7 @@ impl Proxy {
     }
 
     /// What a demand for a login means.
-    fn wants(&self, status: u16, schemes: Vec<String>) -> Problem {
+    fn wants(&self, status: u16, schemes: &[String]) -> Problem {
         let is_basic = |scheme: &String| scheme.eq_ignore_ascii_case("basic");
         if !schemes.is_empty() && !schemes.iter().any(is_basic) {
             return Problem::OtherScheme(schemes.join(", "), status);

@@ -160,7 +160,7 @@ fn cure(error: &anyhow::Error, broker: &Broker) -> String {
     {
         return proxy.cure().to_owned();
     }
-    if error.chain().any(|cause| cause.is::<ToProxy>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<ToProxy>) {
         return "is this the address of the proxy (--proxy, or proxy.address in tedge.toml), and does it run?".to_owned();
     }
     let os = error
