@@ -4,7 +4,6 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod cut;
-mod line;
 mod log_queue;
 mod notify;
 mod stderr;
@@ -13,9 +12,9 @@ use std::io::{self, Write as _};
 
 use log::{LevelFilter, SetLoggerError};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
+use tedge_file::printable;
 
 pub use crate::cut::{CLIENT_TEXT, OWN_TEXT, cut};
-pub use crate::line::one_line;
 use crate::log_queue::LogQueue;
 pub use crate::notify::Notifier;
 
@@ -52,5 +51,5 @@ pub fn init(program: &'static str, level: LevelFilter) -> Result<(), LogError> {
 pub fn end(program: &str, error: &str) {
     log::logger().flush();
     // Not eprintln!, which panics when stderr is closed.
-    let _ = writeln!(io::stderr(), "{program}: {}", one_line(error));
+    let _ = writeln!(io::stderr(), "{program}: {}", printable(error));
 }

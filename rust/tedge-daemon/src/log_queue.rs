@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
+use tedge_file::printable;
 
 use crate::cut::cut;
-use crate::line::one_line;
 
 /// A logger that waits for nothing. What does not fit is counted, and the number logged when there is
 /// room.
@@ -124,7 +124,7 @@ impl From<&Record<'_>> for Line {
         Self {
             level: record.level(),
             target: record.target().to_owned(),
-            message: cut(&one_line(&record.args().to_string()), LINE).into_owned(),
+            message: cut(&printable(&record.args().to_string()), LINE).into_owned(),
             module: record.module_path_static(),
             file: record.file_static(),
             line: record.line(),

@@ -4,8 +4,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use sd_notify::NotifyState;
-
-use crate::line::one_line;
+use tedge_file::printable;
 
 /// Tells systemd how it goes, and waits for nothing.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Notifier {
 fn message(state: &[NotifyState<'_>]) -> String {
     let lines: Vec<_> = state
         .iter()
-        .map(|line| one_line(&line.to_string()))
+        .map(|line| printable(&line.to_string()))
         .collect();
     lines.join("\n")
 }
@@ -56,11 +55,14 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line() {
-        let status = "the old configuration is in force: /x\nMAINPID=1\r\u{85}";
+        let status = "the old configuration is in force: /x\nMAINPID=1\r\u{85}\u{202e}";
         let message = message(&[NotifyState::Status(status), NotifyState::Watchdog]);
         let lines: Vec<_> = message.lines().collect();
         assert_eq!(lines.len(), 2, "{message}");
         assert!(lines[0].starts_with("STATUS=") && lines[1] == "WATCHDOG=1");
-        assert!(!lines[0].contains(char::is_control), "{message}");
+        assert!(
+            !lines[0].contains(|c: char| c.is_control() || c == '\u{202e}'),
+            "{message}"
+        );
     }
 }
