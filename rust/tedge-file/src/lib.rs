@@ -14,6 +14,7 @@
 mod descriptor;
 mod error;
 mod folder;
+mod leftover;
 mod read;
 mod text;
 mod walk;

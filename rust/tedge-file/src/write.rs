@@ -11,10 +11,10 @@ use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::descriptor::{self, DESCRIPTOR_TIME};
 use crate::error::{FileError, Problem, irregular};
+use crate::leftover::{keep, random_name, remove_leftovers};
 use crate::walk::Place;
 
 /// Whose a file is, and who else may read or write it.
@@ -141,18 +141,20 @@ impl<'a> Temporary<'a> {
     fn new(target: &'a Target) -> Result<Self, FileError> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        remove_leftovers(&target.folder);
         loop {
             let name = random_name().map_err(|error| target.failed(error))?;
-            match openat(&target.folder, &name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => {
-                    return Ok(Self {
-                        target,
-                        name: Some(name),
-                        file: file.into(),
-                    });
-                }
-                Err(Errno::EXIST) => {}
+            let file = match openat(&target.folder, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => File::from(file),
+                Err(Errno::EXIST) => continue,
                 Err(error) => return Err(target.failed(error)),
+            };
+            if keep(&file) {
+                return Ok(Self {
+                    target,
+                    name: Some(name),
+                    file,
+                });
             }
         }
     }
@@ -197,10 +199,4 @@ impl Drop for Temporary<'_> {
             let _ = unlinkat(&self.target.folder, name, AtFlags::empty());
         }
     }
-}
-
-fn random_name() -> Result<OsString, Errno> {
-    let mut bytes = [0; 8];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    Ok(format!(".tedge-hsm-{:016x}.tmp", u64::from_ne_bytes(bytes)).into())
 }
