@@ -11,7 +11,7 @@ use support::{repository, succeed};
 #[test]
 fn aws_s_sdk_is_provisioned() {
     let Some(python) = python() else { return };
-    let Some(cloud) = Cloud::start(&[aws::ENDPOINT], "") else {
+    let Some(cloud) = Cloud::start(&[aws::ENDPOINT]) else {
         return;
     };
     let aws = Aws::start(&cloud);
@@ -36,7 +36,7 @@ fn aws_s_sdk_is_provisioned() {
 #[test]
 fn azure_s_sdk_is_provisioned() {
     let Some(python) = python() else { return };
-    let Some(cloud) = Cloud::start(&[azure::ENDPOINT], "") else {
+    let Some(cloud) = Cloud::start_with(&[azure::ENDPOINT], "TLSv1.2") else {
         return;
     };
     let dps = Dps::start(&cloud);

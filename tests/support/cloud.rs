@@ -24,14 +24,19 @@ pub struct Cloud {
 
 impl Cloud {
     /// None, with a line that says why, where this machine lets nobody make a network.
-    pub fn start(hosts: &[&str], more: &str) -> Option<Self> {
+    pub fn start(hosts: &[&str]) -> Option<Self> {
+        Self::start_with(hosts, "TLSv1.3")
+    }
+
+    /// Which speaks no newer TLS than this.
+    pub fn start_with(hosts: &[&str], tls: &str) -> Option<Self> {
         let network = Network::start(hosts)?;
         let (server_ca, client_ca) = (Ca::new(), Arc::new(Ca::new()));
         server_ca.issue_server("cloud", hosts);
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
             "user {user}\nlog_dest file {dir}/log\nlog_type all\nconnection_messages true\n\
-             max_queued_messages 0\n{more}\nlistener 0 {dir}/socket\nallow_anonymous true\n\
+             max_queued_messages 0\nlistener 0 {dir}/socket\nallow_anonymous true\n\
              listener 8883 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
              cafile {ca}\ncertfile {cert}\nkeyfile {key}\n",
             user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
@@ -41,11 +46,17 @@ impl Cloud {
             key = server_ca.file("cloud.key").display(),
         );
         std::fs::write(dir.path().join("conf"), config).unwrap();
+        // mosquitto has a setting for the oldest TLS only.
+        let openssl = format!(
+            "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n[all]\nMaxProtocol = {tls}\n"
+        );
+        std::fs::write(dir.path().join("openssl.cnf"), openssl).unwrap();
         // Debian has it in /usr/sbin, which is not in everybody's PATH.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let broker = network
             .command(dir.path(), "mosquitto")
             .env("PATH", path)
+            .env("OPENSSL_CONF", dir.path().join("openssl.cnf"))
             .args(["-c", "conf"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,6 +1,8 @@
 //! `enroll`: from a token to a device that its cloud knows, in steps, each recorded on the disk before it is taken. One
 //! file for each cloud; the steps that all have are in `enrolment.rs`.
 
+pub(crate) mod aws;
+pub(crate) mod azure;
 pub(crate) mod bootstrap;
 mod bridge_toml;
 mod certificate_file;
@@ -10,6 +12,7 @@ pub(crate) mod est;
 mod key;
 pub(crate) mod options;
 mod record;
+mod requests;
 mod tedge_toml;
 pub(crate) mod waiting;
 

@@ -1,6 +1,7 @@
 //! One MQTT 3.1.1 conversation over a TLS stream. The packets are rumqttc's; its client can't take a
 //! stream that is connected already, whose handshake `connect` wants to describe.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -17,8 +18,8 @@ use crate::tls::{TlsStream, explain};
 pub(crate) struct Mqtt {
     stream: TlsStream,
     received: BytesMut,
-    /// The first message that came. One is awaited; more of them could fill the memory.
-    message: Option<Publish>,
+    /// The first messages that came. One is awaited; more of them could fill the memory.
+    messages: VecDeque<Publish>,
 }
 
 /// What is to become of what the broker keeps for the client id.
@@ -41,7 +42,7 @@ impl Mqtt {
         let mut mqtt = Self {
             stream,
             received: BytesMut::new(),
-            message: None,
+            messages: VecDeque::new(),
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
@@ -94,14 +95,34 @@ impl Mqtt {
 
     /// Waits for a message and returns its topic and payload.
     pub(crate) fn next_message(&mut self) -> anyhow::Result<(String, Vec<u8>)> {
+        self.find_message(|topic, payload| Some((topic.to_owned(), payload.to_vec())))
+    }
+
+    /// Waits for the message of whose topic and payload `wanted` makes something, within one time limit however many
+    /// others come before it, and not for ever many.
+    pub(crate) fn find_message<T>(
+        &mut self,
+        mut wanted: impl FnMut(&str, &[u8]) -> Option<T>,
+    ) -> anyhow::Result<T> {
         self.stream.sock.restart();
-        loop {
-            if let Some(message) = self.message.take() {
-                return Ok((message.topic, message.payload.to_vec()));
+        for _ in 0..MAX_OTHERS {
+            let message = loop {
+                if let Some(message) = self.messages.pop_front() {
+                    break message;
+                }
+                let packet = self.receive().context("no message")?;
+                self.put_aside(packet)?;
+            };
+            if let Some(found) = wanted(&message.topic, &message.payload) {
+                return Ok(found);
             }
-            let packet = self.receive().context("no message")?;
-            self.put_aside(packet)?;
         }
+        bail!("the broker sent {MAX_OTHERS} messages, and none of them is the one that is awaited")
+    }
+
+    /// Forgets the messages that came and were not looked at.
+    pub(crate) fn forget_messages(&mut self) {
+        self.messages.clear();
     }
 
     /// Says goodbye; that it arrives is not essential.
@@ -119,7 +140,9 @@ impl Mqtt {
                     let ack = mqttbytes::v4::PubAck::new(message.pkid);
                     self.send(|buffer| ack.write(buffer))?;
                 }
-                self.message.get_or_insert(message);
+                if self.messages.len() < MAX_KEPT {
+                    self.messages.push_back(message);
+                }
                 Ok(())
             }
             Packet::PingResp => Ok(()),
@@ -200,5 +223,9 @@ fn name(packet: &Packet) -> &'static str {
 /// In seconds. No conversation here is quiet for longer than its time limits, and the broker waits
 /// one and a half times this long.
 const KEEP_ALIVE: u16 = 3600;
+/// Messages that are kept until somebody looks at them.
+const MAX_KEPT: usize = 8;
+/// Messages that may come before the one that is awaited.
+const MAX_OTHERS: usize = 64;
 /// Longest packet taken, in bytes.
 const MAX_PACKET_LEN: usize = 1024 * 1024;

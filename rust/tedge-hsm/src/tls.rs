@@ -44,6 +44,20 @@ pub(crate) struct Server<'a> {
     pub(crate) proxies: &'a ProxySettings,
 }
 
+/// Where a server is, and how it proves that it is the one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint<'a> {
+    /// As its certificate has it.
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// File or folder with the CAs of the server's certificate.
+    pub(crate) ca: &'a Path,
+    /// Application protocols (RFC 7301) that are offered.
+    pub(crate) alpn: &'a [String],
+    /// What it is connected to through, or directly.
+    pub(crate) proxies: &'a ProxySettings,
+}
+
 /// Connects with `key`; the server must have a certificate for its host from one of the CAs. All of it takes
 /// `limit` at most.
 pub(crate) fn connect(
@@ -51,28 +65,45 @@ pub(crate) fn connect(
     key: Arc<dyn PrivateKey>,
     limit: Duration,
 ) -> anyhow::Result<Handshake> {
-    let (host, port) = (server.host, server.port);
     let watched = Arc::new(WatchedKey::new(key));
     let resolver = Arc::new(ClientCertResolver::new(watched.clone(), server.cert)?);
-    let mut tls = TlsClient::new(&Trust::read(server.ca)?, Some(resolver.clone()))?;
-    tls.config.alpn_protocols = server
-        .alpn
-        .iter()
-        .map(|name| name.clone().into_bytes())
-        .collect();
-    let tcp = dial(server.proxies, host, port, limit)
-        .with_context(|| format!("cannot connect to {host} port {port}"))?;
-    let started = Instant::now();
-    let stream = tls.handshake(host, port, tcp)?;
+    let endpoint = Endpoint {
+        host: server.host,
+        port: server.port,
+        ca: server.ca,
+        alpn: server.alpn,
+        proxies: server.proxies,
+    };
+    let (stream, duration) = connect_as(&endpoint, resolver.clone(), limit)?;
     if let Some(error) = resolver.last_error() {
         return Err(anyhow!("no certificate was sent: {error}"));
     }
     let signature = watched.last().map(|last| (last.scheme, last.duration));
     Ok(Handshake {
         stream,
-        duration: started.elapsed(),
+        duration,
         signature,
     })
+}
+
+/// Connects with what `client` shows, in the same way. Also returns what the handshake took.
+pub(crate) fn connect_as(
+    endpoint: &Endpoint<'_>,
+    client: Arc<dyn ResolvesClientCert>,
+    limit: Duration,
+) -> anyhow::Result<(TlsStream, Duration)> {
+    let (host, port) = (endpoint.host, endpoint.port);
+    let mut tls = TlsClient::new(&Trust::read(endpoint.ca)?, Some(client))?;
+    tls.config.alpn_protocols = endpoint
+        .alpn
+        .iter()
+        .map(|name| name.clone().into_bytes())
+        .collect();
+    let tcp = dial(endpoint.proxies, host, port, limit)
+        .with_context(|| format!("cannot connect to {host} port {port}"))?;
+    let started = Instant::now();
+    let stream = tls.handshake(host, port, tcp)?;
+    Ok((stream, started.elapsed()))
 }
 
 /// A TCP connection to a host, through the proxy that is for it. Only the proxy looks the host up then.

@@ -226,12 +226,14 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l module-pat
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l enroll -d 'There is no certificate yet: ask for the first one'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -s h -l help -d 'Print help'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -l socket-path -d 'Socket of tedge-p11-server' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -s h -l help -d 'Print help'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -f -a "est" -d 'Any CA that speaks EST (RFC 7030)'
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -f -a "est" -d 'Any CA that speaks EST (RFC 7030)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -f -a "aws" -d 'AWS IoT Core, by fleet provisioning with a claim certificate'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -f -a "azure" -d 'Azure IoT Hub, by the Device Provisioning Service and a certificate that is there already'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est aws azure help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l est -d 'EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l ca -d 'PEM or DER file with the CA certificates that the server and the certificate are verified with' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l user -d 'Log in to the server as this user' -r
@@ -253,7 +255,7 @@ rsa4096\t''
 ed25519\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l cert -d 'File for the certificate; device.cert_path of tedge.toml without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l broker-ca -d 'PEM or DER file or folder with the CA certificates that the broker\'s is verified with' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l broker-ca -d 'PEM or DER file with the CA certificates that the broker\'s is verified with; the system\'s without' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l timeout -d 'Seconds that each request may take' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l wait -d 'Seconds to wait for somebody to let the device in' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
@@ -267,7 +269,74 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l no-bridge -d 'Leave the bridge\'s configuration alone'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l no-try -d 'Do not connect to the broker in the end'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l endpoint -d 'The account\'s endpoint for device data: ID-ats.iot.REGION.amazonaws.com[:443]' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l template -d 'Name of the provisioning template' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l parameter -d 'Parameter of the template, in whose value %m is the machine\'s id; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l device-configuration -d 'File for what the template has for the device (deviceConfiguration); aws-device-configuration.json beside the bridge\'s configuration without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bootstrap-cert -d 'Log in with the certificate in this PEM or DER file, such as the manufacturer\'s' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bootstrap-key -d 'PEM file with the bootstrap certificate\'s key, which nobody else may read' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bootstrap-uri -d 'URI of the bootstrap certificate\'s key in the token; the certificate beside it is taken where there is no --bootstrap-cert' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l device-id -d 'The device\'s id: common name of the certificate and MQTT client id, where %m is the machine\'s id' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l organization -d 'Organisation of the certificate\'s subject' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l uri -d 'URI of the key; device.key_uri of tedge.toml without, else the key that --key labels' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l key -d 'Label of the key, which is made if it is not there [default: tls]' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l key-type -d 'Type of a key that is made [default: what the cloud wants, else p256]' -r -f -a "p256\t''
+p384\t''
+p521\t''
+rsa2048\t''
+rsa3072\t''
+rsa4096\t''
+ed25519\t''"
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l cert -d 'File for the certificate; device.cert_path of tedge.toml without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l broker-ca -d 'PEM or DER file with the CA certificates that the broker\'s is verified with; the system\'s without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l timeout -d 'Seconds that each request may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l wait -d 'Seconds to wait for somebody to let the device in' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l no-bridge -d 'Leave the bridge\'s configuration alone'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l id-scope -d 'The service\'s ID scope, as its overview in the portal has it' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l endpoint -d 'The service\'s endpoint for devices' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l device-id -d 'The device\'s id: common name of the certificate and MQTT client id, where %m is the machine\'s id' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l organization -d 'Organisation of the certificate\'s subject' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l san -d 'Further name: DNS:NAME, URI:URI, IP:ADDRESS or email:ADDRESS; may be repeated' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l uri -d 'URI of the key; device.key_uri of tedge.toml without, else the key that --key labels' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l key -d 'Label of the key, which is made if it is not there [default: tls]' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l key-type -d 'Type of a key that is made [default: what the cloud wants, else p256]' -r -f -a "p256\t''
+p384\t''
+p521\t''
+rsa2048\t''
+rsa3072\t''
+rsa4096\t''
+ed25519\t''"
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l cert -d 'File for the certificate; device.cert_path of tedge.toml without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l broker-ca -d 'PEM or DER file with the CA certificates that the broker\'s is verified with; the system\'s without' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l timeout -d 'Seconds that each request may take' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l wait -d 'Seconds to wait for somebody to let the device in' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l proxy -d 'Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or \'\' for none; without it, proxy.address of tedge.toml, else https_proxy or all_proxy of the environment' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l proxy-user -d 'Log in to the proxy as this user' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l proxy-password-file -d 'File with the user\'s password for the proxy' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l no-proxy -d 'Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; \'*\' is all' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l pin-file -d 'File with the user PIN' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l socket-path -d 'Socket of tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l module-path -d 'Load this PKCS#11 module instead of asking tedge-p11-server' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l hsm -d 'Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l no-bridge -d 'Leave the bridge\'s configuration alone'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "est" -d 'Any CA that speaks EST (RFC 7030)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "aws" -d 'AWS IoT Core, by fleet provisioning with a claim certificate'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "azure" -d 'Azure IoT Hub, by the Device Provisioning Service and a certificate that is there already'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l uri -d 'URI of the key; the one configured at the signer without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l host -d 'Host name or address of the broker, as its certificate has it' -r
@@ -367,3 +436,5 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key key-file change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew enroll connect doctor setup hsms status help" -f -a "status" -d 'Tell how the signer is: tokens, counters, how long signatures take'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and not __fish_seen_subcommand_from init create-key delete-key public-key key-file change-pin unlock list-tokens list-keys list-certificates import-certificate export-certificate csr self-signed show verify renew enroll connect doctor setup hsms status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and __fish_seen_subcommand_from enroll" -f -a "est" -d 'Any CA that speaks EST (RFC 7030)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and __fish_seen_subcommand_from enroll" -f -a "aws" -d 'AWS IoT Core, by fleet provisioning with a claim certificate'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand help; and __fish_seen_subcommand_from enroll" -f -a "azure" -d 'Azure IoT Hub, by the Device Provisioning Service and a certificate that is there already'

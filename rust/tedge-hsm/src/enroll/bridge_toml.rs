@@ -16,6 +16,8 @@ pub(super) struct Settings<'a> {
     /// `[cloud.NAME]`.
     pub(super) name: &'a str,
     pub(super) connection: &'a Connection,
+    /// A file; the bridge takes no folder.
+    pub(super) ca: Option<&'a Path>,
     pub(super) cert: &'a Path,
     pub(super) key: &'a Uri,
 }
@@ -74,6 +76,9 @@ fn edit(document: &mut DocumentMut, settings: &Settings<'_>) -> anyhow::Result<(
         wanted.push(("alpn", names.into()));
     }
     wanted.push(("cert", settings.cert.display().to_string().into()));
+    if let Some(ca) = settings.ca {
+        wanted.push(("ca", ca.display().to_string().into()));
+    }
     wanted.push(("key", settings.key.to_string().into()));
     for (name, value) in wanted {
         match cloud.get(name) {
@@ -121,6 +126,7 @@ mod tests {
         let settings = Settings {
             name: "aws",
             connection: &connection,
+            ca: None,
             cert: Path::new("/c.pem"),
             key: &"pkcs11:token=device;object=tls".parse()?,
         };

@@ -1,6 +1,6 @@
 //! What differs from cloud to cloud, and what each has to work with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,11 @@ pub(crate) trait Cloud {
     /// Looks whether all can be done, as far as that shows before anything is changed.
     fn check(&self) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    /// Whether the device connects to a broker of the cloud's.
+    fn has_broker(&self) -> bool {
+        true
     }
 
     /// The type that a new key is to have, where the cloud has a say in it and the operator has named none.
@@ -70,8 +75,12 @@ pub(crate) struct Connection {
     /// The user name that the trial connection takes, where the bridge's preset makes its own.
     pub(crate) trial_username: Option<String>,
     pub(crate) alpn: Vec<String>,
+    /// File or folder with the CAs of the broker's certificate, if it is not that of --broker-ca.
+    pub(crate) ca: Option<PathBuf>,
     /// thin-edge.io's table of tedge.toml whose `url` is to name the host, such as `c8y`.
     pub(crate) tedge_toml_table: Option<&'static str>,
+    /// What `url` is to say, if not the host.
+    pub(crate) tedge_toml_url: Option<String>,
 }
 
 /// An enrolment that is under way.

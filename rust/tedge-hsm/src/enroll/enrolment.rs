@@ -1,6 +1,6 @@
 //! The steps of an enrolment: what is done is found done, so that a run that was cut off anywhere is finished by the next.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -152,7 +152,7 @@ impl Steps<'_> {
             }
         }
         file::check_writable(self.cert)?;
-        if !self.options.no_bridge {
+        if self.has_bridge() {
             // What can't be read or edited is said now, too.
             bridge_toml::has(&self.options.bridge, self.cloud.name())?;
             file::check_writable(&self.options.bridge).context(
@@ -180,9 +180,14 @@ impl Steps<'_> {
         Ok(Some(record))
     }
 
+    /// Whether the bridge is to be configured.
+    fn has_bridge(&self) -> bool {
+        !self.options.no_bridge && self.cloud.has_broker()
+    }
+
     /// Whether nothing is left to do for a device that has its certificate.
     fn is_configured(&self) -> anyhow::Result<bool> {
-        if self.options.no_bridge {
+        if !self.has_bridge() {
             return Ok(true);
         }
         bridge_toml::has(&self.options.bridge, self.cloud.name())
@@ -243,10 +248,12 @@ impl Steps<'_> {
     }
 
     fn configure(&self, at: &Enrolment<'_>, connection: &Connection) -> anyhow::Result<()> {
-        if !self.options.no_bridge {
+        if self.has_bridge() {
+            let ca = self.broker_ca(connection).filter(|ca| ca.is_file());
             let settings = Settings {
                 name: self.cloud.name(),
                 connection,
+                ca: ca.as_deref(),
                 cert: self.cert,
                 key: &lasting_uri(at.key.uri()),
             };
@@ -264,15 +271,24 @@ impl Steps<'_> {
         tedge_toml::write(&tedge_toml(), connection)
     }
 
+    /// Who may have issued the broker's certificate, if that is not for the system to say.
+    fn broker_ca(&self, connection: &Connection) -> Option<PathBuf> {
+        self.options
+            .broker_ca
+            .clone()
+            .or_else(|| connection.ca.clone())
+    }
+
     fn connect(&self, at: &Enrolment<'_>, connection: Connection) -> anyhow::Result<()> {
         if self.options.no_try {
             return Ok(());
         }
+        let ca = self.broker_ca(&connection);
         let trial = Trial {
             brokers: vec![Broker {
                 host: connection.host,
                 port: connection.port.unwrap_or(SECURE_MQTT),
-                ca: self.options.broker_ca.clone(),
+                ca: ca.unwrap_or_else(|| "/etc/ssl/certs".into()),
             }],
             client_id: Some(connection.client_id),
             username: connection.username.or(connection.trial_username),

@@ -64,9 +64,9 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(super) no_try: bool,
 
-    /// PEM or DER file or folder with the CA certificates that the broker's is verified with
-    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs")]
-    pub(super) broker_ca: PathBuf,
+    /// PEM or DER file with the CA certificates that the broker's is verified with; the system's without
+    #[arg(long, value_name = "FILE")]
+    pub(super) broker_ca: Option<PathBuf>,
 
     /// Seconds that each request may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -96,6 +96,12 @@ impl Options {
             self.organization.as_deref(),
             self.san.clone(),
         )
+    }
+
+    /// File or folder with the CAs of the certificates of the cloud's servers.
+    pub(super) fn server_ca(&self) -> &Path {
+        let given = self.broker_ca.as_deref();
+        given.unwrap_or(Path::new("/etc/ssl/certs"))
     }
 
     /// For each request.

@@ -31,11 +31,12 @@ pub(super) fn write(path: &Path, connection: &Connection) -> anyhow::Result<()> 
     if cloud.get("url").is_some_and(is_set) {
         return Ok(());
     }
-    cloud.insert("url", value(connection.host.clone()));
+    let url = connection.tedge_toml_url.as_ref();
+    let url = url.unwrap_or(&connection.host);
+    cloud.insert("url", value(url));
     if let Err(error) = file::write(path, document.to_string().as_bytes()) {
         note(format_args!(
-            "{error:#}; for thin-edge.io and tedge-hsm doctor set {name}.url = {:?} there",
-            connection.host
+            "{error:#}; for thin-edge.io and tedge-hsm doctor set {name}.url = {url:?} there"
         ));
     }
     Ok(())
