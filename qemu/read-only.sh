@@ -68,7 +68,7 @@ run_read_only() {
     check "the broker knows the device by its certificate" known_to_broker
     [ "$shell" = no ] || { shell; return; }
     phase remembers
-    power_off
+    shut_down
 
     version=2
     make_disk tpm2
@@ -78,7 +78,7 @@ run_read_only() {
     check "the broker knows it by the same certificate" known_to_broker
     check "what docs/yocto.md says is copied" copied
     guest 'cat /var/before/key' >"$tmp/key"
-    power_off
+    shut_down
 
     # The TPM stays.
     cp --sparse=always "$tmp/factory-var" "$tmp/var"

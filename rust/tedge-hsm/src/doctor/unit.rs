@@ -50,7 +50,8 @@ fn explain(properties: &str) -> Option<(String, &'static str)> {
     Some(if result == "exit-code" && status == EXIT_CREDENTIALS {
         (
             format!("{UNIT} cannot be started: systemd cannot load the signer's PIN"),
-            "journalctl -u tedge-p11-server tells the file; if another TPM has sealed it, seal the PIN anew: \
+            "journalctl -u tedge-p11-server tells the file; if the TPM has locked itself (lockout), it opens by itself after \
+             a while, or at once by tpm2_dictionarylockout -c; if another TPM has sealed it, seal the PIN anew: \
              systemd-creds encrypt --with-key=tpm2 --tpm2-pcrs=23 --name=pin FILE \
              /etc/credstore.encrypted/tedge-p11-server.pin; then systemctl reset-failed \
              tedge-p11-server, systemctl restart tedge-p11-server",

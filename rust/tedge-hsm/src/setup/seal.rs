@@ -66,13 +66,14 @@ impl Secret {
             Kept::Sealed(path) => {
                 let sealed = tedge_file::read(path, MAX_SEALED)
                     .with_context(|| format!("cannot read {}", path.display()))?;
-                let what = || {
-                    format!(
-                        "{} can't be unsealed; if another TPM or machine has sealed it, remove it",
-                        path.display()
-                    )
+                let what = |error: &_| {
+                    let why = cure(error, "if another TPM or machine has sealed it, remove it");
+                    format!("{} can't be unsealed; {why}", path.display())
                 };
-                self.unseal(&sealed).with_context(what)
+                self.unseal(&sealed).map_err(|error| {
+                    let what = what(&error);
+                    error.context(what)
+                })
             }
             Kept::Plain(path) => Ok(Pin::read_file(path)?),
         }
@@ -84,9 +85,13 @@ impl Secret {
         let is_sealed = can_seal(setup);
         let store = store(root);
         let (folder, content) = if is_sealed {
-            let sealed = self.seal(pin, sealing_key(store)).context(
-                "the PIN can't be sealed; --no-seal keeps it in a file that root alone may read",
-            )?;
+            let sealed = self.seal(pin, sealing_key(store)).map_err(|error| {
+                let why = cure(
+                    &error,
+                    "--no-seal keeps it in a file that root alone may read",
+                );
+                error.context(format!("the PIN can't be sealed; {why}"))
+            })?;
             (store.sealed, sealed)
         } else {
             (store.plain, pin.expose().as_bytes().to_vec().into())
@@ -140,6 +145,17 @@ impl Secret {
         let pin = filter(&mut decrypt, sealed)?;
         let text = std::str::from_utf8(&pin).context("it is no text")?;
         Ok(Pin::new(text.to_owned())?)
+    }
+}
+
+/// What to do about an error of systemd-creds. A TPM that has locked itself is no reason to give up what it has sealed.
+fn cure(error: &anyhow::Error, otherwise: &'static str) -> &'static str {
+    // TPM2_RC_LOCKOUT, in the words of tpm2-tss and of systemd.
+    if format!("{error:#}").contains("lockout") {
+        "the TPM has locked itself, as after some sudden losses of power or wrong PINs: it opens by itself after a \
+         while, or at once by tpm2_dictionarylockout -c"
+    } else {
+        otherwise
     }
 }
 
@@ -216,3 +232,24 @@ pub(super) fn folders(setup: &Setup) -> impl Iterator<Item = PathBuf> {
 const MAX_SEALED: usize = 64 * 1024;
 /// Of the signer's unit: with it, the PIN is one that systemd unseals.
 pub(super) const SEALED_PIN_DROP_IN: &str = "sealed-pin.conf";
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    /// Whoever removes a PIN because of that has lost it.
+    #[test]
+    fn a_locked_tpm_is_no_other_tpm() {
+        let locked = anyhow!(
+            "tpm:warn(2.0): authorizations for objects subject to DA protection are not allowed at this time because \
+             the TPM is in DA lockout mode"
+        );
+        assert!(cure(&locked, "remove it").contains("tpm2_dictionarylockout"));
+        assert_eq!(
+            cure(&anyhow!("integrity check failed"), "remove it"),
+            "remove it"
+        );
+    }
+}
