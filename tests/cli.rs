@@ -3,9 +3,13 @@
 //! now.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use snapbox::{Assert, Data, Redactions};
+use support::aws::{self, Aws};
+use support::azure::{self, Dps};
+use support::cloud::Cloud;
 use support::est::EstServer;
 use support::hsm::opensc_module;
 use support::{Ca, Hsm, Kind, Signer, program, repository};
@@ -19,12 +23,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_forms certificate_objects certificates commissioning connecting doctor keys mistakes pins renewal rotation setup status }
+cases! { certificate_forms certificate_objects certificates commissioning connecting doctor enroll_aws enroll_azure keys mistakes pins renewal rotation setup status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 13, "add it to cases! above");
+    assert_eq!(sessions.count(), 15, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -33,6 +37,9 @@ fn run(name: &str) {
         Signer::start_with_default_policy(&hsm)
     } else {
         Signer::start(&hsm)
+    };
+    let Ok(world) = World::start(name) else {
+        return;
     };
     let ca = Ca::new();
     let broker = ["certificate-forms", "connecting", "doctor", "rotation"]
@@ -49,6 +56,9 @@ fn run(name: &str) {
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy(ca.certificate(), dir.join("ca.pem")).unwrap();
     std::fs::copy(ca.file("ca.key"), dir.join("ca.key")).unwrap();
+    if let Some(world) = &world {
+        world.furnish(&dir);
+    }
     support::write_secret(&dir.join("pin-file"), support::hsm::PIN);
     support::write_secret(&dir.join("so-pin-file"), support::hsm::SO_PIN);
 
@@ -59,7 +69,10 @@ fn run(name: &str) {
         if line.starts_with("# ") {
             writeln!(transcript, "{line}\n").unwrap();
         } else if let Some(command) = line.strip_prefix("$ ") {
-            let mut shell = hsm.command("sh");
+            let mut shell = match &world {
+                Some(world) => world.cloud.command(&dir, Path::new("sh")),
+                None => hsm.command("sh"),
+            };
             let bin = program("tedge-hsm");
             let path = std::env::var("PATH").unwrap();
             shell
@@ -132,6 +145,44 @@ fn run(name: &str) {
         .action_env("SNAPSHOTS")
         .redact_with(redactions)
         .eq(transcript, Data::read_from(&file, None));
+}
+
+/// A cloud, for the sessions about one.
+struct World {
+    cloud: Cloud,
+    _aws: Option<Aws>,
+    _dps: Option<Dps>,
+}
+
+impl World {
+    /// An error, which was told, where there can be none on this machine.
+    fn start(name: &str) -> Result<Option<Self>, ()> {
+        let cloud = match name {
+            "enroll-aws" => Cloud::start(&[aws::ENDPOINT]),
+            "enroll-azure" => Cloud::start_with(&[azure::ENDPOINT, azure::HUB], "TLSv1.2"),
+            _ => return Ok(None),
+        };
+        let cloud = cloud.ok_or(())?;
+        Ok(Some(Self {
+            _aws: (name == "enroll-aws").then(|| Aws::start(&cloud)),
+            _dps: (name == "enroll-azure").then(|| Dps::start(&cloud)),
+            cloud,
+        }))
+    }
+
+    /// `ca.pem` and `ca.key` issue the certificates of devices, and `claim.pem` is one of them; `server-ca.pem` has
+    /// issued that of the cloud.
+    fn furnish(&self, dir: &Path) {
+        let ca = &self.cloud.client_ca;
+        ca.make_key("claim", &["-out", "claim.csr"]);
+        let csr = std::fs::read_to_string(ca.file("claim.csr")).unwrap();
+        ca.issue("claim", &csr);
+        for name in ["ca.pem", "ca.key", "claim.pem", "claim.key"] {
+            std::fs::copy(ca.file(name), dir.join(name)).unwrap();
+        }
+        let server_ca = self.cloud.server_ca.certificate();
+        std::fs::copy(server_ca, dir.join("server-ca.pem")).unwrap();
+    }
 }
 
 /// What a command prints, and its exit code unless that is 0.

@@ -1,7 +1,7 @@
 //! `enroll aws`: fleet provisioning.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use support::aws::{self, Aws, Fault};
 use support::cloud::Cloud;
 use support::{fail, succeed};
 
-use crate::rig::{BRIDGE, CERT, Device};
+use crate::rig::{BRIDGE, CALLS, CERT, Device, is_killed, killing};
 
 /// A cloud with fleet provisioning, and a device with a claim certificate.
 struct Fleet {
@@ -238,12 +238,11 @@ fn what_passes_is_waited_for() {
         error.contains("429 Throttled: Rate exceeded: not within"),
         "{error}"
     );
-    // Too many at a time, an answer that is lost, one that is late, a fault of AWS's own.
+    // An answer that is lost, too many at a time, an answer that is late.
     fleet.aws.faults([
-        throttled(),
         Fault::Lost,
+        throttled(),
         Fault::Late(Duration::from_millis(300)),
-        Fault::Rejected(500, "InternalFailure", "x"),
     ]);
     let mut enroll = fleet.enroll();
     let output = enroll.output().unwrap();
@@ -254,7 +253,7 @@ fn what_passes_is_waited_for() {
     assert_eq!(fleet.aws.certificates(), 2, "one got lost");
     let topics = fleet.aws.requests();
     let registrations = topics.iter().filter(|topic| topic.contains("/provision/"));
-    assert_eq!(registrations.count(), 2, "{topics:?}");
+    assert_eq!(registrations.count(), 1, "{topics:?}");
 }
 
 #[test]
@@ -276,6 +275,30 @@ fn an_ownership_token_that_expired_makes_another_certificate() {
     assert_eq!(fleet.aws.certificates(), 2);
     // Where AWS always says so, it is not asked for ever.
     assert!(!said.contains("certificateOwnershipToken"), "{said}");
+}
+
+/// The record of it can be read again.
+#[test]
+fn a_device_configuration_may_be_long_and_deep() {
+    let Some(fleet) = Fleet::start() else { return };
+    for configuration in [
+        format!("{{\"a\":[{}1]}}", "1,".repeat(5000)),
+        format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100)),
+        format!("{{\"a\":\"{}\"}}", "\\\\".repeat(5000)),
+    ] {
+        let registered =
+            format!("{{\"thingName\":\"thing-1234\",\"deviceConfiguration\":{configuration}}}");
+        let registered = Fault::Accepted(registered.into_bytes());
+        let made = Fault::Late(Duration::ZERO);
+        fleet.aws.faults([made, registered]);
+        let mut enroll = fleet.enroll();
+        let error = last_line(enroll.args(["--device-configuration", "none/such"]));
+        assert!(error.contains("none/such"), "{error}");
+        succeed(&mut fleet.enroll());
+        let written = fleet.device.read("aws-device-configuration.json");
+        assert_eq!(written.trim_end(), configuration);
+        fleet.reset();
+    }
 }
 
 #[test]
@@ -300,14 +323,15 @@ fn killed_at_every_step() {
     );
     println!("|---|---|---|---|---|---|");
     let mut steps = Vec::new();
-    for call in ["renameat", "unlinkat"] {
+    for call in CALLS {
         for number in 1.. {
             let issued = fleet.aws.certificates();
-            if !kill(&fleet, call, number) {
+            let prefix = killing(&fleet.device, call, number);
+            if !is_killed(&fleet.device, &mut fleet.enroll_under(&prefix)) {
                 fleet.reset();
                 break;
             }
-            let step = fleet.recorded_step();
+            let step = fleet.device.recorded_step();
             let has_certificate = fleet.device.cert().exists();
             if has_certificate {
                 fleet.device.has_certificate_of_its_key();
@@ -346,14 +370,6 @@ fn killed_at_every_step() {
 }
 
 impl Fleet {
-    fn recorded_step(&self) -> String {
-        let record = self.device.read(&format!("{CERT}.enrolment"));
-        serde_json::from_str::<Value>(&record).map_or_else(
-            |_| "none".to_owned(),
-            |record| record["step"].as_str().unwrap().to_owned(),
-        )
-    }
-
     /// As if the device had been reset, except for AWS, which knows the thing.
     fn reset(&self) {
         let mut delete = self.device.signer.tedge_hsm();
@@ -368,26 +384,6 @@ impl Fleet {
             let _ = std::fs::remove_file(self.device.file(name));
         }
     }
-}
-
-/// Runs an enrolment that is killed before the call of that number; false if it makes fewer of them.
-fn kill(fleet: &Fleet, call: &str, number: u32) -> bool {
-    let log = fleet.device.file("strace");
-    let words = [
-        "strace".to_owned(),
-        "--follow-forks".to_owned(),
-        "--quiet=all".to_owned(),
-        format!("--output={}", log.display()),
-        format!("--trace=?{call}"),
-        format!("--inject=?{call}:signal=KILL:when={number}"),
-    ];
-    let mut enroll = fleet.enroll_under(&words);
-    let status = enroll.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let was_killed = std::fs::read_to_string(log)
-        .unwrap()
-        .contains("killed by SIGKILL");
-    assert_eq!(!status.unwrap().success(), was_killed, "{call} {number}");
-    was_killed
 }
 
 #[test]

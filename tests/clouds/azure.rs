@@ -8,7 +8,7 @@ use support::azure::{self, Dps, Fault};
 use support::cloud::Cloud;
 use support::{fail, succeed};
 
-use crate::rig::{BRIDGE, CERT, Device};
+use crate::rig::{BRIDGE, CALLS, CERT, Device, is_killed, killing};
 
 /// The service, an IoT hub, and a device with a certificate.
 struct Service {
@@ -39,6 +39,15 @@ impl Service {
         let mut enroll = self.device.enroll_under(&self.cloud, &[], "azure");
         enroll.args(["--id-scope", azure::ID_SCOPE]);
         enroll
+    }
+
+    /// What it says on the way.
+    fn enrolls(&self) -> String {
+        let output = self.enroll().output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        self.is_enrolled();
+        said
     }
 
     /// Exit code 1 and one last line; nothing is configured.
@@ -133,7 +142,7 @@ fn the_chain_is_sent() {
     let leaf = sign("device-1.csr", "group", "leaf.ext", "leaf.pem");
     std::fs::write(device.cert(), &leaf).unwrap();
     let error = service.refused();
-    assert!(error.contains("TLS alert"), "{error}");
+    assert!(error.contains("the TLS handshake with"), "{error}");
     std::fs::write(device.cert(), leaf + &group).unwrap();
     succeed(&mut service.enroll());
     service.is_enrolled();
@@ -205,27 +214,33 @@ fn what_passes_is_waited_for() {
     let Some(service) = Service::start() else {
         return;
     };
-    // Busy, an answer that is lost, one to nobody, many to others, one that is late, an operation that is forgotten.
+    // Busy, an answer that is lost, one that is late, an operation that is forgotten.
     let busy = azure::error(429_001, "Operations are being throttled for this tenant.");
     let gone = azure::error(404_206, "Operation not found.");
     service.dps.faults([
         Fault::Status(429, Some(1), busy),
         Fault::Lost,
-        Fault::Topic("$dps/registrations/res/x/?$rid=RID"),
-        Fault::Flood(100),
         Fault::Late(Duration::from_millis(300)),
         Fault::Status(404, Some(0), gone),
     ]);
-    let mut enroll = service.enroll();
-    let output = enroll.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
+    let said = service.enrolls();
     assert!(said.contains("being throttled"), "{said}");
-    assert!(said.contains("64 messages"), "{said}");
-    service.is_enrolled();
+    assert!(said.contains("the service does not answer"), "{said}");
+    assert!(said.contains("knows nothing of the operation"), "{said}");
+
+    // A service that is in no hurry, and says that there is none.
+    std::fs::remove_file(service.device.file(BRIDGE)).unwrap();
+    let later = json!({"operationId": "5.a", "status": "assigning"});
+    let at_once = Fault::Status(202, Some(0), later);
+    service.dps.faults(std::iter::repeat_n(at_once, 100));
+    let before = service.dps.requests().len();
+    let mut impatient = service.enroll();
+    let output = impatient.args(["--wait", "2"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("not within the 2 s"), "{error}");
+    assert!(service.dps.requests().len() - before <= 3);
 
     // It waits as long as the operator says, whatever the service says.
-    std::fs::remove_file(service.device.file(BRIDGE)).unwrap();
     let later = json!({"operationId": "5.a", "status": "assigning"});
     service
         .dps
@@ -238,6 +253,20 @@ fn what_passes_is_waited_for() {
 }
 
 #[test]
+fn answers_to_others_are_none() {
+    let Some(service) = Service::start() else {
+        return;
+    };
+    service.dps.faults([
+        Fault::Flood(100),
+        Fault::Topic("$dps/registrations/res/x/?$rid=RID"),
+    ]);
+    let said = service.enrolls();
+    assert!(said.contains("64 messages"), "{said}");
+    assert!(said.contains("the service does not answer"), "{said}");
+}
+
+#[test]
 fn a_device_without_a_certificate_is_told_where_to_get_one() {
     let Some(service) = Service::start() else {
         return;
@@ -245,4 +274,52 @@ fn a_device_without_a_certificate_is_told_where_to_get_one() {
     std::fs::remove_file(service.device.cert()).unwrap();
     let error = fail(&mut service.enroll());
     assert!(error.contains("tedge-hsm enroll est"), "{error}");
+}
+
+/// Before each change of a file, which is between all steps: the next run finishes.
+#[test]
+fn killed_at_every_step() {
+    let Some(service) = Service::start() else {
+        return;
+    };
+    let mut steps = Vec::new();
+    println!("| killed before | recorded step | bridge | next run |\n|---|---|---|---|");
+    for call in CALLS {
+        for number in 1.. {
+            let prefix = killing(&service.device, call, number);
+            let mut enroll = service
+                .device
+                .enroll_under(&service.cloud, &prefix, "azure");
+            if !is_killed(
+                &service.device,
+                enroll.args(["--id-scope", azure::ID_SCOPE]),
+            ) {
+                service.reset();
+                break;
+            }
+            let step = service.device.recorded_step();
+            let has_bridge = !service.device.read(BRIDGE).is_empty();
+            succeed(&mut service.enroll());
+            service.is_enrolled();
+            let has_bridge = if has_bridge { "yes" } else { "no" };
+            println!("| {call} {number} | {step} | {has_bridge} | finished |");
+            steps.push(step);
+            service.reset();
+        }
+    }
+    for step in ["none", "register", "configure", "try"] {
+        assert!(
+            steps.iter().any(|s| s == step),
+            "never killed at {step}: {steps:?}"
+        );
+    }
+}
+
+impl Service {
+    /// As before the enrolment.
+    fn reset(&self) {
+        for name in [BRIDGE, "tedge.toml", &format!("{CERT}.enrolment")] {
+            let _ = std::fs::remove_file(self.device.file(name));
+        }
+    }
 }

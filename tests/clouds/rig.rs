@@ -1,13 +1,14 @@
 //! A device in a cloud's network.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, Publish};
+use serde_json::Value;
 use support::cloud::Cloud;
 use support::mqtt::{Mqtt, await_some};
-use support::{Bridge, Hsm, Kind, Signer, program, succeed};
+use support::{Bridge, Hsm, Kind, Signer, program, succeed, without_proxy};
 
 /// A token behind the signer, and files; `Cloud` is the world outside.
 pub struct Device {
@@ -54,6 +55,7 @@ impl Device {
                 command
             }
         };
+        without_proxy(&mut command);
         command.env("TEDGE_CONFIG_DIR", self.dir());
         command.arg("--socket-path").arg(self.signer.socket());
         command.args(["enroll", name, "--broker-ca"]);
@@ -98,11 +100,44 @@ impl Device {
         );
     }
 
+    /// The step that is recorded; `none` if no enrolment is under way.
+    pub fn recorded_step(&self) -> String {
+        let record = self.read(&format!("{CERT}.enrolment"));
+        serde_json::from_str::<Value>(&record).map_or_else(
+            |_| "none".to_owned(),
+            |record| record["step"].as_str().unwrap().to_owned(),
+        )
+    }
+
     /// No enrolment is under way.
     pub fn has_finished(&self) {
         assert!(!self.file(&format!("{CERT}.enrolment")).exists());
     }
 }
 
+/// What stands in front of a command that is to be killed before the call of that number. strace kills before the call
+/// is made, so that between two kills there is one change.
+pub fn killing(device: &Device, call: &str, number: u32) -> Vec<String> {
+    vec![
+        "strace".to_owned(),
+        "--follow-forks".to_owned(),
+        "--quiet=all".to_owned(),
+        format!("--output={}", device.file(STRACE).display()),
+        format!("--trace=?{call}"),
+        format!("--inject=?{call}:signal=KILL:when={number}"),
+    ]
+}
+
+/// Runs such a command; false if it makes fewer calls than that.
+pub fn is_killed(device: &Device, command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let was_killed = device.read(STRACE).contains("killed by SIGKILL");
+    assert_eq!(!status.unwrap().success(), was_killed, "{command:?}");
+    was_killed
+}
+
+/// What changes a file.
+pub const CALLS: [&str; 2] = ["renameat", "unlinkat"];
+const STRACE: &str = "strace";
 pub const CERT: &str = "device-certs/tedge-certificate.pem";
 pub const BRIDGE: &str = "tedge-hsm-bridge.toml";

@@ -99,9 +99,15 @@ impl<'a> Aws<'a> {
         let answers = [CREATE, &provision]
             .map(|topic| [format!("{topic}/accepted"), format!("{topic}/rejected")]);
         let id = self.args.options.device_id()?;
-        Requests::connect(&endpoint, claim, &id, None, answers.as_flattened(), at.limit).context(
-            "with the claim certificate (AWS closes the connection of whom the certificate's policy does not let \
-             connect or subscribe)",
+        Requests::connect(
+            &endpoint,
+            claim,
+            &id,
+            None,
+            answers.as_flattened(),
+            at.limit,
+            "AWS does not let the claim certificate in (is it active, and does its policy allow to connect and to \
+             subscribe?)",
         )
     }
 
@@ -159,7 +165,9 @@ impl<'a> Aws<'a> {
         let state = at.state();
         state.remove(TOKEN);
         state.insert(THING.into(), thing.as_str().into());
-        state.insert(CONFIGURATION.into(), Value::Object(configuration));
+        // As a text, whose length is known, however deep it is.
+        let configuration = serde_json::to_string(&configuration).map_err(anyhow::Error::from)?;
+        state.insert(CONFIGURATION.into(), configuration.into());
         at.save()?;
         Ok(())
     }
@@ -250,8 +258,8 @@ impl Cloud for Aws<'_> {
 
     fn register(&self, at: &mut Enrolment<'_>) -> anyhow::Result<()> {
         Self::thing(at)?;
-        let configuration = at.state().get(CONFIGURATION).cloned().unwrap_or_default();
-        if configuration.as_object().is_none_or(Map::is_empty) {
+        let configuration = at.text(CONFIGURATION).unwrap_or_default().to_owned();
+        if matches!(configuration.as_str(), "" | "{}") {
             return Ok(());
         }
         let beside = || {
@@ -263,7 +271,7 @@ impl Cloud for Aws<'_> {
             .device_configuration
             .clone()
             .unwrap_or_else(beside);
-        let text = serde_json::to_string_pretty(&configuration)? + "\n";
+        let text = configuration + "\n";
         let attributes = Attributes::Set {
             mode: 0o600,
             owner: None,

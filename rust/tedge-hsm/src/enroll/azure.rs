@@ -88,6 +88,7 @@ impl<'a> Azure<'a> {
             Some(&username),
             &answers,
             at.limit,
+            "the service does not let the device in (are the ID scope and the certificate right?)",
         );
         match client.last_error() {
             Some(error) => Err(anyhow!("no certificate was sent: {error}")),

@@ -75,9 +75,13 @@ fn edit(document: &mut DocumentMut, settings: &Settings<'_>) -> anyhow::Result<(
         let names: Array = connection.alpn.iter().collect();
         wanted.push(("alpn", names.into()));
     }
-    wanted.push(("cert", settings.cert.display().to_string().into()));
+    // The bridge's service runs in another folder.
+    let absolute = |path: &Path| -> anyhow::Result<Value> {
+        Ok(std::path::absolute(path)?.display().to_string().into())
+    };
+    wanted.push(("cert", absolute(settings.cert)?));
     if let Some(ca) = settings.ca {
-        wanted.push(("ca", ca.display().to_string().into()));
+        wanted.push(("ca", absolute(ca)?));
     }
     wanted.push(("key", settings.key.to_string().into()));
     for (name, value) in wanted {

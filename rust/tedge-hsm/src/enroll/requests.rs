@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustls::client::ResolvesClientCert;
 use tedge_file::printable;
@@ -32,7 +32,8 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Requests {
-    /// Connects, with what `client` shows, and subscribes to where the answers will be.
+    /// Connects, with what `client` shows, and subscribes to where the answers will be. `refused` is what it means that
+    /// the broker does not let it.
     pub(super) fn connect(
         endpoint: &Endpoint<'_>,
         client: Arc<dyn ResolvesClientCert>,
@@ -40,14 +41,18 @@ impl Requests {
         username: Option<&str>,
         answers: &[String],
         limit: Duration,
+        refused: &'static str,
     ) -> anyhow::Result<Self> {
         let (stream, _) = tls::connect_as(endpoint, client, limit)?;
         let login = username.map(|user| (user, None));
-        let mut mqtt = Mqtt::connect(stream, client_id, login, Session::Clean)?;
-        for filter in answers {
-            mqtt.subscribe(filter)?;
-        }
-        Ok(Self(mqtt))
+        let connected = Mqtt::connect(stream, client_id, login, Session::Clean);
+        let subscribed = connected.and_then(|mut mqtt| {
+            for filter in answers {
+                mqtt.subscribe(filter)?;
+            }
+            Ok(mqtt)
+        });
+        subscribed.map(Self).context(refused)
     }
 
     /// Publishes a request, and waits for the message of which `answer` makes something.
@@ -80,13 +85,18 @@ pub(super) fn insist<T>(
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Passing(error, after)) => (error, after),
         };
-        let wait = after.unwrap_or_else(|| shortened(pause));
+        let wait = after.unwrap_or_else(|| {
+            let wait = shortened(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            wait
+        });
+        // A cloud may say that it is asked again at once, each time.
+        let wait = wait.max(SHORTEST_PAUSE);
         note(format_args!(
             "wait   {error:#}; the next attempt is in {} s",
             wait.as_secs_f32().round()
         ));
         waiting.pause(wait, &format!("{error:#}"))?;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -125,6 +135,7 @@ pub(super) fn words(text: &str) -> String {
     printable(&words)
 }
 
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Bytes; a certificate and a device's configuration are the longest that there is in one.

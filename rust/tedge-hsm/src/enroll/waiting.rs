@@ -23,7 +23,7 @@ impl Waiting {
     /// Waits for `pause`; fails at once, with what is waited for, if that would be too long.
     pub(crate) fn pause(&self, pause: Duration, what: &str) -> anyhow::Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left < pause {
+        if left.is_zero() || left < pause {
             bail!(
                 "{what}: not within the {} s of --wait; run this again, and it goes on with the same key and request",
                 self.limit.as_secs()
