@@ -108,7 +108,7 @@ install: install-signer install-cli install-bridge install-module
 	fi
 
 install-signer:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man8 $(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-p11-server '$(DESTDIR)$(BINDIR)'
 	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
@@ -117,6 +117,7 @@ install-signer:
 	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	install -m 0644 $(DIST)/*.5 '$(DESTDIR)$(MANDIR)/man5'
 	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
 	# The policy that is there is the operator's.
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
@@ -136,10 +137,11 @@ install-cli:
 		[ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
 
 install-bridge:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man8 $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(SYSCONFDIR)/tedge,'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-hsm-bridge '$(DESTDIR)$(BINDIR)'
 	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
+	install -m 0644 $(BRIDGE).toml.5 '$(DESTDIR)$(MANDIR)/man5'
 	install -m 0644 $(BRIDGE).8 '$(DESTDIR)$(MANDIR)/man8'
 	[ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
 		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
@@ -158,7 +160,7 @@ uninstall:
 	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer $(CLI_DIST)/*.service $(CLI_DIST)/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(DIST)/dropins/*) $(DIST)/softhsm2.conf,'$(DESTDIR)$(DROPINDIR)/$(notdir $(file))')
 	rm -f $(foreach name,tedge-p11-server tedge-hsm-bridge,'$(DESTDIR)$(SYSUSERSDIR)/$(name).conf') '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf' '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
-	rm -f $(foreach file,$(wildcard $(CLI_DIST)/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8) $(BRIDGE).8,'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
+	rm -f $(foreach file,$(wildcard $(CLI_DIST)/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.5) $(BRIDGE).toml.5,'$(DESTDIR)$(MANDIR)/man5/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8) $(BRIDGE).8,'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(CLI_DIST)/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
 	rm -f '$(DESTDIR)$(P11MODULEDIR)/libtedge_p11.so' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
 	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DROPINDIR)' '$(DESTDIR)$(DATADIR)/tedge-p11'

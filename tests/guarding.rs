@@ -495,7 +495,10 @@ fn a_policy_that_others_may_write_is_refused() {
     let mode = std::fs::Permissions::from_mode(0o664);
     std::fs::set_permissions(hsm.file(POLICY), mode).unwrap();
     let error = fail(&mut Signer::command(&hsm, &hsm.module()));
-    assert!(error.contains("others than root may write it"), "{error}");
+    assert!(
+        error.contains("users other than root may write it"),
+        "{error}"
+    );
 }
 
 /// A PIN in a file that others may read is no secret.

@@ -496,7 +496,7 @@ fn a_new_token_is_seen() {
     assert!(absent.unwrap_err().to_string().contains("no token matches"));
     hsm.add_token("late");
     let uri = hsm.create_key_on("late", "device", "p256");
-    // Not at once: initialising the module anew, which it takes with SoftHSM2, has a back-off.
+    // Not at once: initialising the module again, which it takes with SoftHSM2, has a back-off.
     let deadline = Instant::now() + Duration::from_secs(60);
     let key = loop {
         match SocketKey::open(signer.client(), &parse_uri(&uri), None) {

@@ -493,10 +493,7 @@ fn a_used_token_is_not_initialised_again() {
     assert!(error.contains("no uninitialised token matches"), "{error}");
     // PINs are not made up out of one another.
     let error = init(&Uri::default(), "new", None).unwrap_err().to_string();
-    assert!(
-        error.contains("a PIN for the security officer is needed"),
-        "{error}"
-    );
+    assert!(error.contains("a new SO PIN is needed"), "{error}");
     openssl::verify_all_schemes(&signer.key(&uri));
 }
 

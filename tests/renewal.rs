@@ -116,13 +116,16 @@ fn what_is_no_good_leaves_the_old_certificate_alone() {
         ),
         (
             "denied",
-            "HTTP 403: this client may not have it (device-1 is \u{fffd}[31mblocked)",
+            "HTTP 403: this client is not allowed to (device-1 is \u{fffd}[31mblocked)",
         ),
         ("broken", "HTTP 500: it failed itself; try again later"),
         ("moved", "HTTP 307: it sends to https://localhost/"),
         ("json", "HTTP 400 (the device is not registered)"),
         ("xml", "HTTP 400 (7 no such profile)"),
-        ("digest", "HTTP 401: it wants Digest, and only Basic"),
+        (
+            "digest",
+            "HTTP 401: it wants Digest, and tedge-hsm supports only Basic",
+        ),
         ("cut", "the server closed the connection"),
     ] {
         let error = fail(&mut device.renew(label));

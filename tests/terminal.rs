@@ -15,10 +15,10 @@ const NEW_PIN: &str = "135790";
 fn init_asks_for_both_pins() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let mut terminal = Terminal::open(&hsm, &["init", "--label", "typed"]);
-    for prompt in ["security officer: ", "security officer, again: "] {
+    for prompt in ["new SO PIN: ", "new SO PIN, again: "] {
         terminal.answer(prompt, SO_PIN);
     }
-    for prompt in ["PIN for the user: ", "PIN for the user, again: "] {
+    for prompt in ["new user PIN: ", "new user PIN, again: "] {
         terminal.answer(prompt, NEW_PIN);
     }
     let (status, seen) = terminal.end();
@@ -48,10 +48,10 @@ fn init_asks_for_no_pin_that_the_signer_has() {
         );
         let mut terminal = Terminal::open_shell(&hsm, &command);
         for (prompt, pin) in [
-            ("security officer: ", SO_PIN),
-            ("security officer, again: ", SO_PIN),
-            ("PIN for the user: ", NEW_PIN),
-            ("PIN for the user, again: ", NEW_PIN),
+            ("new SO PIN: ", SO_PIN),
+            ("new SO PIN, again: ", SO_PIN),
+            ("new user PIN: ", NEW_PIN),
+            ("new user PIN, again: ", NEW_PIN),
         ]
         .into_iter()
         .take(prompts)
@@ -60,7 +60,7 @@ fn init_asks_for_no_pin_that_the_signer_has() {
         }
         let (status, seen) = terminal.end();
         assert!(status.success() && seen.contains("token=typed"), "{seen}");
-        assert_eq!(seen.contains("PIN for the user"), !configured, "{seen}");
+        assert_eq!(seen.contains("new user PIN"), !configured, "{seen}");
         write_secret(&hsm.file("pin"), NEW_PIN);
         succeed(
             hsm.tedge_hsm()
@@ -73,8 +73,8 @@ fn init_asks_for_no_pin_that_the_signer_has() {
 fn init_wants_each_pin_twice_the_same() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let mut terminal = Terminal::open(&hsm, &["init", "--label", "typed"]);
-    terminal.answer("security officer: ", SO_PIN);
-    terminal.answer("security officer, again: ", PIN);
+    terminal.answer("new SO PIN: ", SO_PIN);
+    terminal.answer("new SO PIN, again: ", PIN);
     let (status, seen) = terminal.end();
     assert_eq!(status.code(), Some(1), "{seen}");
     assert!(seen.contains("tedge-hsm: the two PINs differ"), "{seen}");
@@ -88,7 +88,7 @@ fn keys_that_edit_and_interrupt() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let uri = format!("pkcs11:token={LABEL}");
     let mut terminal = Terminal::open(&hsm, &["change-pin", "--uri", &uri]);
-    terminal.answer("PIN of the user: ", &format!("wrong\x15{PIN}é\x7f"));
+    terminal.answer("user PIN: ", &format!("wrong\x15{PIN}é\x7f"));
     terminal.answer("new PIN: ", &format!("{NEW_PIN}x\x08"));
     terminal.answer("new PIN, again: ", NEW_PIN);
     let (status, seen) = terminal.end();
@@ -96,7 +96,7 @@ fn keys_that_edit_and_interrupt() {
 
     let mut terminal =
         Terminal::open_shell(&hsm, "trap : INT; $TEDGE_HSM unlock; stty -a; echo ended");
-    terminal.answer("PIN of the security officer: ", "\x03");
+    terminal.answer("SO PIN: ", "\x03");
     let (_, seen) = terminal.end();
     assert!(seen.contains("ended"), "{seen}");
     assert!(
@@ -111,7 +111,7 @@ fn pins_are_changed() {
     let hsm = Hsm::start(Kind::SoftHsm);
     let uri = format!("pkcs11:token={LABEL}");
     let mut terminal = Terminal::open(&hsm, &["change-pin", "--uri", &uri]);
-    terminal.answer("PIN of the user: ", PIN);
+    terminal.answer("user PIN: ", PIN);
     terminal.answer("new PIN: ", NEW_PIN);
     terminal.answer("new PIN, again: ", NEW_PIN);
     let (status, seen) = terminal.end();
@@ -122,7 +122,7 @@ fn pins_are_changed() {
     list.args(["list-keys", "--uri", &uri]);
     support::fail(&mut list);
     let mut terminal = Terminal::open(&hsm, &["unlock", "--uri", &uri]);
-    terminal.answer("PIN of the security officer: ", SO_PIN);
+    terminal.answer("SO PIN: ", SO_PIN);
     terminal.answer("new PIN: ", PIN);
     terminal.answer("new PIN, again: ", PIN);
     let (status, seen) = terminal.end();

@@ -93,7 +93,7 @@ fn what_the_configuration_names_is_looked_at() {
         let (code, stdout, stderr) = check(&file);
         assert_eq!((code, &*stdout), (Some(3), ""), "{mode:o}: {stderr}");
         assert!(
-            stderr.contains("may be read or written by others than its owner: chmod 600 it"),
+            stderr.contains("may be read or written by users other than its owner: chmod 600 it"),
             "{stderr}"
         );
     }

@@ -173,7 +173,7 @@ fn memory_is_bounded_under_a_flood_both_ways() {
     );
     assert!(peak < MEMORY_BOUND, "{peak} KiB of memory");
     for side in ["test, local broker", "test, cloud"] {
-        let anew = format!("{side}: connecting anew: there is room again");
+        let anew = format!("{side}: reconnecting: there is room again");
         assert!(
             bridge.count(&anew) > 0,
             "no flow control was needed: {side}"

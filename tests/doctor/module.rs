@@ -255,7 +255,7 @@ fn a_module_of_others_that_root_is_to_load() {
     std::fs::copy(bench.hsm.module(), &module).unwrap();
     doctor(&module).failure(
         "module",
-        "others than root may write",
+        "users other than root may write",
         "root alone may write",
     );
     doctor(&bench.hsm.module()).ok("module", "is loaded");

@@ -151,7 +151,7 @@ fn a_policy_with_a_mistake() {
     std::fs::write(&policy, "").unwrap();
     chmod(&policy, 0o666);
     let findings = Findings::of(&mut bench.through(&signer));
-    findings.failure("policy", "others than root may write it", "SIGHUP");
+    findings.failure("policy", "users other than root may write it", "SIGHUP");
 }
 
 #[test]

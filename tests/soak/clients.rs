@@ -268,6 +268,6 @@ fn kind(message: &str) -> Option<String> {
 
 /// For an answer: what the client library gives the signer by default, and time for a slow machine.
 const LIMIT: Duration = Duration::from_secs(35);
-/// For clients to be served again once nothing goes wrong any more; initialising the module anew has
+/// For clients to be served again once nothing goes wrong any more; initialising the module again has
 /// pauses of up to a minute.
 const HEALED: Duration = Duration::from_secs(120);

@@ -17,8 +17,8 @@ do_install:append() {
         file=${DIST}/tedge-hsm-bridge.$kind
         [ ! -e $file ] || install -D -m 0644 $file ${D}${nonarch_libdir}/$kind.d/tedge-hsm-bridge.conf
     done
-    for page in ${DIST}/*.8; do
-        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man8/$(basename $page)
+    for page in ${DIST}/*.[58]; do
+        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man${page##*.}/$(basename $page)
     done
 }
 

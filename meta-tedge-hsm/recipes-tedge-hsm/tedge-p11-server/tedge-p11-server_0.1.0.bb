@@ -25,8 +25,8 @@ do_install:append() {
         install -d ${D}${datadir}/polkit-1/rules.d
         install -m 0644 ${DIST}/tedge-p11-server.rules ${D}${datadir}/polkit-1/rules.d/50-tedge-p11-server.rules
     fi
-    for page in ${DIST}/*.8; do
-        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man8/$(basename $page)
+    for page in ${DIST}/*.[58]; do
+        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man${page##*.}/$(basename $page)
     done
 }
 

@@ -137,7 +137,7 @@ impl fmt::Display for Problem {
             Self::TooMany { limit } => write!(f, "there are more than {limit} files in it"),
             Self::NotPrivate { uid } => write!(
                 f,
-                "it may be read or written by others than its owner: chmod 600 it{}",
+                "it may be read or written by users other than its owner: chmod 600 it{}",
                 not_root(*uid)
             ),
             Self::Slow => f.write_str("the other end of it was waited for in vain"),

@@ -1,6 +1,8 @@
 //! tedge-hsm-bridge.toml, as an operator writes it, made into endpoints and rules.
 
 mod file;
+#[cfg(test)]
+mod manual;
 mod mistake;
 mod proxies;
 mod rules;

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 use snapbox::{Assert, Data};
 
 use crate::args::Args;
+use crate::man_page::with_values;
 
 #[test]
 fn the_man_page_is_that_of_the_command_line() {
@@ -18,7 +19,7 @@ fn the_man_page_is_that_of_the_command_line() {
     man.render_synopsis_section(&mut page).unwrap();
     man.render_description_section(&mut page).unwrap();
     man.render_options_section(&mut page).unwrap();
-    let page = String::from_utf8(page).unwrap() + MORE;
+    let page = with_values(&String::from_utf8(page).unwrap()) + MORE;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/tedge-hsm-bridge.8");
     Assert::new()
         .action_env("SNAPSHOTS")
@@ -26,12 +27,14 @@ fn the_man_page_is_that_of_the_command_line() {
 }
 
 const MORE: &str = r#".SH EXIT STATUS
-0 after SIGTERM or SIGINT, and if \fB\-\-check\fR found nothing; 1 if the configuration has a mistake; 3 if
-\fB\-\-check\fR found that something is missing or can't be used.
+0 after SIGTERM or SIGINT, and if \fB\-\-check\fR found nothing; 1 if the configuration has a mistake; 2 for a mistake in
+the command line; 3 if \fB\-\-check\fR found that something is missing or can't be used.
 .SH FILES
 .TP
 /etc/tedge/tedge\-hsm\-bridge.toml
-The brokers, keys and rules. The file that the package installs names no cloud and has a complete example.
+Brokers, keys and rules: see
+.BR tedge\-hsm\-bridge.toml (5).
+The file that is installed names no cloud and has an example.
 .TP
 /run/tedge\-p11\-server/tedge\-p11\-server.sock
 The socket of the signer, which has the key.
@@ -53,7 +56,8 @@ Check the configuration, then start the service:
 tedge\-hsm\-bridge \-\-check
 systemctl enable \-\-now tedge\-hsm\-bridge
 .fi
-.SH SEE ALSO
+.SH "SEE ALSO"
+.BR tedge\-hsm\-bridge.toml (5),
 .BR tedge\-hsm (1),
 .BR tedge\-p11\-server (8),
 .BR mosquitto (8)

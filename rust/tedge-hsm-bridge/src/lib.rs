@@ -20,6 +20,9 @@ mod drops;
 mod error;
 mod forward_queue;
 mod health;
+#[cfg(test)]
+#[path = "../../tedge-hsm/src/man_page.rs"]
+mod man_page;
 pub mod packet;
 mod preset;
 mod profile;
@@ -27,6 +30,9 @@ mod reconnect_pause;
 mod rule;
 mod service;
 mod session;
+#[cfg(test)]
+#[path = "../../tedge-p11-server/src/settings_page.rs"]
+mod settings_page;
 mod side;
 mod stream;
 mod tls;

@@ -256,7 +256,7 @@ impl Side {
 
     /// Gives the connection up for a new one, at once.
     pub(crate) fn renew(&mut self, why: &str) {
-        log::info!("{}: connecting anew: {why}", self.name);
+        log::info!("{}: reconnecting: {why}", self.name);
         let waiting = Phase::Waiting(Instant::now());
         if let Phase::Up(session) = std::mem::replace(&mut self.phase, waiting) {
             session.close();

@@ -12,9 +12,9 @@ use crate::user_pin::UserPin;
 
 /// Commissions the keys of a device's HSM and tries its connection.
 ///
-/// Works through the socket of tedge-p11-server, or with --module-path straight on a PKCS#11 module.
-/// PINs are taken from files, from the environment (TEDGE_DEVICE_CRYPTOKI_PIN,
-/// TEDGE_DEVICE_CRYPTOKI_SO_PIN) or typed in, never from the command line, where others could see them.
+/// Works through the socket of tedge-p11-server, or directly on a PKCS#11 module with --module-path.
+/// PINs come from files, from the environment (TEDGE_DEVICE_CRYPTOKI_PIN, TEDGE_DEVICE_CRYPTOKI_SO_PIN)
+/// or from the terminal, never from the command line, where other users could see them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -29,36 +29,36 @@ pub(crate) struct Args {
 pub(crate) enum AnyCommand {
     #[command(flatten)]
     OnTokens(Command),
-    /// Look at everything between the HSM and the broker, and say what to do next
+    /// Check everything between the HSM and the broker, and say what to do next
     ///
-    /// Each check is one line: ok, warning, failure or skipped, what was found, and what to do next. The
-    /// exit code is 0 when nothing failed, warnings or not, and 1 when something did. Nothing is changed,
-    /// and no try of a PIN is spent without --login.
+    /// Each check prints one line: ok, warning, failure or skipped, what was found, and what to do next.
+    /// The exit code is 1 if a check failed, else 0; warnings do not count. Nothing is changed, and
+    /// without --login no try of a PIN is spent.
     Doctor(doctor::Args),
-    /// Set a device up: from a blank HSM to a request for a certificate, in one go
+    /// Set up a device: from a blank HSM to a certificate request, in one command
     Setup(setup::Args),
-    /// List the kinds of HSM that are known, and which are on this machine
+    /// List the supported kinds of HSM, and which of them are on this machine
     Hsms(hsms::Args),
-    /// Tell how the signer is: tokens, counters, how long signatures take
+    /// Show signer health: tokens, counters, signature times
     Status(status::Args),
 }
 
 /// Works on the tokens at a [`Place`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Initialise a blank token and set its PINs; does nothing if a token has the label already
+    /// Initialise a blank token and set its PINs; does nothing if a token already has the label
     Init(init::Args),
-    /// Make a key pair on a token; does nothing if it is there already
+    /// Make a key pair on a token; does nothing if it already exists
     CreateKey(create_key::Args),
-    /// Delete a key, after a look at it
+    /// Delete a key, after a confirmation
     DeleteKey(delete_key::Args),
-    /// Write the public key of a key
+    /// Write the public key of a key to a file
     PublicKey(public_key::Args),
     /// Write a PEM file that stands for a key, for programs that want a key file
     KeyFile(key_file::Args),
-    /// Change the PIN of the user or of the security officer
+    /// Change the user PIN or the SO PIN (security officer)
     ChangePin(change_pin::Args),
-    /// Have the security officer set the user's PIN anew
+    /// Reset the user PIN with the SO PIN (security officer)
     Unlock(unlock::Args),
     /// List the tokens
     ListTokens(list_tokens::Args),
@@ -66,23 +66,23 @@ pub(crate) enum Command {
     ListKeys(list_keys::Args),
     /// List the certificates on a token
     ListCertificates(list_certificates::Args),
-    /// Put a certificate beside its key on the token
+    /// Store a certificate beside its key on the token
     ImportCertificate(import_certificate::Args),
-    /// Write a certificate that is on the token
+    /// Write a certificate from the token to a file
     ExportCertificate(export_certificate::Args),
-    /// Make a certificate signing request that the key on the token signs
+    /// Make a certificate signing request, signed by the key on the token
     Csr(csr::Args),
-    /// Make a certificate that the key on the token issues for itself
+    /// Make a self-signed certificate with the key on the token
     SelfSigned(self_signed::Args),
-    /// Show a certificate, its chain and whether it is for the key on the token
+    /// Show a certificate, its chain, and whether it belongs to the key on the token
     Show(show::Args),
-    /// Verify that a TLS server could accept a certificate and that the key on the token signs for it
+    /// Verify that a TLS server would accept a certificate, and that the key on the token works
     Verify(verify::Args),
     /// Renew a certificate, or get the first one, from an EST server (RFC 7030)
     Renew(Box<renew::Args>),
     /// Enrol the device with its cloud: from a token to a certificate and the bridge's configuration
     Enroll(enroll::Args),
-    /// Connect to an MQTT broker with TLS and the key on the token
+    /// Connect to an MQTT broker by TLS with the key on the token
     Connect(connect::Args),
 }
 
@@ -125,7 +125,7 @@ impl Command {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0, it is done; 1, it failed, and a line on standard error says why; 2, the command line is wrong.
+Exit codes: 0, success; 1, failure, with the reason on standard error; 2, a mistake in the command line.
 
 From a blank HSM to a connection:
   tedge-hsm setup --hsm tpm2 --common-name DEVICE_ID --output device.csr

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use snapbox::{Assert, Data};
 
 use crate::args::Args;
+use crate::man_page::with_values;
 
 #[test]
 fn man_pages_and_completions_are_those_of_the_command_line() {
@@ -37,7 +38,10 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
         let (made, dist) = (made.path().join(dir), dist.join(dir));
         for name in names(&made) {
             let content = std::fs::read_to_string(made.join(&name)).unwrap();
-            let content = content.replace(".SH EXTRA", ".SH NOTES");
+            let content = match dir.ends_with("man") {
+                true => completed(&name, &content),
+                false => content,
+            };
             Assert::new()
                 .action_env("SNAPSHOTS")
                 .eq(content, Data::read_from(&dist.join(&name), None).raw());
@@ -45,6 +49,50 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
         assert_eq!(names(&dist), names(&made), "what is too much in {dist:?}?");
     }
 }
+
+/// clap_mangen's page with a title, the values of options in its synopsis, and what stands at its end.
+fn completed(name: &str, page: &str) -> String {
+    let (command, _) = name.split_once(".1").unwrap();
+    let page = with_values(page).replace(".SH EXTRA", ".SH NOTES");
+    let (before, title) = page.split_once(".TH ").unwrap();
+    let (_, after) = title.split_once('\n').unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let more = match command {
+        "tedge-hsm" => OF_ALL,
+        _ => OF_A_COMMAND,
+    };
+    format!("{before}.TH {command} 1 \"\" \"tedge-hsm {version}\"\n{after}{more}")
+}
+
+const OF_ALL: &str = r#".SH FILES
+.TP
+/run/tedge\-p11\-server/tedge\-p11\-server.sock
+Socket of the signer. Members of group tedge may use it.
+.TP
+/etc/tedge/tedge.toml
+Settings that are shared with thin\-edge.io: the PKCS#11 module, the URI of the token, brokers, certificates.
+.TP
+/etc/tedge/device\-certs/tedge\-certificate.pem
+The device's certificate, unless device.cert_path in tedge.toml names another file.
+.TP
+/etc/tedge\-hsm/renew.conf
+Settings of tedge\-hsm\-renew.service.
+.TP
+/etc/credstore.encrypted/tedge\-p11\-server.pin, /etc/credstore.encrypted/tedge\-hsm.so\-pin
+The user PIN and the SO PIN as
+.B tedge\-hsm setup
+seals them; in /etc/credstore without systemd\-creds.
+.SH "SEE ALSO"
+.BR tedge\-p11\-server (8),
+.BR tedge\-p11\-server.toml (5),
+.BR tedge\-hsm\-bridge (8),
+.BR systemd\-creds (1)
+"#;
+
+const OF_A_COMMAND: &str = r#".SH "SEE ALSO"
+.BR tedge\-hsm (1),
+.BR tedge\-p11\-server (8)
+"#;
 
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(dir).unwrap();

@@ -168,11 +168,14 @@ fn refusal(answer: &Answer) -> anyhow::Error {
             );
         }
         401 => format!(": {}", unauthorized(answer)),
-        403 => ": this client may not have it".to_owned(),
+        403 => ": this client is not allowed to".to_owned(),
         404 => ": is the URL right?".to_owned(),
         300..=399 => match answer.header(Header::Location) {
-            Some(location) => format!(": it sends to {}, which is not followed", cut(location)),
-            None => ": it sends elsewhere, which is not followed".to_owned(),
+            Some(location) => format!(
+                ": it redirects to {}, and redirects are not followed",
+                cut(location)
+            ),
+            None => ": it redirects, and redirects are not followed".to_owned(),
         },
         429 => format!(": it is asked too often; try again {when}"),
         500.. => format!(": it failed itself; try again {when}"),
@@ -206,7 +209,7 @@ fn unauthorized(answer: &Answer) -> String {
         return "it wants another user, password or certificate".to_owned();
     }
     format!(
-        "it wants {}, and only Basic and client certificates are spoken here",
+        "it wants {}, and tedge-hsm supports only Basic and client certificates",
         cut(&schemes.join(" or "))
     )
 }
@@ -463,11 +466,11 @@ mod tests {
         for (challenges, wanted) in [
             (
                 vec!["Digest realm=\"a, Basic b\", nonce=\"c\", qop=\"auth\""],
-                "it wants Digest, and only",
+                "it wants Digest, and tedge-hsm supports only",
             ),
             (
                 vec!["Negotiate YWJj==", "Bearer"],
-                "it wants Negotiate or Bearer, and only",
+                "it wants Negotiate or Bearer, and tedge-hsm supports only",
             ),
             (
                 vec!["Digest realm=\"a\"", "basic realm=\"b\""],

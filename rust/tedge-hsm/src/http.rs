@@ -172,7 +172,7 @@ fn explain(error: Error) -> anyhow::Error {
         Error::HostNotFound => anyhow!("the host has no address"),
         // Made below.
         Error::Other(error) => anyhow::Error::from_boxed(error),
-        Error::Protocol(error) => anyhow!("the server does not keep to HTTP: {error}"),
+        Error::Protocol(error) => anyhow!("the server violates HTTP: {error}"),
         other => anyhow!("{other}"),
     }
 }

@@ -22,6 +22,8 @@ mod key_type;
 mod keys;
 mod logging;
 mod machine_id;
+#[cfg(test)]
+mod man_page;
 mod mqtt;
 mod names;
 mod new_key;
@@ -101,7 +103,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             && path == std::path::Path::new(tedge_p11_client::DEFAULT_SOCKET_PATH)
         {
             return Some(
-                "tedge-hsm setup sets a machine up; tedge-hsm doctor tells what is wrong with one that is"
+                "tedge-hsm setup sets up a new device; tedge-hsm doctor finds what is wrong with one that was set up"
                     .to_owned(),
             );
         }

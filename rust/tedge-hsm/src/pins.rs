@@ -24,7 +24,7 @@ pub(crate) fn given(file: Option<&Path>, uri: Option<&mut Uri>) -> anyhow::Resul
 pub(crate) fn old_user_pin(file: Option<&Path>, uri: Option<&mut Uri>) -> anyhow::Result<Pin> {
     match given(file, uri)? {
         Some(pin) => Ok(pin),
-        None => ask("PIN of the user", USER_SOURCES),
+        None => ask("user PIN", USER_SOURCES),
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn old_user_pin(file: Option<&Path>, uri: Option<&mut Uri>) -> anyhow
 pub(crate) fn so_pin(file: Option<&Path>) -> anyhow::Result<Pin> {
     match given_so_pin(file)? {
         Some(pin) => Ok(pin),
-        None => ask("PIN of the security officer", SO_SOURCES),
+        None => ask("SO PIN", SO_SOURCES),
     }
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn so_pin(file: Option<&Path>) -> anyhow::Result<Pin> {
 pub(crate) fn new_so_pin(file: Option<&Path>) -> anyhow::Result<Pin> {
     match given_so_pin(file)? {
         Some(pin) => Ok(pin),
-        None => ask_twice("PIN for the security officer", SO_SOURCES),
+        None => ask_twice("new SO PIN", SO_SOURCES),
     }
 }
 
 /// The user's PIN for a new token, when none is given.
 pub(crate) fn new_user_pin() -> anyhow::Result<Pin> {
-    ask_twice("PIN for the user", USER_SOURCES)
+    ask_twice("new user PIN", USER_SOURCES)
 }
 
 /// The PIN that takes the place of another.
@@ -86,14 +86,14 @@ pub(crate) fn can_ask() -> bool {
 
 fn ask(what: &str, otherwise: &str) -> anyhow::Result<Pin> {
     if !can_ask() {
-        bail!("the {what} is needed and there is no terminal to ask at; give {otherwise}");
+        bail!("the {what} is needed and there is no terminal to read it from; give {otherwise}");
     }
     prompt::ask(what).with_context(|| format!("cannot read the {what}"))
 }
 
 /// After a user PIN was changed.
-pub(crate) const REMINDER: &str = "the user PIN is changed; if tedge-p11-server has the old one configured, put the new \
-                        one in its place";
+pub(crate) const REMINDER: &str = "the user PIN is changed; if tedge-p11-server is configured with the old one, \
+                        configure the new one";
 const USER_VARIABLE: &str = "TEDGE_DEVICE_CRYPTOKI_PIN";
 const USER_SOURCES: &str = "--pin-file or TEDGE_DEVICE_CRYPTOKI_PIN";
 const SO_SOURCES: &str = "--so-pin-file or TEDGE_DEVICE_CRYPTOKI_SO_PIN";

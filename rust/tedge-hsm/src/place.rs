@@ -18,7 +18,7 @@ pub(crate) struct Place {
     )]
     pub(crate) socket_path: PathBuf,
 
-    /// Load this PKCS#11 module instead of asking tedge-p11-server
+    /// Use this PKCS#11 module directly, without tedge-p11-server
     #[arg(
         long,
         global = true,
@@ -27,11 +27,11 @@ pub(crate) struct Place {
     )]
     pub(crate) module_path: Option<PathBuf>,
 
-    /// Kind of HSM: loads its module, with the environment that the module needs (see `hsms`)
+    /// Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs
     #[arg(long, global = true, help_heading = "Global options", value_name = "NAME", value_parser = Profile::parse)]
     pub(crate) hsm: Option<&'static Profile>,
 
-    /// File with the user PIN, for a command that uses it
+    /// File with the user PIN, for commands that need it
     #[arg(long, help_heading = "Global options", value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
 }

@@ -14,8 +14,8 @@ use crate::try_connect::config_dir;
 #[command(next_help_heading = "Proxy")]
 #[group(id = "proxies")]
 pub(crate) struct Args {
-    /// Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or '' for none; without it, proxy.address of
-    /// tedge.toml, else https_proxy or all_proxy of the environment
+    /// Connect through this HTTP proxy (CONNECT): http://HOST[:PORT], or '' for none [default: proxy.address of
+    /// tedge.toml, else https_proxy or all_proxy of the environment]
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "proxy_user")]
     proxy_password_file: Option<PathBuf>,
 
-    /// Connect directly to these hosts, domains, addresses and networks (CIDR), separated by commas; '*' is all
+    /// Hosts, domains, addresses and networks (CIDR) to connect to directly, separated by commas; '*' means all
     #[arg(long, value_name = "LIST")]
     no_proxy: Option<String>,
 }

@@ -28,19 +28,19 @@ use crate::try_connect::{Trial, config_dir};
 #[command(next_help_heading = "Another key")]
 #[group(id = "rotation")]
 pub(crate) struct Args {
-    /// Type of the new key; that of the old one without
+    /// Type of the new key [default: that of the old key]
     #[arg(long, value_enum, value_name = "TYPE", requires = "new_key")]
     key_type: Option<KeyType>,
 
-    /// Label of the new key; that of the old one without, since URIs and rules name keys by it
+    /// Label of the new key [default: that of the old key, since URIs and rules name keys by it]
     #[arg(long, value_name = "LABEL", requires = "new_key")]
     new_key_label: Option<String>,
 
-    /// Days for which the old key is kept once the new one is in use
+    /// Days to keep the old key after the new one is in use
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=3650))]
     keep_old: u32,
 
-    /// Program to run when the new certificate has taken the old one's place, without arguments
+    /// Program to run, without arguments, after the new certificate has replaced the old one
     #[arg(long, value_name = "PROGRAM", requires = "new_key")]
     hook: Option<PathBuf>,
 }

@@ -27,7 +27,7 @@ pub(crate) enum SettingsError {
     Unreadable { path: PathBuf, error: FileError },
     #[error("{0}")]
     Moved(&'static Moved),
-    #[error("{0} may be written by others than root: chown root:root and chmod 644 it")]
+    #[error("{0} may be written by users other than root: chown root:root and chmod 644 it")]
     OfOthers(PathBuf),
     #[error("cannot read {0}: it is not UTF-8")]
     NotText(PathBuf),
@@ -122,7 +122,7 @@ impl Moved {
     /// What is wrong.
     pub(crate) fn what(&self) -> String {
         format!(
-            "{} is not read any more, since others than root may write in its folder",
+            "{} is not read any more, because users other than root may write in its folder",
             self.old
         )
     }

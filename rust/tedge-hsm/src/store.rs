@@ -143,7 +143,7 @@ impl Store {
             )?,
             Self::Module(module) => {
                 let label = label.to_owned();
-                let pin = pin.context("a PIN for the user is needed to initialise a token")?;
+                let pin = pin.context("a new user PIN is needed to initialise a token")?;
                 let pin_by = Giver::Operator;
                 let new = NewToken {
                     label,

@@ -20,17 +20,17 @@ use crate::tls;
 #[command(next_help_heading = "The trial connection")]
 #[group(id = "trial")]
 pub(crate) struct Args {
-    /// Connect with the new certificate before it takes the old one's place, as `connect` does: to HOST, or to the
+    /// Connect with the new certificate, as `connect` does, before it replaces the old one: to HOST, or to the
     /// brokers in tedge.toml
     #[arg(long, value_name = "HOST[:PORT]")]
     #[allow(clippy::option_option)] // with or without a value
     try_connect: Option<Option<String>>,
 
-    /// PEM or DER file with the CA certificates that the broker's is verified with; root_cert_path of tedge.toml without
+    /// PEM or DER file with the CA certificates that verify the broker's [default: root_cert_path in tedge.toml]
     #[arg(long, value_name = "FILE")]
     try_ca: Option<PathBuf>,
 
-    /// MQTT client id; the certificate's common name without
+    /// MQTT client id [default: the certificate's common name]
     #[arg(long, value_name = "ID")]
     try_client_id: Option<String>,
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "try_username")]
     try_password_file: Option<PathBuf>,
 
-    /// Offer this application protocol (ALPN); may be repeated
+    /// Application protocol to offer (ALPN); may be repeated
     #[arg(long, value_name = "NAME")]
     try_alpn: Vec<String>,
 }
@@ -133,7 +133,7 @@ impl Trial {
             let login = login.map(|user| (user, password.as_ref()));
             let tried = tls::connect(&server, key.clone(), self.limit).and_then(|handshake| {
                 if handshake.signature.is_none() {
-                    bail!("it asked for no certificate, so that this tells nothing of the new one");
+                    bail!("it asked for no certificate, so this says nothing about the new one");
                 }
                 Mqtt::connect(handshake.stream, &client_id, login, Session::Kept)
             });

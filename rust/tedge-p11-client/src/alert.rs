@@ -92,15 +92,15 @@ fn refusal(alert: AlertDescription) -> (&'static str, &'static str) {
         ),
         A::DecryptError => (
             "a signature does not fit, that of the handshake or one in its chain",
-            "tedge-hsm verify tells whether the certificate is for the key and from the CA",
+            "tedge-hsm verify checks whether the certificate is for the key and from the CA",
         ),
         // Some libraries have one alert for all: Go's the first, Java's the other.
         A::BadCertificate => (
-            "it is damaged, or not trusted; some servers say this of whatever they refuse",
+            "it is damaged, or not trusted; some servers say this about everything that they refuse",
             TRUST,
         ),
         _ => (
-            "for a reason that is not told; some servers say this of whatever they refuse",
+            "for a reason that it does not give; some servers say this about everything that they refuse",
             TRUST,
         ),
     }

@@ -86,7 +86,9 @@ impl Context<'_> {
                     Whose::Server => {
                         "give the CA that issued it: there may be two of the same name"
                     }
-                    Whose::Client => "have it issued anew, or verify it with the CA that issued it",
+                    Whose::Client => {
+                        "have it issued again, or verify it with the CA that issued it"
+                    }
                 },
             ),
             E::NotValidForName => self.other_name("the name that was asked for"),
@@ -337,7 +339,7 @@ fn now() -> Duration {
 
 const CLOCK: &str =
     "set the clock (timedatectl); if it is right, have one issued that is valid now";
-const ANEW: &str = "have it issued anew";
+const ANEW: &str = "have it issued again";
 const OTHER_CA: &str = "give the CA that issued the server's certificate";
 /// Names of a server that are told.
 const MAX_NAMES: usize = 8;

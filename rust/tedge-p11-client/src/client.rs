@@ -110,7 +110,7 @@ impl Client {
     /// How the signer is. Answered without a call on its module, so also while a token hangs.
     pub fn status(&self) -> Result<Status, Error> {
         if !self.knows_extension()? {
-            return Err(Error::NotInVersion1("tell how it is"));
+            return Err(Error::NotInVersion1("show its health"));
         }
         match self.request(&Request::Extension(ExtensionRequest::Status))? {
             Response::Extension(ExtensionResponse::Status(status)) => Ok(*status),

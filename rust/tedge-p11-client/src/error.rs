@@ -80,7 +80,7 @@ pub enum Error {
     #[error("the key cannot sign with {0}")]
     UnsupportedScheme(tedge_p11_protocol::SignatureScheme),
     /// The signer is thin-edge.io's, which can't make such a key.
-    #[error("the signer cannot make a key of this type; it knows EC and RSA only")]
+    #[error("the signer cannot make a key of this type; it supports only EC and RSA")]
     NeedsExtension,
     /// The signer is thin-edge.io's, whose protocol has no way to say this.
     #[error("the signer cannot {0}; use tedge-p11-server of this project, or --module-path")]

@@ -76,11 +76,11 @@ impl TlsFailure {
                     | InvalidMessage::MessageTooLarge => "the server's answer is no TLS".to_owned(),
                     why => format!("the server's answer is malformed TLS ({})", words(why)),
                 },
-                "is this the port for TLS? It is 8883 for MQTT as a rule, 1883 has none",
+                "is this the port for TLS? For MQTT it is usually 8883; 1883 has no TLS",
             ),
             Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
                 Self::with_cure(
-                    "the server does not keep to TLS: a message came out of turn",
+                    "the server violates TLS: a message came out of turn",
                     SERVER_LOG,
                 )
             }

@@ -25,7 +25,7 @@ pub enum PolicyError {
         error: FileError,
     },
     /// Others could have written it.
-    #[error("cannot read {0}: others than root may write it: chown root and chmod 644 it")]
+    #[error("cannot read {0}: users other than root may write it: chown root and chmod 644 it")]
     OfOthers(String),
     /// It is not UTF-8.
     #[error("cannot read {0}: it is not UTF-8")]

@@ -229,10 +229,10 @@ fn twice(text: &str, error: &toml::de::Error) -> Option<String> {
         .rposition(|line| name(line).as_ref() == Some(&doubled));
     Some(match first {
         Some(first) => format!(
-            "{what} is here again, after line {}; make one of the two",
+            "{what} appears a second time, after line {}; keep only one",
             first + 1
         ),
-        None => format!("{what} is here again, in another form; make one of the two"),
+        None => format!("{what} appears a second time, in another form; keep only one"),
     })
 }
 
@@ -285,15 +285,15 @@ mod tests {
         for (text, said) in [
             (
                 "[device.cryptoki]\nmodule_path = \"/m.so\"\n[c8y]\n[device . cryptoki]\npin = \"1234\"\n",
-                "line 4: the table [device.cryptoki] is here again, after line 1; make one of the two",
+                "line 4: the table [device.cryptoki] appears a second time, after line 1; keep only one",
             ),
             (
                 "[device]\n[device.cryptoki]\npin = \"1234\"\n'pin' = \"1234\"\n",
-                "line 4: the key pin is here again, after line 3; make one of the two",
+                "line 4: the key pin appears a second time, after line 3; keep only one",
             ),
             (
                 "[device]\ncryptoki = {pin = \"1234\"}\n[device.cryptoki]\nuri = \"pkcs11:\"\n",
-                "line 3: the table [device.cryptoki] is here again, in another form; make one of the two",
+                "line 3: the table [device.cryptoki] appears a second time, in another form; keep only one",
             ),
         ] {
             std::fs::write(&path, text).unwrap();

@@ -35,7 +35,7 @@ pub enum PinError {
         error: FileError,
     },
     /// There is something at its beginning or end, or in it, that is no part of a PIN.
-    #[error("{path} has {what}, which is no part of a PIN: write it anew, as printf %s PIN does")]
+    #[error("{path} has {what}, which is no part of a PIN: write it again with printf %s PIN")]
     Stray {
         /// The file.
         path: String,

@@ -11,7 +11,7 @@ pub enum Unrecognized {
     #[error("it is no TLS handshake, certificate request or certificate")]
     Nothing,
     /// It begins like one purpose, and goes wrong.
-    #[error("it resembles {purpose}, but {flaw}")]
+    #[error("it looks like {purpose}, but {flaw}")]
     Flawed {
         /// The only purpose that it could have had.
         purpose: Purpose,
@@ -66,7 +66,7 @@ pub enum Flaw {
     OtherKey,
     /// Whether it is about the key that is to sign can't be told: the token does not tell its public
     /// key.
-    #[error("the token does not tell the public key that it must be about")]
+    #[error("the token does not give the public key that it must be about")]
     UnknownKey,
     /// RFC 5280, section 3.2: not self-issued.
     #[error("its issuer is not its subject")]

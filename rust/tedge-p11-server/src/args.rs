@@ -6,12 +6,12 @@ use log::LevelFilter;
 
 /// Signs with the keys of a PKCS#11 token for clients on a UNIX socket.
 ///
-/// Each setting is taken from its flag, else from the environment, else from the table
-/// [device.cryptoki] of tedge.toml. An empty value counts as unset.
+/// A setting comes from its option, else from the environment, else from the table [device.cryptoki]
+/// of tedge.toml. An empty value counts as unset.
 #[derive(Debug, Default, clap::Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// UNIX socket to listen on; ignored when systemd passes one
+    /// UNIX socket to listen on; ignored if systemd passes a socket
     /// [env: TEDGE_DEVICE_CRYPTOKI_SOCKET_PATH]
     /// [default: /run/tedge-p11-server/tedge-p11-server.sock]
     #[arg(long, value_name = "PATH", verbatim_doc_comment)]
@@ -21,8 +21,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) module_path: Option<OsString>,
 
-    /// User PIN of the token [env: TEDGE_DEVICE_CRYPTOKI_PIN]. Other users of this machine can see a
-    /// PIN given this way; pin-source= in --uri reads it from a file instead
+    /// User PIN of the token [env: TEDGE_DEVICE_CRYPTOKI_PIN]. Other users of this machine can see it on the
+    /// command line; pin-source= in --uri reads it from a file instead
     #[arg(long, value_name = "PIN")]
     pub(crate) pin: Option<String>,
 
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URI", verbatim_doc_comment)]
     pub(crate) uri: Option<String>,
 
-    /// off, error, warn, info, debug or trace [default: info]
+    /// Least important lines to log: off, error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<LevelFilter>,
 

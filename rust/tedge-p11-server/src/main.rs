@@ -13,11 +13,16 @@ mod configuration;
 #[cfg(test)]
 mod dist;
 mod front;
+#[cfg(test)]
+#[path = "../../tedge-hsm/src/man_page.rs"]
+mod man_page;
 mod process;
 mod queue;
 mod server;
 mod service;
 mod settings;
+#[cfg(test)]
+mod settings_page;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -52,9 +52,7 @@ impl Code {
             RvError::MechanismInvalid | RvError::FunctionNotSupported => {
                 "; the token cannot do this"
             }
-            RvError::UserPinNotInitialized => {
-                "; have the security officer set it: tedge-hsm unlock"
-            }
+            RvError::UserPinNotInitialized => "; set it with the SO PIN: tedge-hsm unlock",
             RvError::OperationNotInitialized => {
                 "; a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE) signs by \
                  C_SignUpdate, which the module may not do with this mechanism"

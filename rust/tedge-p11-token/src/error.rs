@@ -178,7 +178,7 @@ pub enum Error {
     PinNeeded(Uri),
     /// The token refused the security officer's PIN.
     #[error(
-        "wrong PIN for the security officer of token {token} (CKR_PIN_INCORRECT){}",
+        "wrong SO PIN for token {token} (CKR_PIN_INCORRECT){}",
         tries(*flags)
     )]
     SoPinIncorrect {

@@ -22,7 +22,7 @@ pub(crate) struct Recovery {
     pkcs11: Pkcs11,
     quirks: Quirks,
     usage: Usage,
-    /// Between initialising the module anew because it fails and doing so again.
+    /// Between initialising the module again because it fails and doing so again.
     after_failure: Mutex<BackOff>,
     /// The same because it does not have what is asked for. Clients can ask for what there is not, and must
     /// not delay the end of a failure by it.
@@ -136,7 +136,7 @@ impl Recovery {
             return false;
         }
         lock(back_off).failed(); // until it turns out to have helped
-        log::info!("initialising the module anew: {error}");
+        log::info!("initialising the module again: {error}");
         self.renew(forget)
     }
 
@@ -150,7 +150,7 @@ impl Recovery {
                 return true;
             }
             Err(NotAlone::InUse) => {
-                log::warn!("the module is in use: not initialised anew");
+                log::warn!("the module is in use: not initialised again");
                 return false;
             }
         };
@@ -169,7 +169,7 @@ impl Recovery {
             _ => None,
         };
         if let Err(error) = &result {
-            log::error!("cannot initialise the module anew: {error}");
+            log::error!("cannot initialise the module again: {error}");
         }
         result.is_ok()
     }
@@ -199,7 +199,7 @@ pub(crate) fn initialize(pkcs11: &Pkcs11) -> cryptoki::error::Result<()> {
 const MAX_OUTDATED: usize = 16;
 /// Failures after which new sessions are tried, before the module is initialised anew.
 const MAX_STALE: usize = 2;
-/// After initialising the module anew in vain.
+/// After initialising the module again in vain.
 const REINIT_PAUSE: Duration = Duration::from_secs(1);
 const MAX_REINIT_PAUSE: Duration = Duration::from_secs(60);
 /// For the operations under way to end before the module is initialised anew or finalised.

@@ -15,8 +15,8 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-PINs that are not in files are asked for at the terminal, without echo. A wrong old PIN costs one of the few \
-tries that a token allows; the error says what the token tells of those that are left.
+PINs that are not in files are read from the terminal, without echo. A wrong old PIN costs one of the few \
+tries that a token allows. The error says how many are left, if the token tells.
 
 Examples:
   tedge-hsm change-pin --uri pkcs11:token=device
@@ -31,11 +31,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     new_pin_file: Option<PathBuf>,
 
-    /// Change the PIN of the security officer instead of the user's
+    /// Change the SO PIN instead of the user PIN
     #[arg(long, conflicts_with = "pin_file")]
     so: bool,
 
-    /// With --so: file with the old PIN of the security officer
+    /// With --so: file with the old SO PIN
     #[arg(long, value_name = "FILE", requires = "so")]
     so_pin_file: Option<PathBuf>,
 
@@ -48,7 +48,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
     if args.so {
         let old = pins::so_pin(args.so_pin_file.as_deref())?;
         store.change_so_pin(args.uri.as_ref(), &old, &new()?)?;
-        note("the PIN of the security officer is changed");
+        note("the SO PIN is changed");
         return Ok(());
     }
     let old = pins::old_user_pin(place.pin_file.as_deref(), args.uri.as_mut())?;

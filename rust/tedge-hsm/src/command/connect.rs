@@ -20,7 +20,7 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The handshake uses the key on the token. MQTT follows, with the certificate's common name as client id.
+The TLS handshake uses the key on the token. Then MQTT connects, with the certificate's common name as client id.
 
 Examples:
   tedge-hsm connect --host BROKER --cert device.pem --ca ca.pem
@@ -29,11 +29,11 @@ Examples:
     --cert device.pem --ca ca.pem
   tedge-hsm connect --host BROKER --username NAME --password-file FILE --cert device.pem --ca ca.pem")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// Host name or address of the broker, as its certificate has it
+    /// Host name or address of the broker; it must be in the broker's certificate
     #[arg(long)]
     host: String,
 
@@ -41,19 +41,19 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8883)]
     port: u16,
 
-    /// PEM or DER file with the certificate of the key, and in PEM its chain
+    /// PEM or DER file with the key's certificate, in PEM with its chain
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
 
-    /// PEM or DER file with the CA certificates that the broker's is verified with
+    /// PEM or DER file with the CA certificates that verify the broker's
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
 
-    /// MQTT client id; the certificate's common name without
+    /// MQTT client id [default: the certificate's common name]
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
 
-    /// User name for MQTT, which some clouds want beside the certificate
+    /// User name for MQTT, which some clouds want in addition to the certificate
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
 
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "username")]
     password_file: Option<PathBuf>,
 
-    /// Offer this application protocol (ALPN), such as AWS's x-amzn-mqtt-ca for port 443; may be repeated
+    /// Application protocol to offer (ALPN), such as AWS's x-amzn-mqtt-ca for port 443; may be repeated
     #[arg(long, value_name = "NAME", value_parser = alpn)]
     alpn: Vec<String>,
 
@@ -73,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOPIC")]
     subscribe: Option<String>,
 
-    /// Seconds that each step may take
+    /// Time limit for each step, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 

@@ -13,9 +13,9 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The key's URI is printed. A private key made this way never leaves its token and can only sign. If there is \
-a key with the label, the type and the id that are asked for, nothing is done; if the key with the label is \
-another one, that is an error.
+The key's URI is printed. A private key made this way never leaves its token and can only sign. If a key with this \
+label, type and id exists already, nothing is done. If the label belongs to a key of another type or id, this is an \
+error.
 
 Examples:
   tedge-hsm create-key --label tls
@@ -34,11 +34,11 @@ pub(crate) struct Args {
     #[arg(long = "type", value_name = "TYPE", default_value = "p256")]
     key_type: KeyType,
 
-    /// Id for the key in hexadecimal; made at random without
+    /// Id for the key, in hexadecimal [default: random]
     #[arg(long, value_name = "HEX", value_parser = parse_id)]
     id: Option<Id>,
 
-    /// Make another key even if there is one with the label
+    /// Make another key even if one has the label
     #[arg(long)]
     another: bool,
 
@@ -61,7 +61,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
     };
     if !args.another {
         if let Some(uri) = key.find(store, pin.as_ref())? {
-            note("the key is there already; it is left as it is");
+            note("the key already exists; nothing was changed");
             return Ok(say(uri)?);
         }
     }

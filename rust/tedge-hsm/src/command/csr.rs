@@ -14,14 +14,14 @@ use crate::{certificate, document, file, pins};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The request is a PKCS#10 in PEM. It asks for what a TLS client needs: clientAuth and digitalSignature.
+The request is a PKCS#10 in PEM. It asks for the usages of a TLS client: clientAuth and digitalSignature.
 
 Examples:
   tedge-hsm csr --common-name device-1 --output device.csr
   tedge-hsm csr --uri 'pkcs11:token=device;object=tls' --common-name device-1 --san DNS:device-1.lan
   tedge-hsm csr --renew device.pem --output device.csr")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = names::parse)]
     san: Vec<GeneralName>,
 
-    /// Take the names from this certificate, which must be for the same key
+    /// Take the names from this certificate; it must be for the same key
     #[arg(long, value_name = "CERT", conflicts_with_all = ["common_name", "organization", "san"])]
     renew: Option<PathBuf>,
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "renew")]
     new_key: bool,
 
-    /// File to write the request to; standard output without
+    /// File to write the request to [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 

@@ -14,14 +14,14 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is to be deleted is shown first: the private key and the public key with the same id and label, or only \
-the public one if the URI says type=public. A key that is deleted is lost for good. Certificates stay.
+The objects are shown first: the private key and the public key with the same id and label, or only the public key \
+if the URI has type=public. A deleted key is lost for ever. Certificates stay.
 
 Examples:
   tedge-hsm delete-key --uri 'pkcs11:token=device;object=tls'
   tedge-hsm delete-key --uri 'pkcs11:token=device;id=%01' --yes")]
 pub(crate) struct Args {
-    /// URI of the key; it must leave one key
+    /// URI of the key; it must match exactly one key
     #[arg(long, value_parser = UriParser)]
     uri: Uri,
 
@@ -37,7 +37,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
     let pin = pins::given(place.pin_file.as_deref(), Some(&mut args.uri))?;
     if !args.uri.names_object() {
         bail!(
-            "{} names no key; add object= or id=, as tedge-hsm list-keys has them",
+            "{} names no key; add object= or id=, as tedge-hsm list-keys shows them",
             args.uri
         );
     }
@@ -87,7 +87,7 @@ fn one_key(uri: &Uri, keys: &[Object]) -> anyhow::Result<Uri> {
 
 fn confirmed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("there is no terminal to ask at whether to delete this; give --yes");
+        bail!("there is no terminal to ask for a confirmation; give --yes");
     }
     note("Delete it? It can't be undone. [y/N]");
     let mut answer = String::new();

@@ -17,11 +17,11 @@ Examples:
   tedge-hsm export-certificate --uri 'pkcs11:token=device;object=tls' --output device.pem
   tedge-hsm export-certificate | openssl x509 -noout -subject -enddate")]
 pub(crate) struct Args {
-    /// URI of the certificate or of its key; the one configured at the signer without
+    /// URI of the certificate or of its key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// File to write the certificate to; standard output without
+    /// File to write the certificate to [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -13,18 +13,18 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The certificate gets the id and the label of its key, so that other programs find the two together, and its URI \
-is printed. It must be for that key. A certificate that is there already is replaced once the new one is \
-written; the same one again changes nothing.
+The certificate must be for that key. It gets the id and the label of the key, so that other programs find both \
+together. Its URI is printed. A certificate that was there before is removed after the new one is written. The same \
+certificate again changes nothing.
 
 Examples:
   tedge-hsm import-certificate --uri 'pkcs11:token=device;object=tls' --cert device.pem")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// PEM or DER file with the certificate; of a chain, the first one is taken
+    /// PEM or DER file with the certificate; in a chain, it is the first one
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
 

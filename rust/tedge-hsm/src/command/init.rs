@@ -13,9 +13,9 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The token's URI is printed. A token that is initialised is never touched, since that would erase its keys. Through \
-the signer, the user PIN is the one that the signer has; another one is refused. PINs that are neither there nor in a \
-file are asked for at the terminal, twice and without echo.
+The token's URI is printed. An initialised token is never touched, because that would erase its keys. Through the \
+signer, the user PIN is the one that the signer has; another one is refused. PINs that are neither there nor in a file \
+are read from the terminal, twice and without echo.
 
 Examples:
   tedge-hsm init --label device
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// File with the PIN for the security officer
+    /// File with the new SO PIN
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
@@ -43,7 +43,7 @@ pub(crate) fn run(store: &Store, place: &Place, mut args: Args) -> anyhow::Resul
         .iter()
         .find(|t| t.initialized && t.label == args.label)
     {
-        note("a token has the label already; it is left as it is");
+        note("a token already has this label; nothing was changed");
         return Ok(say(&token.uri)?);
     }
     let so_pin = pins::new_so_pin(args.so_pin_file.as_deref())?;

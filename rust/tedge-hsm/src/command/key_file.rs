@@ -15,18 +15,18 @@ use crate::{file, pins};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file holds the key's URI, nothing secret. OpenSSL's pkcs11-provider reads it wherever a program takes a key file in PEM:
-curl --key, nginx, mosquitto, Python's ssl. The program is started with OPENSSL_CONF=/usr/share/tedge-p11/openssl.cnf.
+The file holds the key's URI and no secret. OpenSSL's pkcs11-provider reads it wherever a program wants a key file in PEM:
+curl --key, nginx, mosquitto, Python's ssl. Start the program with OPENSSL_CONF=/usr/share/tedge-p11/openssl.cnf.
 
 Examples:
   tedge-hsm key-file --uri 'pkcs11:token=device;object=tls' --output device.key
   OPENSSL_CONF=/usr/share/tedge-p11/openssl.cnf curl --key device.key --cert device.pem https://HOST")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// File to write; standard output without
+    /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 

@@ -11,7 +11,7 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each certificate, with tabs between URI, end of validity (UTC) and subject. What --json prints is in \
+One line for each certificate, with tabs between URI, end of validity (UTC) and subject. What --json prints is in \
 docs/json.md. No PIN is needed.
 
 Examples:

@@ -11,7 +11,7 @@ use crate::user_pin::UserPin;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each key object, with tabs between URI, class and type. What --json prints is in docs/json.md.
+One line for each key object, with tabs between URI, class and type. What --json prints is in docs/json.md.
 
 Examples:
   tedge-hsm list-keys

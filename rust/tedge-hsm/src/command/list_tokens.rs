@@ -5,7 +5,7 @@ use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A line for each token, with tabs between URI, slot and state. What --json prints is in docs/json.md. No PIN is needed.
+One line for each token, with tabs between URI, slot and state. What --json prints is in docs/json.md. No PIN is needed.
 
 Examples:
   tedge-hsm list-tokens

@@ -19,11 +19,11 @@ Examples:
   tedge-hsm public-key --uri 'pkcs11:token=device;object=tls' --output tls.pub
   tedge-hsm public-key | openssl pkey -pubin -noout -text")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// File to write the public key to; standard output without
+    /// File to write the public key to [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 

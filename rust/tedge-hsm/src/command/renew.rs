@@ -32,8 +32,8 @@ use crate::{document, file, issued};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The old certificate stays until the new one has proved good: for the key, and such that a server which trusts the CAs \
-takes it. tedge-hsm-renew.timer does this every day, with the settings in /etc/tedge-hsm/renew.conf.
+The new certificate replaces the old one only if it is for the key, and if a server that trusts the CAs would accept it. \
+tedge-hsm-renew.timer runs this every day, with the settings in /etc/tedge-hsm/renew.conf.
 
 Examples:
   tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem --days 30
@@ -41,46 +41,46 @@ Examples:
     --enroll --common-name device-1 --user NAME --password-file FILE
   tedge-hsm renew --settings /etc/tedge-hsm/renew.conf")]
 pub(crate) struct Args {
-    /// EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be
+    /// EST server: https://HOST[:PORT], if needed with /.well-known/est/LABEL or another path
     #[arg(long, value_name = "URL", required_unless_present = "settings")]
     est: Option<String>,
 
-    /// PEM or DER file with the certificate and its chain; replaced, in PEM, when the new one is good
+    /// PEM or DER file with the certificate and its chain; a good new certificate replaces it, in PEM
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     cert: Option<PathBuf>,
 
-    /// PEM or DER file with the CA certificates that the server and the new certificate are verified with
+    /// PEM or DER file with the CA certificates that verify the server and the new certificate
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     ca: Option<PathBuf>,
 
-    /// File with the settings EST_URL, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, which root alone may write, as
-    /// tedge-hsm-renew.service has it, in place of the options
+    /// File with the settings EST_URL, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, in
+    /// place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll", "try_connect", "proxy",
         "no_proxy",
     ])]
     settings: Option<PathBuf>,
 
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// Do nothing if the certificate is valid for so many more days
+    /// Do nothing while the certificate is valid for more than this number of days
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500), conflicts_with = "enroll")]
     days: Option<u32>,
 
-    /// The new certificate shall be for another key: that of this URI, or a new one that is made beside the old one and
-    /// takes its place in steps, as docs/rotation.md tells
+    /// Get the certificate for another key: the one of this URI, or without a URI a new key, which replaces the old
+    /// one in steps (docs/rotation.md)
     #[arg(long, value_name = "URI", value_parser = UriParser, conflicts_with = "enroll")]
     #[allow(clippy::option_option)] // with or without a value
     new_key: Option<Option<Uri>>,
 
-    /// Write the CA certificates that the server distributes to this file; the new certificate may
-    /// be from one of them, too
+    /// Write the CA certificates that the server distributes to this file; one of them may issue the
+    /// new certificate, too
     #[arg(long, value_name = "FILE")]
     cacerts_out: Option<PathBuf>,
 
-    /// Seconds that each request may take
+    /// Time limit for each request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 
@@ -104,7 +104,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The first certificate")]
 struct Enroll {
-    /// There is no certificate yet: ask for the first one
+    /// Get the first certificate; --cert must not exist yet
     #[arg(long, requires = "common_name")]
     enroll: bool,
 
@@ -132,7 +132,7 @@ struct Enroll {
     #[arg(long, value_name = "FILE", requires = "enroll")]
     bootstrap_cert: Option<PathBuf>,
 
-    /// URI of the bootstrap certificate's key; the same as --uri without
+    /// URI of the bootstrap certificate's key [default: --uri]
     #[arg(long, value_name = "URI", value_parser = UriParser, requires = "bootstrap_cert")]
     bootstrap_uri: Option<Uri>,
 }
@@ -282,7 +282,7 @@ impl Server<'_> {
     fn enroll(&mut self) -> anyhow::Result<()> {
         if self.cert.exists() {
             let path = self.cert.display();
-            bail!("{path} is there already: renew it without --enroll, or remove it");
+            bail!("{path} already exists: renew it without --enroll, or remove it");
         }
         let key = self.keys.find(self.uri.as_ref())?;
         let client = bootstrap(&self.enroll, self.keys, &key)?;

@@ -15,13 +15,13 @@ use crate::{document, file, pins};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The certificate is written in PEM. It is for a server that trusts this one device by it, or for trials.
+The certificate is written in PEM. Use it with a server that is told to trust this one device, or for tests.
 
 Examples:
   tedge-hsm self-signed --common-name device-1 --output device.pem
   tedge-hsm self-signed --uri pkcs11:object=tls --common-name device-1 --days 3650 --as-ca")]
 pub(crate) struct Args {
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
@@ -37,15 +37,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = names::parse)]
     san: Vec<GeneralName>,
 
-    /// Days that it is valid, from now on
+    /// Days of validity, from now on
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
 
-    /// Say CA:TRUE, which Cumulocity IoT asks of a certificate that it shall trust
+    /// Set CA:TRUE, which Cumulocity IoT demands of a certificate that it is to trust
     #[arg(long)]
     as_ca: bool,
 
-    /// File to write the certificate to; standard output without
+    /// File to write the certificate to [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 

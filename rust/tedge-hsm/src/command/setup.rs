@@ -17,17 +17,17 @@ use crate::user_pin::UserPin;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "\
-Set a device up: from a blank HSM to a request for a certificate, in one go
+Set up a device: from a blank HSM to a certificate request, in one command
 
-As root. One step after the other is looked at and, if it is not done yet, done: users and groups, the drop-in of
-the HSM for the signer's unit, the module's name in /etc/tedge/tedge.toml, the signer enabled and started, the user
-PIN, the token, the key, and a request for a certificate (or a self-signed one). What is there already stays as it
-is, so that a run that failed or was cut off is finished by the next. Each step has a line on standard error; the
-key's URI is printed in the end.
+Run it as root. It checks these steps in order, and does those that are not done yet: users and groups, the drop-in of
+the HSM for the signer's unit, the module in /etc/tedge/tedge.toml, the signer enabled and started, the user PIN, the
+token, the key, and a certificate request (or a self-signed certificate). What exists already stays as it is, so the
+next run finishes one that failed or was interrupted. Each step prints a line on standard error. The key's URI is
+printed at the end.
 
-The PIN is made at random and sealed by systemd-creds, with the TPM where there is one; without systemd-creds it is
-in /etc/credstore, for root alone. The security officer's PIN is kept beside it, unless --so-pin-file gives one. A
-token that a vendor's tool initialises (see `hsms`) has its PIN already: --pin-file gives it, or it is asked for.",
+The user PIN is random. systemd-creds seals it, with the TPM if there is one. Without systemd-creds it is in
+/etc/credstore, and only root may read it. The SO PIN is stored beside it, unless --so-pin-file gives one. A token that
+a vendor's tool initialises (see `hsms`) already has its PIN: give it with --pin-file, or at the terminal.",
     after_help = "\
 Examples:
   tedge-hsm setup --hsm tpm2 --dry-run
@@ -36,7 +36,7 @@ Examples:
   tedge-hsm setup --hsm tpm2 --root /srv/image"
 )]
 pub(crate) struct Args {
-    /// Show what there is to do, and do nothing
+    /// Show the steps, and change nothing
     #[arg(long)]
     dry_run: bool,
 
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE")]
     key_type: Option<KeyType>,
 
-    /// Common name of the certificate's subject, where %m is the machine's id [default: %m]
+    /// Common name of the certificate's subject; %m stands for the machine id [default: %m]
     #[arg(long, value_name = "NAME")]
     common_name: Option<String>,
 
@@ -60,24 +60,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND")]
     certificate: Option<Certificate>,
 
-    /// File for the request or the certificate; /var/lib/tedge-hsm/device.csr or device.pem without
+    /// File for the request or the certificate [default: /var/lib/tedge-hsm/device.csr or device.pem]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// File with the security officer's PIN; one is made and kept without
+    /// File with the SO PIN [default: a random one, which is kept beside the user PIN]
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
-    /// Keep the PINs in files that root alone may read, even where they could be sealed
+    /// Store the PINs in files that only root may read, even if they could be sealed
     #[arg(long)]
     no_seal: bool,
 
-    /// File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME=, CERTIFICATE= and SEAL=, which options outdo
+    /// File with TOKEN=, KEY=, KEY_TYPE=, COMMON_NAME=, CERTIFICATE= and SEAL=; options take precedence
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
-    /// Prepare the image in this folder: users, drop-in, tedge.toml, the signer enabled; the rest is done on the
-    /// device
+    /// Prepare the image in this folder: users, drop-in, tedge.toml, the enabled signer. The rest is done on
+    /// the device
     #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "so_pin_file", "no_seal"])]
     root: Option<PathBuf>,
 
@@ -87,7 +87,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(place: Place, args: Args) -> anyhow::Result<()> {
     if args.root.is_none() && !rustix::process::geteuid().is_root() {
-        bail!("this takes root: it writes to /etc and starts the signer");
+        bail!("run this as root: it writes to /etc and starts the signer");
     }
     // What is made is for others to read, but where it says otherwise.
     umask(Mode::from_raw_mode(0o022));

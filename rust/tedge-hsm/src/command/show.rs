@@ -16,7 +16,7 @@ use crate::{names, pins};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is judged here; tedge-hsm verify does that. What --json prints is in docs/json.md.
+This command does not judge the certificate; tedge-hsm verify does. What --json prints is in docs/json.md.
 
 Examples:
   tedge-hsm show device.pem
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// PEM or DER file with the certificate, and in PEM its chain
     cert: PathBuf,
 
-    /// URI of the key; the one configured at the signer without, if there is a signer
+    /// URI of the key [default: the key that the signer is configured with, if there is a signer]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 

@@ -13,11 +13,11 @@ use crate::rotation::record::{Record, unix_time};
 use crate::settings_file::Moved;
 use crate::try_connect::config_dir;
 
-/// Tell how the signer is: tokens, counters, how long signatures take.
+/// Show signer health: tokens, counters, signature times.
 ///
 /// Asks the signer at the socket. The answer needs no call on the PKCS#11 module, so it comes even
-/// while a token hangs. Ends with 1 if something needs a look: a token that fails, a call that does not
-/// return, a configuration that could not be read again, a new key that the broker or the CA refuses.
+/// while a token hangs. The exit code is 1 if something needs attention: a token that fails, a call that
+/// does not return, a configuration that could not be reloaded, a new key that the broker or CA refuses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What --json prints is in docs/json.md.

@@ -13,8 +13,8 @@ use crate::uri_parser::UriParser;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-For a PIN that is locked, forgotten, or was never set. The keys stay. PINs that are not in files are asked for \
-at the terminal, without echo.
+For a user PIN that is locked, forgotten, or was never set. The keys stay. PINs that are not in files are read from \
+the terminal, without echo.
 
 Examples:
   tedge-hsm unlock --uri pkcs11:token=device
@@ -24,11 +24,11 @@ pub(crate) struct Args {
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 
-    /// File with the PIN of the security officer
+    /// File with the SO PIN
     #[arg(long, value_name = "FILE")]
     so_pin_file: Option<PathBuf>,
 
-    /// File with the new PIN of the user
+    /// File with the new user PIN
     #[arg(long, value_name = "FILE")]
     new_pin_file: Option<PathBuf>,
 }

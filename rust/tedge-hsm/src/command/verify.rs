@@ -16,8 +16,8 @@ use crate::{certificate, names, pins, trial};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A trial signature shows that the key is there and works. The exit code is 0 if a server that trusts the CAs could \
-accept the certificate.
+A trial signature shows that the key works. The exit code is 0 if it does, and if a server that trusts the CAs \
+would accept the certificate.
 
 Examples:
   tedge-hsm verify device.pem --ca ca.pem
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
 
-    /// URI of the key; the one configured at the signer without
+    /// URI of the key [default: the key that the signer is configured with]
     #[arg(long, value_parser = UriParser)]
     uri: Option<Uri>,
 

@@ -18,8 +18,8 @@ Examples:
   tedge-hsm doctor --hsm tpm2 --login --pin-file PIN --uri pkcs11:token=device
   tedge-hsm doctor --json | jq '.[] | select(.state == \"failure\")'")]
 pub(crate) struct Args {
-    /// Log in to the token with the PIN and try its keys straight on the module; this may cost one try of
-    /// the PIN, and is not done when the token says that one try is left
+    /// Log in to the token with the PIN and try its keys directly on the module. This may cost one try of
+    /// the PIN; it is skipped if the token says that only one try is left
     #[arg(long)]
     pub(crate) login: bool,
 
@@ -27,20 +27,20 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// URI of the key, or of its token; all keys without
+    /// URI of the key, or of its token [default: all keys]
     #[arg(long, value_parser = UriParser)]
     pub(crate) uri: Option<Uri>,
 
-    /// PEM or DER file with the certificate of the key, and in PEM its chain; without it, the one in tedge.toml
+    /// PEM or DER file with the key's certificate, in PEM with its chain [default: the one in tedge.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
 
-    /// PEM or DER file, or folder of PEM files, with the CA certificates that the broker's is verified with; without it,
-    /// root_cert_path in tedge.toml
+    /// PEM or DER file, or folder of PEM files, with the CA certificates that verify the broker's
+    /// [default: root_cert_path in tedge.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// Host name or address of the broker; those in tedge.toml without
+    /// Host name or address of the broker [default: those in tedge.toml]
     #[arg(long)]
     pub(crate) host: Option<String>,
 
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", env = "TEDGE_CONFIG_DIR")]
     pub(crate) config_dir: Option<PathBuf>,
 
-    /// Seconds that each step may take
+    /// Time limit for each step, in seconds
     #[arg(
         long, value_name = "SECONDS", default_value_t = 30,
         value_parser = clap::value_parser!(u64).range(1..=3600)

@@ -93,7 +93,7 @@ fn check_broker(
         Ok((_, None)) => report.warning(
             Area::Broker,
             format!("{host} port {port}{way} asked for no certificate"),
-            "is this the port for clients with certificates? It is 8883 as a rule",
+            "is this the port for clients with certificates? It is usually 8883",
         ),
         Ok((Some(ProtocolVersion::TLSv1_3), Some((scheme, _)))) => report.ok(
             Area::Broker,

@@ -31,7 +31,7 @@ fn check_settings(context: &Context<'_>, report: &mut Report) {
         report.failure(
             Area::Config,
             format!(
-                "{SETTINGS_FOLDER} ({}) may be written by others than root, who reads settings there",
+                "{SETTINGS_FOLDER} ({}) may be written by users other than root, and root reads settings there",
                 context.root.permissions(&found)
             ),
             format!("chown root:root and chmod 755 {SETTINGS_FOLDER}, and look at what is in it"),
@@ -65,7 +65,7 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
         return report.failure(
             Area::Config,
             format!(
-                "{shown} ({permissions}) may be written by everybody, who then names the module"
+                "{shown} ({permissions}) may be written by every user, and it names the module"
             ),
             format!("chmod o-w {shown}"),
         );
@@ -176,7 +176,9 @@ fn check_pin_file(context: &Context<'_>, path: &Path, reader: Reader, report: &m
     if !tedge_file::is_private(&file, group) {
         return report.failure(
             Area::Config,
-            format!("the PIN file {shown} ({permissions}) may be read by others than its owner"),
+            format!(
+                "the PIN file {shown} ({permissions}) may be read by users other than its owner"
+            ),
             format!("chmod 600 {shown}, and change the PIN if others could log in here"),
         );
     }

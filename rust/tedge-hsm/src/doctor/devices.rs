@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) {
         report.skipped(
             Area::Device,
             format!(
-                "which HSM is meant is told by neither --hsm nor the module; seen here: {}",
+                "neither --hsm nor the module says which HSM is meant; on this machine: {}",
                 if seen.is_empty() {
                     "none".to_owned()
                 } else {
@@ -71,7 +71,7 @@ fn check_node(context: &Context<'_>, profile: &Profile, node: &Node, report: &mu
         return report.failure(
             Area::Device,
             format!(
-                "{}: {permissions}; there is no group {}, by which the signer would open it",
+                "{}: {permissions}; there is no group {}, which the signer would use to open it",
                 node.path,
                 node.groups.join(" or ")
             ),
@@ -88,7 +88,7 @@ fn check_node(context: &Context<'_>, profile: &Profile, node: &Node, report: &mu
         return report.failure(
             Area::Device,
             format!(
-                "{}: {permissions}; the signer opens it as member of group {}, which may not",
+                "{}: {permissions}; the signer opens it as a member of group {}, which has no access",
                 node.path, groups[0].0
             ),
             format!("install {}, then udevadm trigger", node.rule_from),
@@ -118,7 +118,7 @@ fn check_node(context: &Context<'_>, profile: &Profile, node: &Node, report: &mu
                 "{}: {permissions}; this user may not open it: {error}",
                 node.path
             ),
-            format!("usermod -aG {group} USER and log in anew, or work through the signer"),
+            format!("usermod -aG {group} USER and log in again, or work through the signer"),
         ),
         _ => report.ok(Area::Device, format!("{}: {permissions}", node.path)),
     }
@@ -163,7 +163,7 @@ fn check_usb(context: &Context<'_>, profile: &Profile, report: &mut Report) {
         None => report.failure(
             Area::Device,
             format!("no USB device of {} is plugged in", profile.name),
-            "plug it in; dmesg tells whether the kernel saw it, and a hub may lack power",
+            "plug it in; dmesg says whether the kernel saw it, and a hub may lack power",
         ),
         Some(device) if !device.has_ccid => report.failure(
             Area::Device,

@@ -193,7 +193,7 @@ fn try_any_bytes(key: &dyn PrivateKey, report: &mut Report) {
     match key.sign(*scheme, b"tedge-hsm doctor asks whether these bytes are signed, too") {
         Ok(_) => report.warning(
             Area::Policy,
-            "the signer signs any bytes for this user: who takes over a client can make documents and \
+            "the signer signs any bytes for this user: an attacker who takes over a client can make documents and \
              certificates in the device's name",
             "leave purposes = [\"any\"] out of the rules in /etc/tedge/tedge-p11-server.toml",
         ),

@@ -111,13 +111,13 @@ fn file_to_load(context: &Context<'_>, path: &Path) -> Result<PathBuf, String> {
 }
 
 fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<PathBuf, String> {
-    let unknown = |error: std::io::Error| format!("who may write it cannot be told: {error}");
+    let unknown = |error: std::io::Error| format!("cannot find out who may write it: {error}");
     let path = path.canonicalize().map_err(unknown)?;
     for part in path.ancestors() {
         let file = part.symlink_metadata().map_err(unknown)?;
         if file.uid() != 0 || file.mode() & 0o022 != 0 {
             return Err(format!(
-                "others than root may write {} ({})",
+                "users other than root may write {} ({})",
                 part.display(),
                 permissions(&file)
             ));
@@ -186,6 +186,6 @@ mod tests {
         let sh = Path::new("/bin/sh").canonicalize().unwrap();
         assert_eq!(load.canonicalize().unwrap(), sh);
         let error = of_root(&link, |_| String::new()).unwrap_err();
-        assert!(error.contains("others than root may write"), "{error}");
+        assert!(error.contains("users other than root may write"), "{error}");
     }
 }

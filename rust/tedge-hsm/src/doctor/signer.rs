@@ -62,7 +62,7 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Client
         let cure = match &error {
             Error::Connect { error, .. } => match error.kind() {
                 ErrorKind::PermissionDenied => format!(
-                    "usermod -aG {} {}, and log in anew",
+                    "usermod -aG {} {}, and log in again",
                     context.root.group(file.gid()),
                     context.root.user(rustix::process::geteuid().as_raw())
                 ),

@@ -37,7 +37,7 @@ pub(super) fn check(
             report.failure(
                 Area::Token,
                 format!(
-                    "the module does not tell its tokens within {} s",
+                    "the module does not list its tokens within {} s",
                     context.limit.as_secs()
                 ),
                 "see whether the device answers, and whether another program keeps it",
@@ -175,7 +175,7 @@ fn check_pin(name: &str, pin: PinState, report: &mut Report) {
         report.failure(
             Area::Pin,
             format!("{name} has no user PIN yet (CKF_USER_PIN_INITIALIZED is not set)"),
-            "have the security officer set it: pkcs11-tool --init-pin --login --login-type so",
+            "set it with the SO PIN: pkcs11-tool --init-pin --login --login-type so",
         );
     } else if pin.to_be_changed {
         report.warning(

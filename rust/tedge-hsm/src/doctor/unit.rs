@@ -41,8 +41,8 @@ fn explain(properties: &str) -> Option<(String, &'static str)> {
         // Being started, while nobody knows yet how that ends; that it was before, and nobody answers, tells.
         return (active == "activating" && restarts != "0").then(|| {
             (
-                format!("{UNIT} is being started anew, {restarts} times so far"),
-                "journalctl -u tedge-p11-server tells why it ended",
+                format!("{UNIT} is being restarted, {restarts} times so far"),
+                "journalctl -u tedge-p11-server says why it ended",
             )
         });
     }
@@ -50,8 +50,8 @@ fn explain(properties: &str) -> Option<(String, &'static str)> {
     Some(if result == "exit-code" && status == EXIT_CREDENTIALS {
         (
             format!("{UNIT} cannot be started: systemd cannot load the signer's PIN"),
-            "journalctl -u tedge-p11-server tells the file; if the TPM has locked itself (lockout), it opens by itself after \
-             a while, or at once by tpm2_dictionarylockout -c; if another TPM has sealed it, seal the PIN anew: \
+            "journalctl -u tedge-p11-server names the file; if the TPM is in lockout, it opens by itself after a while, \
+             or at once with tpm2_dictionarylockout -c; if another TPM sealed the PIN, seal it again: \
              systemd-creds encrypt --with-key=tpm2 --tpm2-pcrs=23 --name=pin FILE \
              /etc/credstore.encrypted/tedge-p11-server.pin; then systemctl reset-failed \
              tedge-p11-server, systemctl restart tedge-p11-server",
@@ -59,7 +59,7 @@ fn explain(properties: &str) -> Option<(String, &'static str)> {
     } else {
         (
             format!("{UNIT} cannot be started: {result}, exit status {status}"),
-            "journalctl -u tedge-p11-server tells why; it is tried again every minute",
+            "journalctl -u tedge-p11-server says why; systemd tries again every minute",
         )
     })
 }
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(show("inactive", "dead", "success", "0"), None);
         assert_eq!(
             show("activating", "start", "success", "0").as_deref(),
-            Some("tedge-p11-server.service is being started anew, 1 times so far")
+            Some("tedge-p11-server.service is being restarted, 1 times so far")
         );
         for (active, sub) in [("failed", "failed"), ("activating", "auto-restart")] {
             assert_eq!(

@@ -18,11 +18,11 @@ use crate::trust::Trust;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// EST server: https://HOST[:PORT], with /.well-known/est/LABEL or another path if need be
+    /// EST server: https://HOST[:PORT], if needed with /.well-known/est/LABEL or another path
     #[arg(long, value_name = "URL")]
     est: String,
 
-    /// PEM or DER file with the CA certificates that the server and the certificate are verified with
+    /// PEM or DER file with the CA certificates that verify the server and the certificate
     #[arg(long, value_name = "FILE", default_value = "/etc/tedge/est-ca.pem")]
     ca: PathBuf,
 

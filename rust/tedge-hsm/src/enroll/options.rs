@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", value_parser = names::parse)]
     pub(super) san: Vec<GeneralName>,
 
-    /// URI of the key; device.key_uri of tedge.toml without, else the key that --key labels
+    /// URI of the key [default: device.key_uri of tedge.toml, else the key with the label of --key]
     #[arg(long, value_name = "URI", value_parser = UriParser)]
     uri: Option<Uri>,
 
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TYPE")]
     pub(super) key_type: Option<KeyType>,
 
-    /// File for the certificate; device.cert_path of tedge.toml without
+    /// File for the certificate [default: device.cert_path of tedge.toml]
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
@@ -64,11 +64,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(super) no_try: bool,
 
-    /// PEM or DER file with the CA certificates that the broker's is verified with; the system's without
+    /// PEM or DER file with the CA certificates that verify the broker's [default: those of the system]
     #[arg(long, value_name = "FILE")]
     pub(super) broker_ca: Option<PathBuf>,
 
-    /// Seconds that each request may take
+    /// Time limit for each request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
 

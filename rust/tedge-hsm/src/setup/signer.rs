@@ -44,7 +44,7 @@ impl Step for Signer {
             systemd::systemctl(&setup.root, &["enable", SOCKET])?;
         }
         restart::signer(setup, folder)
-            .context("the signer does not start, and journalctl -u tedge-p11-server tells why")?;
+            .context("the signer does not start, and journalctl -u tedge-p11-server says why")?;
         Ok(format!("{SOCKET} is enabled, the signer runs"))
     }
 }

@@ -43,11 +43,11 @@ pub(crate) enum Failure {
 /// What a request that lacks a PIN wants it for.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum PinMissing {
-    #[error("a PIN for the security officer is needed to initialise a token")]
+    #[error("a new SO PIN is needed to initialise a token")]
     NewSecurityOfficer,
-    #[error("a PIN for the user is needed to initialise a token")]
+    #[error("a new user PIN is needed to initialise a token")]
     NewUser,
-    #[error("resetting the PIN needs the security officer's PIN")]
+    #[error("resetting the user PIN needs the SO PIN")]
     Reset,
     #[error("changing the PIN needs the old PIN")]
     Old,
