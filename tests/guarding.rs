@@ -514,7 +514,7 @@ fn a_pin_file_that_others_may_read_is_refused() {
     mode(0o640);
     let error = fail(Signer::command(&hsm, &hsm.module()).args(["--uri", &configured]));
     assert!(
-        error.contains("may be read or written by others"),
+        error.contains("may be read or written by users other"),
         "{error}"
     );
     mode(0o600);

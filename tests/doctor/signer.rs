@@ -189,7 +189,7 @@ fn a_tedge_toml_with_mistakes() {
             "holds a PIN and may be read by everybody",
             "/etc/credstore",
         ),
-        ("", 0o666, "may be written by everybody", "chmod o-w"),
+        ("", 0o666, "may be written by every user", "chmod o-w"),
     ] {
         let file = bench.write("etc/tedge/tedge.toml", text);
         chmod(&file, mode);
@@ -214,8 +214,20 @@ fn a_pin_file_for_the_signers_group() {
         Findings::of(&mut doctor).has(state, "config", what, cure);
     };
     said(4243, 0o640, "ok", "etc/pin (0640", "");
-    said(4244, 0o640, "failure", "may be read by others", "chmod 600");
-    said(4243, 0o644, "failure", "may be read by others", "chmod 600");
+    said(
+        4244,
+        0o640,
+        "failure",
+        "may be read by users other",
+        "chmod 600",
+    );
+    said(
+        4243,
+        0o644,
+        "failure",
+        "may be read by users other",
+        "chmod 600",
+    );
     said(
         0,
         0o600,
