@@ -38,9 +38,10 @@ fn man_pages_and_completions_are_those_of_the_command_line() {
         let (made, dist) = (made.path().join(dir), dist.join(dir));
         for name in names(&made) {
             let content = std::fs::read_to_string(made.join(&name)).unwrap();
-            let content = match dir.ends_with("man") {
-                true => completed(&name, &content),
-                false => content,
+            let content = if dir.ends_with("man") {
+                completed(&name, &content)
+            } else {
+                content
             };
             Assert::new()
                 .action_env("SNAPSHOTS")
