@@ -14,15 +14,25 @@ power_on() {
     start_qemu -initrd "$tmp/initrd"
 }
 
-# TF-A's package has no build for QEMU's machine, so it is built, around Debian's OP-TEE.
+# TF-A's package has no build for QEMU's machine, so it is built, around Debian's OP-TEE or that of --optee-os.
 optee_firmware() {
-    cached optee-firmware "$arm64_tools $(cat "$repo/qemu/optee-firmware")" make_firmware
+    local key
+    key="$arm64_tools $(cat "$repo/qemu/optee-firmware")"
+    if [ -n "$optee_os" ]; then
+        cached optee-firmware-own "$key $(cat "$optee_os"/tee-*_v2.bin | sha256sum)" make_firmware
+    else
+        cached optee-firmware "$key" make_firmware
+    fi
     export firmware=$made
 }
 
 make_firmware() {
     local status=0
     mkdir "$new_root"
+    if [ -n "$optee_os" ]; then
+        mkdir "$new_root/os"
+        cp "$optee_os"/tee-{header,pager,pageable}_v2.bin "$new_root/os/"
+    fi
     in_build_root "$repo/qemu/optee-firmware" "$new_root" || status=$?
     [ "$status" != 77 ] || skip "the source of TF-A can't be had from the mirror of Debian"
     [ "$status" = 0 ] || fail "no firmware could be made"
@@ -31,7 +41,10 @@ make_firmware() {
 # What docs/hsm/optee.md has an operator write, and the rules that tedge-hsm-udev brings.
 fill_more() {
     local root=$1 repo=$2 name
-    install -D -m 0444 -t "$root/usr/lib/optee_armtz" "$firmware"/ta/*.ta
+    # None where it is built into OP-TEE.
+    for name in "$firmware"/ta/*.ta; do
+        [ ! -e "$name" ] || install -D -m 0444 -t "$root/usr/lib/optee_armtz" "$name"
+    done
     for name in /etc/sysusers.d/tee.conf /etc/systemd/system/tee-supplicant.service.d/user.conf; do
         mkdir -p "$root${name%/*}"
         sed -n "\\,^# $name\$,,/^\`\`\`\$/p" "$repo/docs/hsm/optee.md" | sed '$d' >"$root$name"

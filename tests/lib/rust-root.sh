@@ -28,8 +28,8 @@ rust_root() {
     new_root=
 }
 
-# in_rust_root REPO [VARIABLE=VALUE...] COMMAND...: in the root, with the repository and cargo's downloads at their own
-# paths.
+# in_rust_root REPO [VARIABLE=VALUE...] COMMAND...: in the root, with the repository, its cache and cargo's downloads at
+# their own paths.
 in_rust_root() {
     local repo=$1 home=${CARGO_HOME:-$HOME/.cargo} certs=/etc/ssl/certs/ca-certificates.crt own variable environment
     # Names and certificates as this machine knows them.
@@ -58,7 +58,7 @@ enter_rust_root() {
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/tmp"
-    for dir in "$repo" "$home"; do
+    for dir in "$repo" "$home" ${TEDGE_CACHE:+"$(realpath "$TEDGE_CACHE")"}; do
         mkdir -p "$root$dir"
         mount --rbind "$dir" "$root$dir"
     done
