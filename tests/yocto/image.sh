@@ -27,17 +27,33 @@ image_prepare() {
     printf '[safe]\n\tdirectory = *\n' >"$work/.gitconfig"
 }
 
-# image_configuration HSM PROVISION: the build folder `image-HSM`.
+# image_configuration HSM PROVISION [read-only]: the build folder `image-HSM`, or `image-HSM-read-only`. With --recipes
+# SoftHSM2 and tpm2-pkcs11 are built, in place of Debian's.
 image_configuration() {
-    configuration "image-$1" "$meta_oe" "$here/image-layer" < <(
+    local others=("$meta_oe")
+    [ -z "$recipes_too" ] || others=("${layers[@]}")
+    configuration "image-$1${3:+-$3}" "${others[@]}" "$here/image-layer" < <(
+        [ -z "$recipes_too" ] || cat "$here/recipes.conf"
         sed -e "s,@BASE@,$base," -e "s,@QMP@,$(realpath "$work/../qmp")/qemu/qmp," "$here/image.conf"
         printf 'TEDGE_HSM = "%s"\nTEDGE_HSM_PROVISION = "%s"\n' "$1" "$2"
+        [ -z "$recipes_too" ] || cat <<'RECIPES'
+DEBIAN_REPLACED = "softhsm tpm2-pkcs11"
+OTHERS_MASK = "/recipes-tedge-hsm/(linux|systemd)/"
+RECIPES
         [ -z "$ptest" ] || cat <<'PTEST'
 WITH_PTEST = "yes"
 DISTRO_FEATURES:append = " ptest"
 CORE_IMAGE_EXTRA_INSTALL += "tedge-p11-server-ptest tedge-hsm-ptest tedge-hsm-bridge-ptest"
 TEST_SUITES += "tedge_ptest"
 PTEST
+        [ -z "${3-}" ] || cat <<READ_ONLY
+EXTRA_IMAGE_FEATURES = "read-only-rootfs"
+TEDGE_HSM_STATE_DIR = "/data/tedge"
+IMAGE_CLASSES += "data-partition"
+CORE_IMAGE_EXTRA_INSTALL += "volatile-binds"
+QB_ROOTFS_OPT:append = " -drive id=data,file=$work/image-$1-$3/data,if=none,format=raw -device nvme-ns,bus=nvme,nsid=2,drive=data"
+TEST_SUITES += "tedge_read_only"
+READ_ONLY
     )
     images=$build/tmp/deploy/images/$machine
 }
@@ -49,6 +65,14 @@ image_types() {
         ! compgen -G "$images/*.tar.*" >/dev/null
 }
 
+# What BitBake built of others is in it.
+image_recipes() {
+    local name=softhsm
+    [ "$1" != tpm2 ] || name=tpm2-pkcs11
+    # What stands in for a package of Debian's has the base's version.
+    grep "^$name " "$images"/*.manifest && ! grep -x "$name .* 13-r0" "$images"/*.manifest
+}
+
 # image_boots: qemu/run's tests on it. Its own lines of TAP become comments.
 image_boots() {
     local status=0
@@ -58,26 +82,28 @@ image_boots() {
     report "$status" "qemu/run tpm2 --image: $(grep -c '^ok' "$log") of $(grep -cE '^(not )?ok' "$log")" 0
 }
 
-# image_cases: testimage, and a line for each of our cases. It says that all have passed when all were skipped, so they are
-# counted: a case that is skipped is a failure here.
+# image_cases NAME [read-only]: testimage, and a line for each of our cases. It says that all have passed when all were
+# skipped, so they are counted: a case that is skipped is a failure here.
 image_cases() {
     local status=0 name result passed=0 cases
-    rm -rf "$build/tmp/tedge-hsm-swtpm"
-    in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
+    rm -rf "$build/tmp/tedge-hsm-swtpm" "$build/data"
+    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 "$build/data" 64M
+    nice=0 in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
-    report "$status" "testimage with TEDGE_HSM = \"$1\""
+    report "$status" "$1: testimage"
     while read -r name result; do
         case $result in PASSED) status=0 && passed=$((passed + 1)) ;; *) status=1 ;; esac
-        report "$status" "testimage: $name $result" 0
+        report "$status" "$1: $name $result" 0
     done < <(sed -n 's/^.*RESULTS - \(tedge_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
     cases=("$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py)
-    [ -z "$ptest" ] || cases+=("$here"/image-layer/lib/oeqa/runtime/cases/*.py)
+    [ -z "$ptest" ] || cases+=("$here/image-layer/lib/oeqa/runtime/cases/tedge_ptest.py")
+    [ -z "${2-}" ] || cases+=("$here/image-layer/lib/oeqa/runtime/cases/tedge_read_only.py")
     [ "$passed" = "$(cat "${cases[@]}" | grep -c '    def test_')" ]
-    report $? 'testimage ran every case of ours'
+    report $? "$1: testimage ran every case of ours"
 }
 
 image() {
-    local status=0 why hsm provision
+    local status=0 why hsm provision read_only name
     base=$(realpath -m "$work/../image-base")
     why=$(image_prepare 2>&1) || status=$?
     if [ "$status" = 77 ]; then
@@ -89,18 +115,22 @@ image() {
     [ "$status" = 0 ] || return 0
     machine=qemux86-64
     # By another descriptor than that of standard input, which what runs in QEMU reads.
-    while read -r hsm provision <&3; do
-        image_configuration "$hsm" "$provision"
+    while read -r hsm provision read_only <&3; do
+        name=$hsm${read_only:+, $read_only}
+        [ -z "$only_image" ] || [ "$only_image" = "$hsm${read_only:+-$read_only}" ] || continue
+        image_configuration "$hsm" "$provision" "$read_only"
         # BitBake's database of fake owners does not outlive a run that was cut off.
         rm -rf "$build/tmp"
         status=$failures
-        try "image with TEDGE_HSM = \"$hsm\", TEDGE_HSM_PROVISION = \"$provision\"" in_build bitbake tedge-hsm-image-qemu
+        try "$name: the image, with TEDGE_HSM_PROVISION = \"$provision\"" in_build bitbake tedge-hsm-image-qemu
         [ "$failures" = "$status" ] || continue
-        try "$hsm: the image is a plain ext4" image_types
-        [ "$hsm" != tpm2 ] || image_boots
-        image_cases "$hsm"
+        try "$name: the image is a plain ext4" image_types
+        [ -z "$recipes_too" ] || try "$name: the PKCS#11 module is that of the recipe" image_recipes "$hsm"
+        [ "$name" != tpm2 ] || image_boots
+        image_cases "$name" "$read_only"
     done 3<<'IMAGES'
 tpm2 csr
 softhsm self-signed
+tpm2 csr read-only
 IMAGES
 }

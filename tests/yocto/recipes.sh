@@ -45,6 +45,16 @@ optee_os_holds_the_application() {
         grep early_ta_fd02c9da_306c_48c7_a49c_bbd827ae86ee
 }
 
+# qemu/run's tests on it. Its own lines of TAP become comments.
+optee_os_boots() {
+    local status=0 made=$build/tmp/deploy/images/$machine/optee
+    [ -e "$made/tee-header_v2.bin" ] || return 0
+    "$tree/qemu/run" optee --optee-os "$made" --fast >"$log" 2>&1 || status=$?
+    sed 's/^/#   /' "$log"
+    [ "$status" != 77 ] || { echo "# skipped: qemu/run optee --optee-os"; return 0; }
+    report "$status" "qemu/run optee --optee-os: $(grep -c '^ok' "$log") of $(grep -cE '^(not )?ok' "$log")" 0
+}
+
 # recipe MACHINE NAME DESCRIPTION CHECK
 recipe() {
     machine=$1
@@ -58,7 +68,7 @@ recipe() {
 
 recipes() {
     local program
-    for program in autoreconf bc cmake dtc flex bison; do
+    for program in autoreconf bc cmake dtc flex bison ninja; do
         command -v "$program" >/dev/null || { echo "# skipped: recipes of others: $program is not installed"; return; }
     done
     # OpenEmbedded's knows an option more, and its aclocal, too.
@@ -77,4 +87,5 @@ END
     recipe qemux86-64 optee-client \
         'optee-client has libckteec, and its supplicant is before the signer' optee_client_has_pkcs11
     recipe qemuarm64 optee-os 'the PKCS#11 trusted application is built into OP-TEE' optee_os_holds_the_application
+    optee_os_boots
 }

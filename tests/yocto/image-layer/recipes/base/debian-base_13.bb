@@ -14,7 +14,17 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 do_install() {
     tar --numeric-owner --same-owner -xpf ${DEBIAN_BASE_TAR} -C ${D}
+    for name in ${DEBIAN_REPLACED}; do
+        case $name in
+        softhsm) files="usr/lib/softhsm usr/lib/x86_64-linux-gnu/softhsm usr/bin/softhsm2-* usr/share/p11-kit/modules/softhsm2.module etc/softhsm" ;;
+        tpm2-pkcs11) files="usr/lib/pkcs11/libtpm2_pkcs11.so usr/lib/x86_64-linux-gnu/libtpm2_pkcs11* usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11*" ;;
+        *) bbfatal "what Debian has of $name is not known" ;;
+        esac
+        (cd ${D} && rm -rf $files)
+    done
 }
+# What a recipe brings, in place of Debian's.
+DEBIAN_REPLACED ?= ""
 # useradd.bbclass depends on them.
 PROVIDES += "shadow base-files base-passwd"
 SYSROOT_DIRS = ""
@@ -24,7 +34,8 @@ deltask do_create_package_spdx
 
 STAND_INS = "packagegroup-core-boot packagegroup-core-ssh-dropbear dropbear run-postinsts openssl-bin opensc \
     softhsm tpm2-pkcs11 libtss2-tcti-device tpm2-tools systemd systemd-extra-utils systemd-analyze base-files base-passwd shadow \
-    bash coreutils findutils grep procps util-linux mosquitto mosquitto-clients"
+    bash coreutils findutils grep procps util-linux mosquitto mosquitto-clients p11-kit sqlite3"
+STAND_INS:remove = "${DEBIAN_REPLACED}"
 PACKAGES = "${PN} ${STAND_INS}"
 FILES:${PN} = "/"
 python () {
