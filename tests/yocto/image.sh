@@ -117,7 +117,7 @@ image() {
     # By another descriptor than that of standard input, which what runs in QEMU reads.
     while read -r hsm provision read_only <&3; do
         name=$hsm${read_only:+, $read_only}
-        [ -z "$only_image" ] || [ "$only_image" = "$hsm${read_only:+-$read_only}" ] || continue
+        [ -z "$which" ] || [ "$which" = "$hsm${read_only:+-$read_only}" ] || continue
         image_configuration "$hsm" "$provision" "$read_only"
         # BitBake's database of fake owners does not outlive a run that was cut off.
         rm -rf "$build/tmp"
