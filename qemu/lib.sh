@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What all machines share, on this side: results, the root file system, QEMU with a TPM, orders to the guest. For
 # `run`, which sets $machine, $keep, $bin and $repo.
-# shellcheck disable=SC2034,SC2154
+# shellcheck disable=SC2034,SC2154,SC2317
 
 number=0 failures=0
 qemu='' swtpm=''
@@ -288,8 +288,13 @@ guest() {
 
 # phase NAME ARGUMENT...: a function of guest/, in the guest; what it says in TAP becomes part of the result
 phase() {
-    local line finished=1
     cat "$repo/qemu/within.sh" "$repo/qemu/guest/lib.sh" "$repo/qemu/guest/$phases.sh" | guest 'cat >/run/guest'
+    take_results "$1" < <(guest "exec </dev/null 2>&1; set -uo pipefail; . /run/guest; ${*@Q}; echo finished" 2>&1)
+}
+
+# take_results NAME: what comes in TAP without numbers, and `finished` at its end, becomes part of the result
+take_results() {
+    local line finished=1
     while IFS= read -r line; do
         case $line in
         'ok - '*) report 0 "${line#ok - }" ;;
@@ -297,7 +302,7 @@ phase() {
         finished) finished=0 ;;
         *) tap "# ${line#\# }" ;;
         esac
-    done < <(guest "exec </dev/null 2>&1; set -uo pipefail; . /run/guest; ${*@Q}; echo finished" 2>&1)
+    done
     [ "$finished" = 0 ] || report 1 "$1 ran to its end"
 }
 

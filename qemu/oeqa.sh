@@ -12,18 +12,10 @@ power_on() {
 }
 
 run_oeqa() {
-    local metadata=${TEDGE_YOCTO_METADATA:-${TEDGE_CACHE:-$repo/target/cache}/yocto/metadata} line finished=1
+    local metadata=${TEDGE_YOCTO_METADATA:-${TEDGE_CACHE:-$repo/target/cache}/yocto/metadata}
     [ -e "$metadata/openembedded-core" ] || skip "there is no openembedded-core in $metadata: docs/yocto.md says how to get it"
     begin_tpm2
-    # The clock of a guest that gets little of this PC falls behind, and certificates are made there.
-    while IFS= read -r line; do
-        case $line in
-        'ok - '*) report 0 "${line#ok - }" ;;
-        'not ok - '*) report 1 "${line#not ok - }" ;;
-        finished) finished=0 ;;
-        *) tap "# $line" ;;
-        esac
-    done < <("$repo/tests/yocto/on-device" "$metadata/openembedded-core" "$metadata/bitbake" "$port" "$tmp/login" "$tmp/qmp" 2>&1)
-    report "$finished" "OpenEmbedded's runner comes to its end"
+    take_results "OpenEmbedded's runner" < <("$repo/tests/yocto/on-device" "$metadata/openembedded-core" "$metadata/bitbake" \
+        "$port" "$tmp/login" "$tmp/qmp" 2>&1)
     [ "$shell" = no ] || shell
 }
