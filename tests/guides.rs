@@ -214,7 +214,7 @@ fn pages() -> Vec<PathBuf> {
     ]
     .map(|page| root.join(page))
     .into();
-    for folder in ["docs", "docs/hsm"] {
+    for folder in ["docs", "docs/hsm", "docs/clouds"] {
         let files = std::fs::read_dir(root.join(folder)).unwrap();
         let files = files.map(|file| file.unwrap().path());
         pages.extend(files.filter(|file| file.extension().is_some_and(|end| end == "md")));

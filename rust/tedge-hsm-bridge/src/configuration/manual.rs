@@ -10,12 +10,19 @@ fn the_page_describes_what_the_configuration_has() {
     let page = include_str!("../../dist/tedge-hsm-bridge.toml.5");
     for (section, table) in [
         ("THE LOCAL BROKER", "[local]"),
+        ("HTTP PROXY", "[proxy]"),
         ("CLOUDS", "[cloud.name]"),
         ("RULES", "[[cloud.name.in]]"),
     ] {
         let known = known(&refused(&format!("{table}\nnonsense = 1")));
         assert_eq!(described(page, section), known, "{section}");
     }
+    let tables = known(&refused("nonsense = 1"));
+    assert_eq!(
+        tables,
+        ["cloud", "local", "proxy"].map(str::to_owned).into(),
+        "a section for each"
+    );
     let listed = refused("[cloud.name]\npreset = 'nonsense'");
     let listed: BTreeSet<_> = known(&listed);
     for preset in listed {
