@@ -141,7 +141,9 @@ fn the_claim_certificate_and_its_key_may_be_in_the_token() {
         std::fs::remove_file(device.file(name)).unwrap();
     }
     let mut enroll = device.enroll_under(&fleet.cloud, &[], "aws");
-    enroll.args(["--endpoint", aws::ENDPOINT, "--template", aws::TEMPLATE]);
+    // On the port that firewalls let through.
+    let endpoint = format!("{}:443", aws::ENDPOINT);
+    enroll.args(["--endpoint", &endpoint, "--template", aws::TEMPLATE]);
     enroll.args([
         "--device-id",
         "device-1",
@@ -150,6 +152,15 @@ fn the_claim_certificate_and_its_key_may_be_in_the_token() {
     ]);
     succeed(enroll.args(["--bootstrap-uri", "pkcs11:object=claim"]));
     fleet.is_enrolled();
+    let bridge = device.read(BRIDGE);
+    assert!(bridge.contains("port = 443"), "{bridge}");
+    assert!(bridge.contains("alpn = [\"x-amzn-mqtt-ca\"]"), "{bridge}");
+    let log = fleet.cloud.log();
+    let mut connections = log.lines().filter(|line| line.contains("New connection"));
+    assert!(
+        !connections.any(|line| line.ends_with("on port 8883.")),
+        "{log}"
+    );
     assert!(
         fleet.cloud.log().contains("as device-1 "),
         "the claim's client id"

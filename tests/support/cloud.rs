@@ -1,4 +1,4 @@
-//! A cloud's MQTT broker: mosquitto, under the names and on the port that devices know it by.
+//! A cloud's MQTT broker: mosquitto, under the names and on the ports that devices know it by.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::openssl::Ca;
 use crate::responder::await_socket;
 
-/// A network in which `hosts` are one mosquitto on port 8883. It takes clients with a certificate that leads to the CA
+/// A network in which `hosts` are one mosquitto on ports 8883 and 443. It takes clients with a certificate that leads to the CA
 /// of clients.
 pub struct Cloud {
     broker: Child,
@@ -34,16 +34,22 @@ impl Cloud {
         let (server_ca, client_ca) = (Ca::new(), Arc::new(Ca::new()));
         server_ca.issue_server("cloud", hosts);
         let dir = tempfile::tempdir().unwrap();
+        let ports = [8883, 443].map(|port| {
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
+                 cafile {}\ncertfile {}\nkeyfile {}\n",
+                client_ca.certificate().display(),
+                server_ca.file("cloud.pem").display(),
+                server_ca.file("cloud.key").display(),
+            )
+        });
         let config = format!(
             "user {user}\nlog_dest file {dir}/log\nlog_type all\nconnection_messages true\n\
              max_queued_messages 0\nlistener 0 {dir}/socket\nallow_anonymous true\n\
-             listener 8883 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
-             cafile {ca}\ncertfile {cert}\nkeyfile {key}\n",
+             {ports}",
             user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
             dir = dir.path().display(),
-            ca = client_ca.certificate().display(),
-            cert = server_ca.file("cloud.pem").display(),
-            key = server_ca.file("cloud.key").display(),
+            ports = ports.concat(),
         );
         std::fs::write(dir.path().join("conf"), config).unwrap();
         // mosquitto has a setting for the oldest TLS only.

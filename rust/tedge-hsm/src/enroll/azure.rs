@@ -60,7 +60,7 @@ impl<'a> Azure<'a> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
         if name.is_empty() || name.len() > MAX_ID || !name.chars().all(fits) {
             bail!(
-                "the certificate's common name {:?} is no registration id: 1 to {MAX_ID} letters, digits and -._:",
+                "the certificate's common name \"{}\" is no registration id: 1 to {MAX_ID} letters, digits and -._:",
                 words(&name)
             );
         }

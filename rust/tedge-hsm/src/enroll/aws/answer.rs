@@ -104,7 +104,7 @@ impl ThingName {
     pub(super) fn new(name: &str) -> anyhow::Result<Self> {
         let fits = |c: char| c.is_ascii_alphanumeric() || ":_-".contains(c);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fits) {
-            bail!("{:?} is no name of a thing", words(name));
+            bail!("\"{}\" is no name of a thing", words(name));
         }
         Ok(Self(name.to_owned()))
     }

@@ -83,7 +83,7 @@ impl Answer {
                 state.reason()
             ),
             other => bail!(
-                "the service tells of a status that is not known: {:?}",
+                "the service tells of a status that is not known: \"{}\"",
                 words(other)
             ),
         }
@@ -108,7 +108,7 @@ impl OperationId {
 fn hub(name: &str) -> anyhow::Result<String> {
     match ServerName::try_from(name) {
         Ok(ServerName::DnsName(_)) => Ok(name.to_owned()),
-        _ => bail!("{:?} is no host name of an IoT hub", words(name)),
+        _ => bail!("\"{}\" is no host name of an IoT hub", words(name)),
     }
 }
 
@@ -117,7 +117,7 @@ fn device_id(id: &str) -> anyhow::Result<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._:%*?!(),=@$'".contains(c);
     if id.is_empty() || id.len() > MAX_DEVICE_ID || !id.chars().all(fits) {
         bail!(
-            "{:?} is no device id that is taken here: 1 to {MAX_DEVICE_ID} letters, digits and -._:%*?!(),=@$'",
+            "\"{}\" is no device id that is taken here: 1 to {MAX_DEVICE_ID} letters, digits and -._:%*?!(),=@$'",
             words(id)
         );
     }
