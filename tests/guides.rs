@@ -129,20 +129,21 @@ fn commands_are_there_with_their_options() {
     for page in pages() {
         for line in invocations(&read(&page)) {
             let mut words = line.split_whitespace();
-            let mut command = None;
+            // With the cloud, for enroll.
+            let mut command = Vec::new();
             let mut options = Vec::new();
             while let Some(word) = words.next() {
                 if let Some(option) = word.strip_prefix("--") {
                     options.push(option.split('=').next().unwrap_or_default());
                     // Those that may come before the command all take a value, but for --help and --version.
-                    if command.is_none() && !["help", "version"].contains(&option) {
+                    if command.is_empty() && !["help", "version"].contains(&option) {
                         words.next();
                     }
-                } else if command.is_none() {
-                    command = Some(word);
+                } else if command.is_empty() || (command == ["enroll"] && options.is_empty()) {
+                    command.push(word);
                 }
             }
-            let help = help(command);
+            let help = help(&command);
             seen += 1;
             let missing = options.iter().find(|option| {
                 let known = Regex::new(&format!(r"--{}\b", regex::escape(option))).unwrap();
@@ -158,7 +159,7 @@ fn commands_are_there_with_their_options() {
 }
 
 /// What `tedge-hsm` says to --help, for a command or without one; `None` if there is no such command.
-fn help(command: Option<&str>) -> Option<String> {
+fn help(command: &[&str]) -> Option<String> {
     let output = Command::new(program("tedge-hsm"))
         .args(command)
         .arg("--help")
