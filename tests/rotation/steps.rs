@@ -1,7 +1,8 @@
 //! The steps, one by one, and what stops them.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use support::{Kind, fail, succeed};
 
@@ -363,15 +364,17 @@ fn it_works_on_a_module_too() {
 #[test]
 fn one_run_at_a_time() {
     let device = Device::new(Kind::SoftHsm);
-    let mut lock = Command::new("flock");
-    lock.arg(device.hsm.file("device-certs"))
-        .args(["sleep", "60"]);
-    let mut lock = lock.spawn().unwrap();
-    while !is_locked(&device) {
-        std::thread::yield_now();
-    }
+    let lock_file = device.beside(".lock");
+    let mut lock = held(&lock_file);
     let error = fail(&mut device.rotate());
-    assert!(error.contains("another tedge-hsm renews"), "{error}");
+    assert!(error.contains("another tedge-hsm works"), "{error}");
+    lock.kill().unwrap();
+    lock.wait().unwrap();
+    // Everybody may read the folder, and so lock it.
+    let mut lock = held(&device.hsm.file("device-certs"));
+    succeed(&mut device.rotate());
+    device.is_finished();
+    assert!(!lock_file.exists());
     lock.kill().unwrap();
     lock.wait().unwrap();
 }
@@ -441,8 +444,18 @@ fn the_status_tells_of_a_rotation() {
     assert!(told["rotation"]["error"].is_null());
 }
 
-fn is_locked(device: &Device) -> bool {
-    let mut flock = Command::new("flock");
-    flock.arg("--nonblock").arg(device.hsm.file("device-certs"));
-    !flock.arg("true").status().unwrap().success()
+/// A process that has locked the file or folder.
+fn held(path: &Path) -> Child {
+    let mut lock = Command::new("flock");
+    lock.arg("--no-fork").arg(path).args(["sleep", "600"]);
+    let lock = lock.spawn().unwrap();
+    let is_free = || {
+        let mut flock = Command::new("flock");
+        flock.arg("--nonblock").arg(path).arg("true");
+        flock.status().unwrap().success()
+    };
+    while is_free() {
+        std::thread::yield_now();
+    }
+    lock
 }

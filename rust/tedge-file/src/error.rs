@@ -87,6 +87,11 @@ impl FileError {
         matches!(&self.problem, Problem::System(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
+    /// Whether somebody else has the lock.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(&self.problem, Problem::System(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub(crate) fn at_folder(component: &Path, problem: impl Into<Problem>) -> Self {
         Self {
             component: component.to_owned(),

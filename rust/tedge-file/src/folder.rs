@@ -71,7 +71,7 @@ impl Folder {
         })
     }
 
-    /// The folder's own descriptor, to be locked.
+    /// The folder's own descriptor, to be synced.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file

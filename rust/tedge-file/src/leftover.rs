@@ -31,8 +31,10 @@ pub(crate) fn remove_leftovers(folder: &File) {
         return;
     };
     for entry in entries.take(MAX_ENTRIES).flatten() {
-        if is_temporary(entry.file_name()) && is_leftover(folder, entry.file_name()) {
-            let _ = unlinkat(folder, entry.file_name(), AtFlags::empty());
+        let name = entry.file_name();
+        // Locked until it is gone: who has made it just now sees that, and makes another one.
+        if let Some(_lock) = is_temporary(name).then(|| lock(folder, name)).flatten() {
+            let _ = unlinkat(folder, name, AtFlags::empty());
         }
     }
 }
@@ -45,15 +47,14 @@ fn is_temporary(name: &CStr) -> bool {
     number.is_some_and(|n| n.len() == 16 && n.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// The lock goes with the descriptor: at the latest when this returns, or when the program that has it ends.
-fn is_leftover(folder: &File, name: &CStr) -> bool {
+/// The file, locked, if no program has it locked.
+fn lock(folder: &File, name: &CStr) -> Option<File> {
     // Somebody else may have put a FIFO there.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    openat(folder, name, flags, Mode::empty()).is_ok_and(|file| {
-        let file = File::from(file);
-        file.metadata().is_ok_and(|found| found.is_file())
-            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-    })
+    let file = File::from(openat(folder, name, flags, Mode::empty()).ok()?);
+    let is_file = file.metadata().is_ok_and(|found| found.is_file());
+    let is_locked = is_file && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    is_locked.then_some(file)
 }
 
 const PREFIX: &str = ".tedge-hsm-";

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 use crate::error::{FileError, Problem};
 
 /// An entry of an open folder: it stays in this folder while others rename what leads there.
+#[derive(Debug)]
 pub(crate) struct Place {
     /// Opened with O_PATH: only good for opening what is in it.
     pub(crate) folder: OwnedFd,

@@ -4,8 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::fs::{FlockOperation, flock};
-use tedge_file::{Attributes, FileError, Folder};
+use tedge_file::{Attributes, FileError, Folder, Lock};
 
 /// Writes `text` to a file that all may read (0644), or to standard output without one.
 pub(crate) fn write_or_print(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
@@ -37,11 +36,11 @@ pub(crate) fn folder(path: &Path) -> &Path {
 }
 
 /// One process at a time works on the files of the certificate `cert`, as long as it has what is returned.
-pub(crate) fn lock_beside(cert: &Path) -> anyhow::Result<Folder> {
-    let folder = Folder::open(folder(cert))?;
-    flock(folder.file(), FlockOperation::NonBlockingLockExclusive)
-        .context("another tedge-hsm works on this certificate at this moment")?;
-    Ok(folder)
+pub(crate) fn lock_beside(cert: &Path) -> anyhow::Result<Lock> {
+    let path = beside(cert, ".lock");
+    let lock = Lock::try_take(&path);
+    lock.with_context(|| format!("cannot lock {}", path.display()))?
+        .context("another tedge-hsm works on this certificate at this moment")
 }
 
 /// Removes a file, if it is there.

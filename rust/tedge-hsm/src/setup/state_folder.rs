@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-use tedge_file::Folder;
+use tedge_file::{Folder, Lock};
 
 use super::context::Setup;
 use super::files;
@@ -17,8 +15,8 @@ use crate::output::note;
 #[derive(Debug)]
 pub(super) struct StateFolder {
     path: PathBuf,
-    /// Locked until it is closed.
     folder: Folder,
+    _lock: Lock,
 }
 
 impl StateFolder {
@@ -26,13 +24,20 @@ impl StateFolder {
     pub(super) fn open(setup: &Setup) -> anyhow::Result<Self> {
         let path = path(setup);
         let folder = files::make_folder(&path, 0o755)?;
-        let lock = folder.file();
-        if flock(lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            note("another setup runs, perhaps the first boot's; waiting for its end");
-            flock(lock, FlockOperation::LockExclusive)
-                .with_context(|| format!("cannot lock {}", path.display()))?;
-        }
-        Ok(Self { path, folder })
+        let lock_file = path.join("setup.lock");
+        let failed = || format!("cannot lock {}", lock_file.display());
+        let lock = match Lock::try_take(&lock_file).with_context(failed)? {
+            Some(lock) => lock,
+            None => {
+                note("another setup runs, perhaps the first boot's; waiting for its end");
+                Lock::wait(&lock_file).with_context(failed)?
+            }
+        };
+        Ok(Self {
+            path,
+            folder,
+            _lock: lock,
+        })
     }
 
     /// Something is about to be changed that the signer reads when it starts.

@@ -1,0 +1,140 @@
+//! One process at a time.
+
+use std::fs::File;
+use std::os::unix::fs::fchown;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use crate::error::{FileError, Problem, irregular};
+use crate::walk::Place;
+
+/// A lock that one process has at a time, and that nobody can take but root and the user who owns the folder: flock(2)
+/// asks for no more than an open descriptor, so that everybody could lock a folder that everybody may read.
+///
+/// It is a file, which is there for as long as the lock. One that a power cut has left behind does no harm.
+#[derive(Debug)]
+pub struct Lock {
+    place: Place,
+    /// Locked until it is closed.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock in the file `path`, or returns none if another process has it.
+    pub fn try_take(path: &Path) -> Result<Option<Self>, FileError> {
+        match Self::take(path, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.is_busy() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Takes the lock in the file `path`, once the process that has it lets it go.
+    pub fn wait(path: &Path) -> Result<Self, FileError> {
+        Self::take(path, FlockOperation::LockExclusive)
+    }
+
+    fn take(path: &Path, operation: FlockOperation) -> Result<Self, FileError> {
+        loop {
+            let place = Place::find(path)?;
+            let failed = |problem: Problem| FileError::at_file(&place.shown, problem);
+            let file = match open(&place) {
+                // The one who had it has removed it meanwhile.
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(|error| failed(error.into()))?,
+            };
+            let look = || fstat(&file).map_err(|error| failed(error.into()));
+            if let Some(kind) = irregular(FileType::from_raw_mode(look()?.st_mode)) {
+                return Err(failed(Problem::Kind(kind)));
+            }
+            flock(&file, operation).map_err(|error| failed(error.into()))?;
+            if look()?.st_nlink > 0 {
+                return Ok(Self { place, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = unlinkat(&self.place.folder, &self.place.name, AtFlags::empty());
+    }
+}
+
+/// Makes the file, or opens the one that is there. One that root makes is the folder's owner's, who could not take a
+/// leftover of root's.
+fn open(place: &Place) -> Result<File, Errno> {
+    let common = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let new = common | OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
+    let file = match openat(&place.folder, &place.name, new, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => File::from(file),
+        // It may be a link to a file that is dear: nothing of it is changed.
+        Err(Errno::EXIST) => {
+            let there = common | OFlags::RDONLY;
+            return openat(&place.folder, &place.name, there, Mode::empty()).map(File::from);
+        }
+        Err(error) => return Err(error),
+    };
+    let folder = fstat(&place.folder)?;
+    if geteuid().is_root() && folder.st_uid != 0 {
+        let given = fchown(&file, Some(folder.st_uid), Some(folder.st_gid));
+        given.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn one_has_it_at_a_time_and_nobody_else_can_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let lock = Lock::try_take(&path).unwrap().unwrap();
+        assert!(Lock::try_take(&path).unwrap().is_none());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        drop(lock);
+        assert!(!path.exists());
+        // As a power cut leaves it.
+        fs::write(&path, "").unwrap();
+        assert!(Lock::try_take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_has_it_next_and_none_shares_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        use std::sync::atomic::Ordering::SeqCst;
+                        let _lock = Lock::wait(&path).unwrap();
+                        assert_eq!(count.fetch_add(1, SeqCst), 0);
+                        std::thread::yield_now();
+                        assert_eq!(count.fetch_sub(1, SeqCst), 1);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        fs::create_dir(&path).unwrap();
+        assert!(Lock::try_take(&path).is_err());
+    }
+}
