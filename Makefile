@@ -38,7 +38,7 @@ help:
 	@echo 'make test-device              a booted device in QEMU, with its TPM, all that can break it'
 	@echo 'make bench                    what the signer costs, against processes that do without it'
 	@echo 'make attacks                  what one client can do to the others, tried on a release build'
-	@echo 'make soak [SECONDS=600]       random faults in the module, all the time, under load'
+	@echo 'make soak [SECONDS=600]       300 devices and their CA; random faults in the module, all the time, under load'
 	@echo 'make fuzz [SECONDS=60]        what reads the bytes of others (fuzz/targets), under libFuzzer'
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make build                    what make install installs'
@@ -69,8 +69,9 @@ attacks:
 	@target/release/attacks
 
 soak:
-	@tests/install-packages build softhsm
+	@tests/install-packages build softhsm est
 	@$(CARGO) build --workspace --locked --quiet
+	@FLEET_DEVICES=$(or $(DEVICES),300) $(CARGO) test --locked --quiet -p tedge-hsm-tests --test fleet -- --nocapture
 	@SOAK_SECONDS=$(or $(SECONDS),600) $(CARGO) test --locked --quiet -p tedge-hsm-tests --test soak -- --nocapture
 
 # SECONDS for each target.

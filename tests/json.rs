@@ -79,6 +79,11 @@ fn the_page_is_what_is_printed() {
         std::fs::write(path, record).unwrap();
         let mut status = ours(&["status"]);
         page.check("status", status.env("TEDGE_CONFIG_DIR", hsm.dir.path()));
+        let installed = hsm.file("device-certs/tedge-certificate.pem");
+        std::fs::copy(certificate, installed).unwrap();
+        let record = "{\"renewed\": 1, \"tried\": 2, \"failures\": 3, \"error\": \"x\"}";
+        let path = hsm.file("device-certs/tedge-certificate.pem.renewal");
+        std::fs::write(path, record).unwrap();
     }
     page.check(
         "show CERT",

@@ -267,7 +267,7 @@ fn flag_file_and_variables_are_heeded_in_this_order_and_by_persons_only() {
     let settings = device.hsm.file("renew.conf");
     let unit = |more: &str| {
         let text = format!(
-            "EST_URL={}\nCERT={}\nCA={}\nDAYS=3000\n{more}",
+            "EST_URL={}\nCERT={}\nCA={}\nDAYS=3000\nSPREAD=no\n{more}",
             est.url("est"),
             device.cert.display(),
             device.ca.certificate().display(),

@@ -113,6 +113,38 @@ impl Ca {
         self.sign(name, &format!("{name}.ext"))
     }
 
+    /// The same with the times between which the certificate is valid, in seconds of the Unix epoch.
+    pub fn issue_at(&self, name: &str, csr: &str, from: u64, until: u64) -> PathBuf {
+        self.write(&format!("{name}.csr"), csr);
+        self.write("index.txt", "");
+        self.write(
+            "ca.cnf",
+            "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\nrand_serial=yes\nnew_certs_dir=.\ndefault_md=sha256\n\
+             policy=p\n[p]\ncommonName=supplied\n",
+        );
+        let time = |seconds: u64| {
+            let at = format!("@{seconds}");
+            let mut date = Command::new("date");
+            let time = succeed(date.args(["-u", "-d", &at, "+%Y%m%d%H%M%SZ"]));
+            time.trim().to_owned()
+        };
+        let issued = format!("{name}.pem");
+        succeed(
+            self.openssl()
+                .args(["ca", "-batch", "-notext", "-config", "ca.cnf", "-in"])
+                .args([
+                    &format!("{name}.csr"),
+                    "-cert",
+                    "ca.pem",
+                    "-keyfile",
+                    "ca.key",
+                ])
+                .args(["-extfile", "client.ext", "-out", &issued])
+                .args(["-startdate", &time(from), "-enddate", &time(until)]),
+        );
+        self.file(&issued)
+    }
+
     pub fn openssl(&self) -> Command {
         let mut command = Command::new("openssl");
         command.current_dir(&self.dir);

@@ -451,6 +451,7 @@ impl Bridge {
             local: self.local.link(),
             cloud: self.cloud.link(),
             hsm: self.credentials.hsm().cloned(),
+            identity: self.credentials.identity().clone(),
             stopped: self.stopped(),
             refused: self.refused(),
             out: self.out.delivered(),

@@ -3,6 +3,7 @@
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::error::ConnectError;
+use crate::identity::{self, Identity};
 use crate::profile::{Profile, Tls};
 use crate::tls;
 
@@ -13,6 +14,8 @@ pub(crate) struct Credentials {
     tls: Tls,
     /// Why the key could not be used, if it could not.
     hsm: Option<String>,
+    /// What is beside the certificate.
+    identity: Identity,
     /// What the cloud's connection was made with.
     certificate: Option<Vec<u8>>,
     /// What is wrong with the certificate, as it was told.
@@ -27,6 +30,7 @@ impl Credentials {
             name: profile.name.clone(),
             tls: profile.tls.clone(),
             hsm: None,
+            identity: identity::look(&profile.tls.cert),
             certificate: None,
             complaint: None,
             look: None,
@@ -38,10 +42,16 @@ impl Credentials {
         self.hsm.as_ref()
     }
 
+    /// The certificate's end, and what was written down beside it, when that was looked at last.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// The cloud's connection was made with `certificate`, so the key could be used.
     pub(crate) fn connected(&mut self, certificate: Option<Vec<u8>>) {
         self.hsm = None;
         self.certificate = certificate;
+        self.identity = identity::look(&self.tls.cert);
     }
 
     /// The cloud's connection could not be made.
@@ -84,6 +94,7 @@ impl Credentials {
     }
 
     fn judge(&mut self, result: Result<(), ConnectError>) -> bool {
+        self.identity = identity::look(&self.tls.cert);
         if let Err(ConnectError::Key(reason)) = result {
             if self.hsm.is_none() {
                 log::warn!("{}: the HSM cannot be used: {reason}", self.name);

@@ -6,6 +6,8 @@ use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{LastWill, Publish};
 use serde::Serialize;
 
+use crate::identity::Identity;
+
 /// How it goes with one profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -13,6 +15,7 @@ pub(crate) struct Report {
     pub(crate) cloud: Link,
     /// Why the key could not be used when that was tried last.
     pub(crate) hsm: Option<String>,
+    pub(crate) identity: Identity,
     /// Subscriptions that the brokers refused: nothing comes by them.
     pub(crate) refused: Option<String>,
     /// What stops messages although both connections stand.
@@ -37,7 +40,7 @@ pub(crate) enum Link {
 }
 
 /// What is published: the keys `status`, `pid` and `time` are those of thin-edge.io's services.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Health<'a> {
     status: &'static str,
     pid: u32,
@@ -46,6 +49,19 @@ struct Health<'a> {
     time: Option<u64>,
     cloud: &'static str,
     hsm: &'static str,
+    /// What the signer says of the PIN, if that is why the HSM can't be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'static str>,
+    /// When the device's certificate ends, and was last renewed, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_ends: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewal_error: Option<&'a str>,
+    /// The step that the replacement of the key is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -75,6 +91,11 @@ impl Report {
             } else {
                 "usable"
             },
+            pin: self.hsm.as_deref().and_then(pin),
+            certificate_ends: self.identity.ends,
+            renewed: self.identity.renewed,
+            renewal_error: self.identity.renewal_error.as_deref(),
+            rotation: self.identity.rotation.as_deref(),
             reason: (self.hsm.as_deref())
                 .or(self.cloud.reason())
                 .or(self.stopped.as_deref())
@@ -164,7 +185,15 @@ fn farewell(reason: &str, time: Option<u64>) -> String {
         cloud: "down",
         hsm: "unknown",
         reason: Some(reason),
+        ..Health::default()
     })
+}
+
+/// The codes are PKCS#11's, which the signer's words have.
+fn pin(reason: &str) -> Option<&'static str> {
+    let codes = [("CKR_PIN_LOCKED", "locked"), ("CKR_PIN_INCORRECT", "wrong")];
+    let mut found = codes.iter().filter(|(code, _)| reason.contains(code));
+    found.next().map(|(_, state)| *state)
 }
 
 fn json(health: &Health<'_>) -> String {
@@ -192,7 +221,15 @@ mod tests {
         assert_eq!(payload(&report)["reason"], "no \"route\"");
         assert_eq!(payload(&report)["hsm"], "usable");
         report.cloud = Link::Up;
+        assert!(payload(&report).get("certificate_ends").is_none());
+        report.identity.ends = Some(7);
+        report.identity.renewal_error = Some("no route".into());
+        assert_eq!(payload(&report)["certificate_ends"], 7);
+        assert_eq!(payload(&report)["renewal_error"], "no route");
+        report.hsm = Some("the PIN is locked (CKR_PIN_LOCKED)".into());
+        assert_eq!(payload(&report)["pin"], "locked");
         report.hsm = Some("gone".into());
+        assert!(payload(&report).get("pin").is_none());
         assert_eq!(payload(&report)["status"], "up");
         assert_eq!(payload(&report)["hsm"], "unusable");
         assert_eq!(report.line(), "up, HSM unusable: gone; 0 out, 0 in, 0 held");

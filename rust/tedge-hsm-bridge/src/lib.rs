@@ -20,6 +20,7 @@ mod drops;
 mod error;
 mod forward_queue;
 mod health;
+mod identity;
 #[cfg(test)]
 #[path = "../../tedge-hsm/src/man_page.rs"]
 mod man_page;

@@ -12,7 +12,7 @@ use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH};
 use x509_cert::der::oid::db::{DB, rfc5912};
-use x509_cert::der::{Decode, Encode as _, Reader as _, SliceReader};
+use x509_cert::der::{DateTime, Decode, Encode as _, Reader as _, SliceReader};
 use x509_cert::der::{Tag, Tagged as _};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
@@ -21,6 +21,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use crate::names::{self, Names};
 use crate::output::pem;
+use crate::renewal_plan::Term;
 use crate::trial;
 
 /// An X.509 certificate.
@@ -48,6 +49,12 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<Certificate>> {
                 .with_context(|| format!("certificate {number} in {}", path.display()))
         })
         .collect()
+}
+
+/// A moment in seconds of the Unix epoch, as RFC 3339 has it.
+pub(crate) fn time(seconds: u64) -> String {
+    let time = DateTime::from_unix_duration(Duration::from_secs(seconds));
+    time.map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 /// The content of a PEM file with these certificates.
@@ -116,6 +123,16 @@ impl Certificate {
     pub(crate) fn not_after(&self) -> Duration {
         let validity = self.parsed.tbs_certificate.validity;
         validity.not_after.to_unix_duration()
+    }
+
+    /// What its renewal goes by.
+    pub(crate) fn term(&self) -> Term {
+        let validity = self.parsed.tbs_certificate.validity;
+        Term {
+            from: validity.not_before.to_unix_duration().as_secs(),
+            until: validity.not_after.to_unix_duration().as_secs(),
+            fingerprint: Sha256::digest(self.der()).into(),
+        }
     }
 
     /// When it begins and ends to be valid, as RFC 3339 has it.

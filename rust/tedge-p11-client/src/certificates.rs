@@ -5,6 +5,7 @@ use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber};
 use rustls::pki_types::CertificateDer;
 use x509_cert::name::Name;
+use x509_cert::time::Validity;
 
 use crate::words::{MAX_SHOWN, printable};
 
@@ -102,6 +103,14 @@ pub fn certificate_public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option
     Parts::of(certificate).ok().map(|parts| parts.public_key)
 }
 
+/// When a certificate ends, in seconds of the Unix epoch.
+#[must_use]
+pub fn certificate_end(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let validity = Parts::of(certificate).ok()?.validity;
+    let validity = Validity::from_der(validity).ok()?;
+    Some(validity.not_after.to_unix_duration().as_secs())
+}
+
 /// ` (SUBJECT)`, as RFC 4514 writes it and a terminal may show it; nothing if it has none.
 pub(crate) fn named(certificate: &CertificateDer<'_>) -> String {
     let subject = Parts::of(certificate).and_then(|parts| Name::from_der(parts.subject));
@@ -113,6 +122,7 @@ pub(crate) fn named(certificate: &CertificateDer<'_>) -> String {
 
 /// The parts of a certificate (RFC 5280, section 4.1) that are looked at here.
 struct Parts<'a> {
+    validity: &'a [u8],
     subject: &'a [u8],
     public_key: &'a [u8],
 }
@@ -128,13 +138,14 @@ impl<'a> Parts<'a> {
                 element(signed, Tag::Integer)?; // serialNumber
                 element(signed, Tag::Sequence)?; // signature
                 element(signed, Tag::Sequence)?; // issuer
-                element(signed, Tag::Sequence)?; // validity
+                let validity = element(signed, Tag::Sequence)?;
                 let subject = element(signed, Tag::Sequence)?;
                 let public_key = element(signed, Tag::Sequence)?;
                 while !signed.is_finished() {
                     signed.tlv_bytes()?;
                 }
                 Ok(Self {
+                    validity,
                     subject,
                     public_key,
                 })

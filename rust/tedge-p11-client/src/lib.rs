@@ -35,7 +35,9 @@ pub use certificate_failure::Whose;
 #[cfg(feature = "rustls")]
 pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
 #[cfg(feature = "rustls")]
-pub use certificates::{CertificatesError, Found, certificate_public_key, parse_certificates};
+pub use certificates::{
+    CertificatesError, Found, certificate_end, certificate_public_key, parse_certificates,
+};
 pub use client::{Client, TimeLimits};
 #[cfg(feature = "rcgen")]
 pub use csr::CsrKey;

@@ -215,7 +215,7 @@ fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
             "unknown field `password`",
         ),
     ] {
-        let (line, _, message) = error(&format!("[proxy]\n{wrong}\n{HEAD}"));
+        let (line, _, message) = error(&format!("[proxy]\n{wrong}\n{HEAD}preset = \"aws-iot\"\n"));
         assert!(message.contains(said), "{message}");
         assert!(
             (2..=4).contains(&line) && !message.contains("hunter2"),

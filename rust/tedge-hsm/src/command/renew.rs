@@ -19,6 +19,8 @@ use crate::names::{self, Names};
 use crate::output::{note, say};
 use crate::place::Place;
 use crate::proxy::{self, RunBy};
+use crate::renewal_plan::{Plan, pause_until, plan};
+use crate::renewal_record::RenewalRecord;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Issuer, Outcome, Rotation};
 use crate::settings_file::SettingsFile;
@@ -53,10 +55,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     ca: Option<PathBuf>,
 
-    /// File with the settings EST_URL, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, in
-    /// place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
+    /// File with the settings EST_URL, CERT, CA, DAYS, SPREAD, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and
+    /// OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "est", "cert", "ca", "uri", "days", "new_key", "cacerts_out", "timeout", "enroll", "try_connect", "proxy",
+        "est", "cert", "ca", "uri", "days", "spread", "new_key", "cacerts_out", "timeout", "enroll", "try_connect", "proxy",
         "no_proxy",
     ])]
     settings: Option<PathBuf>,
@@ -68,6 +70,11 @@ pub(crate) struct Args {
     /// Do nothing while the certificate is valid for more than this number of days
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36500), conflicts_with = "enroll")]
     days: Option<u32>,
+
+    /// Renew at a moment of this device's own, well before --days (or before a third of the certificate's life is left), and
+    /// wait longer after each failure: for a device of a fleet (docs/fleet.md)
+    #[arg(long, conflicts_with = "enroll")]
+    spread: bool,
 
     /// Get the certificate for another key: the one of this URI, or without a URI a new key, which replaces the old
     /// one in steps (docs/rotation.md)
@@ -153,6 +160,7 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
             "CERT",
             "CA",
             "DAYS",
+            "SPREAD",
             "PROXY",
             "PROXY_USER",
             "PROXY_PASSWORD_FILE",
@@ -168,8 +176,17 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
         format!("--est={est}"),
         format!("--cert={}", or("CERT", DEFAULT_CERT)),
         format!("--ca={}", or("CA", DEFAULT_CA)),
-        format!("--days={}", or("DAYS", "30")),
     ];
+    match or("SPREAD", "yes") {
+        "yes" => options.push("--spread".to_owned()),
+        "no" => {}
+        _ => bail!("{}: SPREAD is yes or no", path.display()),
+    }
+    // By --spread, a third of the certificate's life is left without it.
+    let days = settings.get("DAYS");
+    let is_spread = options.len() > 3;
+    let days = days.or((!is_spread).then_some("30"));
+    options.extend(days.map(|days| format!("--days={days}")));
     for (key, option) in [
         ("PROXY", "--proxy"),
         ("PROXY_USER", "--proxy-user"),
@@ -210,49 +227,98 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
     if server.enroll.enroll {
         return server.enroll();
     }
+    let schedule = Schedule {
+        days: args.days,
+        spread: args.spread,
+    };
+    let mut history = RenewalRecord::look(&server.cert);
     let record = Record::read(&server.cert)?;
-    let left = server.old()?[0].days_left(now()?);
-    let is_due = args.days.is_none_or(|days| left < i64::from(days));
+    let due = schedule.due(&server.old()?[0], &history)?;
     if !rotates {
-        if let Some(record) = record {
+        if let Some(record) = &record {
             note(format_args!(
                 "a new key is on its way for {} (since {}): --new-key goes on with it",
                 server.cert.display(),
                 record.old_key
             ));
         }
-    } else if record.is_some() || is_due {
-        let outcome = server.rotate(&args.rotation, record.is_some());
-        let is_urgent = args.days.is_some_and(|days| left < i64::from(days / 2));
-        return match outcome {
-            Ok(Outcome::Finished) => Ok(()),
-            Ok(Outcome::KeepsOld) => {
-                // It may have been replaced just now.
-                let left = server.old()?[0].days_left(now()?);
-                match args.days {
-                    Some(days) if left < i64::from(days) => server.renew(),
-                    _ => Ok(()),
-                }
-            }
-            Err(error) if is_urgent => {
-                note(format_args!(
-                    "the certificate ends in {left} days: it is renewed for the key that it has"
-                ));
-                // Without a trial: a broker that is away must not let it end.
-                server.trial = None;
-                server.renew().and(Err(error))
-            }
-            Err(error) => Err(error),
-        };
     }
-    if !is_due {
-        say(format_args!(
-            "{} is valid for {left} more days; nothing to do",
-            server.cert.display()
-        ))?;
+    let pause = schedule.pause(&server.old()?[0], &history)?;
+    let goes_on = rotates && record.is_some() && pause.is_none();
+    if due != Plan::Now && !goes_on {
+        server.tell(&history, pause)?;
         return Ok(());
     }
-    server.renew()
+    let result = if rotates {
+        server.rotate_or_renew(&args.rotation, record.is_some(), schedule, &history)
+    } else {
+        server.renew().map(|()| true)
+    };
+    match &result {
+        Ok(true) => history.succeeded(now()?.as_secs()),
+        Ok(false) => {}
+        Err(error) => history.failed(now()?.as_secs(), &format!("{error:#}")),
+    }
+    if !matches!(result, Ok(false)) {
+        if let Err(error) = history.write(&server.cert) {
+            note(format_args!("{error:#}"));
+        }
+    }
+    result.map(drop)
+}
+
+/// When a certificate is to be renewed.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    /// So many days before it ends at the latest.
+    days: Option<u32>,
+    /// At a moment of the device's own.
+    spread: bool,
+}
+
+impl Schedule {
+    fn due(self, certificate: &Certificate, history: &RenewalRecord) -> anyhow::Result<Plan> {
+        let now = now()?;
+        if self.spread {
+            let reserve = self.days.map(|days| u64::from(days) * SECONDS_A_DAY);
+            let term = certificate.term();
+            return Ok(plan(&term, reserve, &history.failures(), now.as_secs()));
+        }
+        let left = certificate.days_left(now);
+        Ok(match self.days {
+            Some(days) if left >= i64::from(days) => {
+                let reserve = u64::from(days) * SECONDS_A_DAY;
+                Plan::At(certificate.not_after().as_secs().saturating_sub(reserve))
+            }
+            _ => Plan::Now,
+        })
+    }
+
+    /// Until when is to be waited after a failure.
+    fn pause(
+        self,
+        certificate: &Certificate,
+        history: &RenewalRecord,
+    ) -> anyhow::Result<Option<u64>> {
+        if !self.spread {
+            return Ok(None);
+        }
+        let now = now()?.as_secs();
+        Ok(pause_until(&certificate.term(), &history.failures(), now))
+    }
+
+    /// Whether half of the time is gone in which the certificate should have been renewed.
+    fn is_urgent(self, certificate: &Certificate) -> anyhow::Result<bool> {
+        let left = certificate.days_left(now()?);
+        let term = certificate.term();
+        let third = (term.until.saturating_sub(term.from)) / SECONDS_A_DAY / 3;
+        let days = match self.days {
+            Some(days) => i64::from(days),
+            None if self.spread => i64::try_from(third).unwrap_or(i64::MAX),
+            None => return Ok(false),
+        };
+        Ok(left < days / 2)
+    }
 }
 
 /// Who is asked for a certificate, and what for.
@@ -309,6 +375,59 @@ impl Server<'_> {
         file::check_writable(&self.cert)?;
         let chain = self.issue(&old, &new)?;
         self.install(&new, &chain)
+    }
+
+    /// Says why there is nothing to do.
+    fn tell(&self, history: &RenewalRecord, pause: Option<u64>) -> anyhow::Result<()> {
+        let cert = self.cert.display();
+        let left = self.old()?[0].days_left(now()?);
+        match (pause, &history.error) {
+            (Some(end), Some(error)) => say(format_args!(
+                "{cert} is valid for {left} more days; the next try is not before {}, since the last failed: {error}",
+                certificate::time(end)
+            ))?,
+            _ => say(format_args!(
+                "{cert} is valid for {left} more days; nothing to do"
+            ))?,
+        }
+        Ok(())
+    }
+
+    /// Another key, or where that can't be had in time a certificate for the one that is there. Returns whether there is
+    /// a new certificate.
+    fn rotate_or_renew(
+        &mut self,
+        args: &rotation::Args,
+        is_under_way: bool,
+        schedule: Schedule,
+        history: &RenewalRecord,
+    ) -> anyhow::Result<bool> {
+        let before = self.old()?;
+        let is_urgent = schedule.is_urgent(&before[0])?;
+        match self.rotate(args, is_under_way) {
+            Ok(Outcome::Finished) => Ok(true),
+            Ok(Outcome::KeepsOld) => {
+                // It may have been replaced just now.
+                let now_installed = self.old()?;
+                let is_new = now_installed[0].der() != before[0].der();
+                if schedule.due(&now_installed[0], history)? == Plan::Now
+                    && (schedule.days.is_some() || schedule.spread)
+                {
+                    return self.renew().map(|()| true);
+                }
+                Ok(is_new)
+            }
+            Err(error) if is_urgent => {
+                let left = before[0].days_left(now()?);
+                note(format_args!(
+                    "the certificate ends in {left} days: it is renewed for the key that it has"
+                ));
+                // Without a trial: a broker that is away must not let it end.
+                self.trial = None;
+                self.renew().and(Err(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Another key, in steps.
@@ -448,6 +567,7 @@ fn now() -> anyhow::Result<Duration> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?)
 }
 
+const SECONDS_A_DAY: u64 = 86_400;
 /// As thin-edge.io has it.
 const DEFAULT_CERT: &str = "/etc/tedge/device-certs/tedge-certificate.pem";
 const DEFAULT_CA: &str = "/etc/tedge/est-ca.pem";

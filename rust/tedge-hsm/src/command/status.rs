@@ -1,34 +1,45 @@
 //! `status`: how the running signer is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 use tedge_p11_client::{Client, Status, TimeLimits, TokenStatus};
-use tedge_p11_config::{DEFAULT_CERTIFICATE, read_certificate_path};
 
+use crate::certificate;
+use crate::identity::Identity;
 use crate::output::{present, say};
+use crate::pin_state::pin;
 use crate::place::Place;
 use crate::root::Root;
 use crate::rotation::record::{Record, unix_time};
 use crate::settings_file::Moved;
-use crate::try_connect::config_dir;
+use crate::{file, metrics};
 
 /// Show signer health: tokens, counters, signature times.
 ///
 /// Asks the signer at the socket. The answer needs no call on the PKCS#11 module, so it comes even
 /// while a token hangs. The exit code is 1 if something needs attention: a token that fails, a call that
-/// does not return, a configuration that could not be reloaded, a new key that the broker or CA refuses.
+/// does not return, a configuration that could not be reloaded, a certificate that has expired or
+/// could not be renewed, a new key that the broker or CA refuses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 What --json prints is in docs/json.md.
 
 Examples:
   tedge-hsm status
-  tedge-hsm status --json | jq .problems")]
+  tedge-hsm status --json | jq .problems
+  tedge-hsm status --metrics /var/lib/prometheus/node-exporter/tedge-hsm.prom")]
 pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    /// Write metrics in the text format of Prometheus to FILE, whole or not at all, or to standard output; ends with 0, also
+    /// when no signer answers
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    #[allow(clippy::option_option)] // with or without a value
+    metrics: Option<Option<PathBuf>>,
 }
 
 pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
@@ -37,7 +48,13 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
         "there is no signer to ask with --module-path"
     );
     let client = Client::new(&place.socket_path);
-    let status = client.status()?;
+    let status = client.status();
+    let identity = Identity::look();
+    if let Some(path) = &args.metrics {
+        let text = metrics::text(status.as_ref().ok(), &identity);
+        return file::write_or_print(path.as_deref(), &text);
+    }
+    let status = status?;
     // That call may hang.
     let tokens = client.with_limits(LISTING).tokens();
     let initialised = tokens.map(|tokens| {
@@ -46,21 +63,12 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
     });
     let mut problems = problems(&status);
     problems.extend(Moved::left_behind(&Root::default()).map(Moved::to_string));
-    let rotation = rotation();
-    problems.extend(rotation.iter().filter_map(|rotation| {
-        let error = rotation.error.as_ref()?;
-        Some(format!("the key is to be replaced: {error}"))
-    }));
+    problems.extend(identity.problems());
     if args.json {
-        say(format_args!(
-            "{:#}",
-            to_json(&status, rotation.as_ref(), &problems)
-        ))?;
+        say(format_args!("{:#}", to_json(&status, &identity, &problems)))?;
     } else {
         print(&status, &initialised)?;
-        if let Some(rotation) = &rotation {
-            print_rotation(rotation)?;
-        }
+        print_identity(&identity)?;
     }
     match problems.as_slice() {
         [] => Ok(()),
@@ -68,11 +76,29 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// The rotation that is under way for the installed certificate.
-fn rotation() -> Option<Record> {
-    let config = config_dir();
-    let path = read_certificate_path(&config);
-    Record::look(&path.unwrap_or_else(|_| config.join(DEFAULT_CERTIFICATE)))
+fn print_identity(identity: &Identity) -> std::io::Result<()> {
+    if let Some(certificate) = &identity.certificate {
+        say(format_args!(
+            "certificate {} until {}",
+            identity.path.display(),
+            certificate.validity().1
+        ))?;
+    }
+    let renewal = &identity.renewal;
+    if let Some(renewed) = renewal.renewed {
+        say(format_args!("renewed     {}", certificate::time(renewed)))?;
+    }
+    if let Some(error) = &renewal.error {
+        say(format_args!(
+            "renewal     failed {} times, last on {}: {error}",
+            renewal.failures,
+            certificate::time(renewal.tried)
+        ))?;
+    }
+    match &identity.rotation {
+        Some(rotation) => print_rotation(rotation),
+        None => Ok(()),
+    }
 }
 
 fn print_rotation(rotation: &Record) -> std::io::Result<()> {
@@ -176,10 +202,15 @@ fn describe(token: &TokenStatus) -> String {
     }
 }
 
-fn to_json(status: &Status, rotation: Option<&Record>, problems: &[String]) -> serde_json::Value {
+fn to_json(status: &Status, identity: &Identity, problems: &[String]) -> serde_json::Value {
     let tokens = status.tokens.iter().map(|token| {
         let trouble = present(&token.trouble);
-        json!({"uri": token.uri, "trouble": trouble, "pause_ms": trouble.map(|_| token.pause)})
+        json!({
+            "uri": token.uri,
+            "trouble": trouble,
+            "pause_ms": trouble.map(|_| token.pause),
+            "pin": pin(status, token),
+        })
     });
     let latency = json!({
         "p50": status.latency.p50,
@@ -188,6 +219,7 @@ fn to_json(status: &Status, rotation: Option<&Record>, problems: &[String]) -> s
         "max": status.latency.max,
     });
     let last_error = present(&status.last_error);
+    let error = identity.renewal.error.as_ref();
     json!({
         "version": status.version,
         "uptime_s": status.uptime,
@@ -205,7 +237,18 @@ fn to_json(status: &Status, rotation: Option<&Record>, problems: &[String]) -> s
         "last_error": last_error,
         "last_error_age_s": last_error.map(|_| status.last_error_age),
         "reload_error": present(&status.reload_error),
-        "rotation": rotation.map(|rotation| json!({
+        "certificate": identity.certificate.as_ref().map(|certificate| json!({
+            "file": identity.path,
+            "not_after": certificate.validity().1,
+            "days_left": certificate.days_left(Duration::from_secs(unix_time())),
+        })),
+        "renewal": {
+            "renewed_at": identity.renewal.renewed.map(certificate::time),
+            "failures": identity.renewal.failures,
+            "failed_at": error.map(|_| certificate::time(identity.renewal.tried)),
+            "error": error,
+        },
+        "rotation": identity.rotation.as_ref().map(|rotation| json!({
             "step": rotation.step,
             "since": rotation.since,
             "old_key": rotation.old_key,
