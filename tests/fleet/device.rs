@@ -96,13 +96,9 @@ impl Device {
         record["tried"] = json!(tried.max(self.from));
         std::fs::write(self.hsm.file("device.pem.renewal"), record.to_string()).unwrap();
     }
-
-    pub fn now(&self) -> u64 {
-        now()
-    }
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()

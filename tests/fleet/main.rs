@@ -195,7 +195,7 @@ fn real_devices_do_as_the_virtual_ones() {
         );
         assert!(record["renewed"].as_u64().unwrap() > 0 && record.get("error").is_none());
         assert_eq!(
-            plan(&device.term(), None, &Failures::default(), device.now()),
+            plan(&device.term(), None, &Failures::default(), device::now()),
             device.plan()
         );
         assert_ne!(device.plan(), Plan::Now);
