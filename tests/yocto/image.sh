@@ -87,7 +87,7 @@ image_boots() {
 image_cases() {
     local status=0 name result passed=0 cases
     rm -rf "$build/tmp/tedge-hsm-swtpm" "$build/data"
-    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 "$build/data" 64M
+    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 "$build/data" 64M >"$log" 2>&1
     nice=0 in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
     report "$status" "$1: testimage"
