@@ -51,7 +51,7 @@ EXTRA_IMAGE_FEATURES = "read-only-rootfs"
 TEDGE_HSM_STATE_DIR = "/data/tedge"
 IMAGE_CLASSES += "data-partition"
 CORE_IMAGE_EXTRA_INSTALL += "volatile-binds"
-QB_ROOTFS_OPT:append = " -drive id=data,file=$work/image-$1-$3/data,if=none,format=raw -device nvme-ns,bus=nvme,nsid=2,drive=data"
+QB_ROOTFS_OPT:append = " -drive id=data,file=$work/image-$1-$3/data,if=none,format=raw -device virtio-blk-pci,drive=data"
 TEST_SUITES += "tedge_read_only"
 READ_ONLY
     )
@@ -87,7 +87,7 @@ image_boots() {
 image_cases() {
     local status=0 name result passed=0 cases
     rm -rf "$build/tmp/tedge-hsm-swtpm" "$build/data"
-    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 "$build/data" 64M >"$log" 2>&1
+    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 -L data "$build/data" 64M >"$log" 2>&1
     nice=0 in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
     report "$status" "$1: testimage"

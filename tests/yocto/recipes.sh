@@ -42,7 +42,7 @@ optee_os_holds_the_application() {
     grep -x 'CFG_PKCS11_TA=y' "$made/build/conf.mk" &&
         grep '^CFG_IN_TREE_EARLY_TAS=.*pkcs11/fd02c9da-306c-48c7-a49c-bbd827ae86ee' "$made/build/conf.mk" &&
         readelf --symbols --wide "$build/tmp/deploy/images/$machine/optee/tee.elf" |
-        grep early_ta_fd02c9da_306c_48c7_a49c_bbd827ae86ee
+        grep 'OBJECT.*fd02c9da_*306c_*48c7_*a49c_*bbd827ae86ee'
 }
 
 # qemu/run's tests on it. Its own lines of TAP become comments.
