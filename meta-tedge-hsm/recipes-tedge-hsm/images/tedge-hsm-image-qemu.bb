@@ -22,8 +22,8 @@ IMAGE_INSTALL = "\
 # For people and for testimage. Products leave them out.
 IMAGE_FEATURES += "ssh-server-dropbear allow-empty-password allow-root-login empty-root-password"
 
-# Where swtpm listens.
-TEDGE_HSM_SWTPM_SOCKET ?= "${TMPDIR}/tedge-hsm-swtpm/socket"
+# Where swtpm listens, by scripts/with-swtpm. Not TMPDIR, which is tmp-glibc on scarthgap without a distro.
+TEDGE_HSM_SWTPM_SOCKET ?= "${TOPDIR}/tmp/tedge-hsm-swtpm/socket"
 TEDGE_HSM_TPM_DEVICE ?= "tpm-crb"
 TEDGE_HSM_TPM_DEVICE:qemuarm ?= "tpm-tis-device"
 TEDGE_HSM_TPM_DEVICE:qemuarm64 ?= "tpm-tis-device"
