@@ -34,4 +34,4 @@ class TedgeReadOnly(OERuntimeTestCase):
     @OETestDepends(['tedge_hsm_reboot.TedgeHsmReboot.test_key_is_still_there'])
     def test_pin_is_on_the_partition(self):
         status, output = self.target.run('ls /data/tedge/tedge-hsm/credstore.encrypted')
-        self.assertEqual((status, output.split()), (0, ['tedge-p11-server.pin']), msg=output)
+        self.assertEqual((status, output.split()), (0, ['tedge-hsm.so-pin', 'tedge-p11-server.pin']))
