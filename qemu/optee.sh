@@ -9,7 +9,10 @@
 needs=(qemu-system-aarch64)
 
 power_on() {
-    arm64_computer virt,secure=on,gic-version=3 -bios "$firmware/flash" \
+    # Debian's OP-TEE has CFG_ARM_GICV3, meta-arm's has not.
+    local gic=3
+    [ -z "$optee_os" ] || gic=2
+    arm64_computer "virt,secure=on,gic-version=$gic" -bios "$firmware/flash" \
         -drive "if=pflash,unit=1,format=raw,readonly=on,file=$firmware/environment"
     start_qemu -initrd "$tmp/initrd"
 }
