@@ -73,7 +73,13 @@ fn open(place: &Place) -> Result<File, Errno> {
         // It may be a link to a file that is dear: nothing of it is changed.
         Err(Errno::EXIST) => {
             let there = common | OFlags::RDONLY;
-            return openat(&place.folder, &place.name, there, Mode::empty()).map(File::from);
+            let opened = openat(&place.folder, &place.name, there, Mode::empty());
+            if matches!(opened, Err(Errno::ACCESS)) && is_own(place)? {
+                // A power cut came before root could give it away.
+                unlinkat(&place.folder, &place.name, AtFlags::empty())?;
+                return Err(Errno::NOENT);
+            }
+            return opened.map(File::from);
         }
         Err(error) => return Err(error),
     };
@@ -83,6 +89,11 @@ fn open(place: &Place) -> Result<File, Errno> {
         given.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     }
     Ok(file)
+}
+
+/// Whether the folder belongs to the user of this process.
+fn is_own(place: &Place) -> Result<bool, Errno> {
+    Ok(fstat(&place.folder)?.st_uid == geteuid().as_raw())
 }
 
 #[cfg(test)]
