@@ -3,7 +3,7 @@
 # A device with a TPM 2.0: swtpm, behind the kernel's own driver.
 
 tpm2_packages=systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,mosquitto-clients,procps,libtpm2-pkcs11-1
-tpm2_packages+=,libtss2-tcti-device0,tpm-udev,tpm2-tools,opensc,podman,crun
+tpm2_packages+=,libtss2-tcti-device0,tpm-udev,tpm2-tools,opensc,podman,crun,strace
 
 power_on() {
     local ports=()
