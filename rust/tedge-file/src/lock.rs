@@ -4,11 +4,14 @@ use std::fs::File;
 use std::os::unix::fs::fchown;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, linkat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::error::{FileError, Problem, irregular};
+use crate::leftover::{keep, random_name};
 use crate::walk::Place;
 
 /// A lock that one process has at a time, and that nobody can take but root and the user who owns the folder: flock(2)
@@ -19,7 +22,7 @@ use crate::walk::Place;
 pub struct Lock {
     place: Place,
     /// Locked until it is closed.
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -40,18 +43,24 @@ impl Lock {
         loop {
             let place = Place::find(path)?;
             let failed = |problem: Problem| FileError::at_file(&place.shown, problem);
-            let file = match open(&place) {
-                // The one who had it has removed it meanwhile.
-                Err(Errno::NOENT) => continue,
-                other => other.map_err(|error| failed(error.into()))?,
+            let opened = openat(&place.folder, &place.name, THERE, Mode::empty());
+            let file = match opened.map(File::from) {
+                Ok(file) => file,
+                Err(Errno::NOENT) => match make(&place).map_err(|error| failed(error.into()))? {
+                    Some(file) => return Ok(Self { place, file }),
+                    // Somebody else was quicker.
+                    None => continue,
+                },
+                Err(error) => return Err(failed(error.into())),
             };
             let look = || fstat(&file).map_err(|error| failed(error.into()));
             if let Some(kind) = irregular(FileType::from_raw_mode(look()?.st_mode)) {
                 return Err(failed(Problem::Kind(kind)));
             }
             flock(&file, operation).map_err(|error| failed(error.into()))?;
+            // The one who had it may have removed it meanwhile.
             if look()?.st_nlink > 0 {
-                return Ok(Self { place, _file: file });
+                return Ok(Self { place, file });
             }
         }
     }
@@ -59,42 +68,55 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = unlinkat(&self.place.folder, &self.place.name, AtFlags::empty());
+        let (folder, name) = (&self.place.folder, &self.place.name);
+        let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let own = fstat(&self.file);
+        if there.is_ok_and(|there| own.is_ok_and(|own| own.st_ino == there.st_ino)) {
+            let _ = unlinkat(folder, name, AtFlags::empty());
+        }
     }
 }
 
-/// Makes the file, or opens the one that is there. One that root makes is the folder's owner's, who could not take a
-/// leftover of root's.
-fn open(place: &Place) -> Result<File, Errno> {
-    let common = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let new = common | OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
-    let file = match openat(&place.folder, &place.name, new, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => File::from(file),
-        // It may be a link to a file that is dear: nothing of it is changed.
-        Err(Errno::EXIST) => {
-            let there = common | OFlags::RDONLY;
-            let opened = openat(&place.folder, &place.name, there, Mode::empty());
-            if matches!(opened, Err(Errno::ACCESS)) && is_own(place)? {
-                // A power cut came before root could give it away.
-                unlinkat(&place.folder, &place.name, AtFlags::empty())?;
-                return Err(Errno::NOENT);
-            }
-            return opened.map(File::from);
+/// Makes the file, locked, or returns none if there is one. It gets its name when it is the folder's owner's, who could
+/// not take a leftover of root's.
+fn make(place: &Place) -> Result<Option<File>, Errno> {
+    let temporary = random_name()?;
+    let new = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(openat(
+        &place.folder,
+        &temporary,
+        new,
+        Mode::RUSR | Mode::WUSR,
+    )?);
+    let linked = give_to_owner(place, &file).and_then(|()| {
+        if !keep(&file) {
+            return Err(Errno::EXIST);
         }
-        Err(error) => return Err(error),
-    };
+        let (folder, name) = (&place.folder, &place.name);
+        linkat(folder, &temporary, folder, name, AtFlags::empty())
+    });
+    let _ = unlinkat(&place.folder, &temporary, AtFlags::empty());
+    match linked {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::EXIST) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn give_to_owner(place: &Place, file: &File) -> Result<(), Errno> {
     let folder = fstat(&place.folder)?;
     if geteuid().is_root() && folder.st_uid != 0 {
-        let given = fchown(&file, Some(folder.st_uid), Some(folder.st_gid));
+        let given = fchown(file, Some(folder.st_uid), Some(folder.st_gid));
         given.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     }
-    Ok(file)
+    Ok(())
 }
 
-/// Whether the folder belongs to the user of this process.
-fn is_own(place: &Place) -> Result<bool, Errno> {
-    Ok(fstat(&place.folder)?.st_uid == geteuid().as_raw())
-}
+/// It may be a FIFO, or a link to a file that is dear: nothing of it is changed.
+const THERE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 
 #[cfg(test)]
 mod tests {
