@@ -55,6 +55,14 @@ pub fn plan(term: &Term, reserve: Option<u64>, failures: &Failures, now: u64) ->
     }
 }
 
+/// Whether half of the time is gone in which the certificate should have been renewed: `reserve` seconds, or a third of its
+/// life, before its end.
+#[must_use]
+pub fn is_urgent(term: &Term, reserve: Option<u64>, now: u64) -> bool {
+    let reserve = reserve.unwrap_or(term.until.saturating_sub(term.from) / 3);
+    term.until.saturating_sub(now) < reserve / 2
+}
+
 /// Until when the device waits after what failed last; none if it does not.
 #[must_use]
 pub fn pause_until(term: &Term, failures: &Failures, now: u64) -> Option<u64> {
@@ -123,6 +131,25 @@ mod tests {
         match plan(term, reserve, &Failures::default(), term.from) {
             Plan::At(due) => due - term.from,
             Plan::Now => 0,
+        }
+    }
+
+    #[test]
+    fn a_renewal_is_urgent_before_the_certificate_ends() {
+        let hour = DAY / 24;
+        for (days, reserve, hours_left, urgent) in [
+            (90, Some(30), 15 * 24, false),
+            (90, Some(30), 15 * 24 - 1, true),
+            (90, None, 15 * 24 - 1, true),
+            // Where a third of the life is less than a day.
+            (1, None, 4, false),
+            (1, None, 3, true),
+            (1, None, 0, true),
+        ] {
+            let term = term(days, 1);
+            let now = term.until - hours_left * hour;
+            let is_urgent = is_urgent(&term, reserve.map(|days: u64| days * DAY), now);
+            assert_eq!(is_urgent, urgent, "{days} {reserve:?} {hours_left}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::names::{self, Names};
 use crate::output::{note, say};
 use crate::place::Place;
 use crate::proxy::{self, RunBy};
-use crate::renewal_plan::{Plan, pause_until, plan};
+use crate::renewal_plan::{Plan, is_urgent, pause_until, plan};
 use crate::renewal_record::RenewalRecord;
 use crate::rotation::record::Record;
 use crate::rotation::{self, Issuer, Outcome, Rotation};
@@ -309,15 +309,12 @@ impl Schedule {
 
     /// Whether half of the time is gone in which the certificate should have been renewed.
     fn is_urgent(self, certificate: &Certificate) -> anyhow::Result<bool> {
-        let left = certificate.days_left(now()?);
+        if self.days.is_none() && !self.spread {
+            return Ok(false);
+        }
+        let reserve = self.days.map(|days| u64::from(days) * SECONDS_A_DAY);
         let term = certificate.term();
-        let third = (term.until.saturating_sub(term.from)) / SECONDS_A_DAY / 3;
-        let days = match self.days {
-            Some(days) => i64::from(days),
-            None if self.spread => i64::try_from(third).unwrap_or(i64::MAX),
-            None => return Ok(false),
-        };
-        Ok(left < days / 2)
+        Ok(is_urgent(&term, reserve, now()?.as_secs()))
     }
 }
 
