@@ -1,7 +1,7 @@
 //! A mosquitto that keeps its sessions and messages when it is ended and started again.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,6 +26,15 @@ impl Mosquitto {
 
     /// With more lines of configuration.
     pub fn start_with(ca: Option<&Ca>, more: &str) -> Self {
+        Self::start_as(ca.map(|ca| (ca, ca.certificate())), more)
+    }
+
+    /// Open to clients with a certificate of those in the file `clients`, with the server's certificate of `ca`.
+    pub fn start_with_clients(ca: &Ca, clients: &Path) -> Self {
+        Self::start_as(Some((ca, clients.to_owned())), "")
+    }
+
+    fn start_as(ca: Option<(&Ca, PathBuf)>, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (port, tls_port) = (free_port(), free_port());
         let mut config = format!(
@@ -35,12 +44,12 @@ impl Mosquitto {
             user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
             dir = dir.path().display(),
         );
-        if let Some(ca) = ca {
+        if let Some((ca, clients)) = ca {
             write!(
                 config,
                 "listener {tls_port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\n\
                  use_subject_as_username true\ncafile {ca}\ncertfile {cert}\nkeyfile {key}\n",
-                ca = ca.certificate().display(),
+                ca = clients.display(),
                 cert = ca.file("localhost.pem").display(),
                 key = ca.file("localhost.key").display(),
             )

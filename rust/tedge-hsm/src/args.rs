@@ -114,7 +114,7 @@ impl Command {
             Self::Show(args) => &mut args.user_pin,
             Self::Verify(args) => &mut args.user_pin,
             Self::Renew(args) => &mut args.user_pin,
-            Self::Enroll(args) => args.user_pin(),
+            Self::Enroll(args) => return args.user_pin(),
             Self::Connect(args) => &mut args.user_pin,
             Self::Unlock(_)
             | Self::ListTokens(_)

@@ -18,6 +18,7 @@ use crate::store::Store;
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let run_by = match &args.command {
         AnyCommand::OnTokens(Command::Renew(renew)) if renew.settings().is_some() => RunBy::Unit,
+        AnyCommand::OnTokens(Command::Enroll(enroll)) if enroll.settings().is_some() => RunBy::Unit,
         _ => RunBy::Person,
     };
     let mut args = with_settings(args)?;
@@ -34,13 +35,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// `renew --settings FILE` with what the file says in its place.
+/// `renew --settings FILE` and `enroll --settings FILE` with what the file says in its place.
 fn with_settings(args: Args) -> anyhow::Result<Args> {
-    let AnyCommand::OnTokens(Command::Renew(renew)) = &args.command else {
-        return Ok(args);
-    };
-    let Some(path) = renew.settings() else {
-        return Ok(args);
+    let (path, options) = match &args.command {
+        AnyCommand::OnTokens(Command::Renew(renew)) => match renew.settings() {
+            Some(path) => (path, renew::options(path)?),
+            None => return Ok(args),
+        },
+        AnyCommand::OnTokens(Command::Enroll(enroll)) => match enroll.settings() {
+            Some(path) => (path, enroll::options(path)?),
+            None => return Ok(args),
+        },
+        _ => return Ok(args),
     };
     let mut given: Vec<_> = std::env::args_os().collect();
     if let Some(at) = given.iter().position(|word| word == "--settings") {
@@ -48,7 +54,7 @@ fn with_settings(args: Args) -> anyhow::Result<Args> {
     } else {
         given.retain(|word| !word.as_encoded_bytes().starts_with(b"--settings="));
     }
-    given.extend(renew::options(path)?.into_iter().map(Into::into));
+    given.extend(options.into_iter().map(Into::into));
     Args::try_parse_from(given).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
@@ -98,7 +104,7 @@ fn run_on_tokens(command: Command, place: &Place, run_by: RunBy) -> anyhow::Resu
         Command::Show(args) => show::run(&store, place, args),
         Command::Verify(args) => verify::run(&store, place, args),
         Command::Renew(args) => renew::run(&store, place, *args, run_by),
-        Command::Enroll(args) => enroll::run(&store, place, &args),
+        Command::Enroll(args) => enroll::run(&store, place, &args, run_by),
         Command::Connect(args) => connect::run(store, place, args),
     }
 }

@@ -135,7 +135,6 @@ fn public_key(key: &dyn PrivateKey) -> anyhow::Result<SubjectPublicKeyInfoOwned>
 }
 
 /// Whether `key` signs requests by the algorithm `oid`.
-#[allow(dead_code)]
 pub(crate) fn signs_by(key: &dyn PrivateKey, oid: ObjectIdentifier) -> bool {
     let mut algorithms = ALGORITHMS.iter();
     algorithms.any(|(scheme, known)| *known == oid && key.schemes().contains(scheme))

@@ -7,6 +7,8 @@ pub(crate) mod bootstrap;
 mod bridge_toml;
 mod certificate_file;
 pub(crate) mod cloud;
+mod csr_attributes;
+pub(crate) mod cumulocity;
 mod enrolment;
 pub(crate) mod est;
 mod key;

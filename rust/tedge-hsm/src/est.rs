@@ -32,7 +32,6 @@ pub(crate) enum Login {
         password: Pin,
     },
     /// A token (RFC 6750, section 2.1), as Cumulocity has it.
-    #[allow(dead_code)]
     Bearer(Pin),
 }
 
@@ -50,7 +49,12 @@ pub(crate) enum Reply {
         why: anyhow::Error,
     },
     /// No.
-    Refused { status: u16, why: anyhow::Error },
+    Refused {
+        status: u16,
+        /// Status and words, in one line.
+        said: String,
+        why: anyhow::Error,
+    },
 }
 
 /// What a certificate is asked for with.
@@ -88,7 +92,6 @@ impl EstServer {
     }
 
     /// What the server wants of requests (section 4.5), in DER; none if it wants nothing.
-    #[allow(dead_code)]
     pub(crate) fn attributes(&self) -> anyhow::Result<Option<Vec<u8>>> {
         let url = format!("{}/csrattrs", self.url);
         let answer = self.client.get(&url);
@@ -144,7 +147,7 @@ impl EstServer {
             202 => Ok(Reply::Later { after, said, why }),
             // Who is too busy says when; without that it is a failure like others.
             429 | 503 if after.is_some() => Ok(Reply::Later { after, said, why }),
-            300.. => Ok(Reply::Refused { status, why }),
+            300.. => Ok(Reply::Refused { status, said, why }),
             _ => Err(why),
         }
     }

@@ -20,6 +20,9 @@ pub(crate) struct Mqtt {
     received: BytesMut,
     /// The first messages that came. One is awaited; more of them could fill the memory.
     messages: VecDeque<Publish>,
+    session: Session,
+    /// What was subscribed to.
+    topics: Vec<String>,
 }
 
 /// What is to become of what the broker keeps for the client id.
@@ -43,6 +46,8 @@ impl Mqtt {
             stream,
             received: BytesMut::new(),
             messages: VecDeque::new(),
+            session,
+            topics: Vec::new(),
         };
         let mut connect = Connect::new(client_id);
         connect.keep_alive = KEEP_ALIVE;
@@ -65,6 +70,7 @@ impl Mqtt {
     /// Subscribes with QoS 1 and waits for the broker to grant it.
     pub(crate) fn subscribe(&mut self, topic: &str) -> anyhow::Result<()> {
         self.stream.sock.restart();
+        self.topics.push(topic.to_owned());
         let mut subscribe = Subscribe::new(topic, QoS::AtLeastOnce);
         subscribe.pkid = 1;
         self.send(|buffer| subscribe.write(buffer))?;
@@ -135,6 +141,12 @@ impl Mqtt {
 
     fn put_aside(&mut self, packet: Packet) -> anyhow::Result<()> {
         match packet {
+            // It waits for the program whose session this is, and comes to it again as long as it is not acknowledged.
+            Packet::Publish(message)
+                if self.session == Session::Kept && !self.topics.contains(&message.topic) =>
+            {
+                Ok(())
+            }
             Packet::Publish(message) => {
                 if message.qos == QoS::AtLeastOnce {
                     let ack = mqttbytes::v4::PubAck::new(message.pkid);

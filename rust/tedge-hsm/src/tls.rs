@@ -15,6 +15,7 @@ use tedge_p11_client::{
 use tedge_proxy::ProxySettings;
 
 use crate::timed_stream::TimedStream;
+use crate::tls_unverified::Anybody;
 use crate::trust::Trust;
 
 pub(crate) type TlsStream = StreamOwned<ClientConnection, TimedStream>;
@@ -132,7 +133,8 @@ pub(crate) struct ToProxy(pub(crate) String, #[source] pub(crate) io::Error);
 #[derive(Debug)]
 pub(crate) struct TlsClient {
     config: ClientConfig,
-    verifier: Arc<ServerVerifier>,
+    /// None if every server is taken.
+    verifier: Option<Arc<ServerVerifier>>,
 }
 
 impl TlsClient {
@@ -155,7 +157,26 @@ impl TlsClient {
             Some(client) => config.with_client_cert_resolver(client),
             None => config.with_no_client_auth(),
         };
-        Ok(Self { config, verifier })
+        Ok(Self {
+            config,
+            verifier: Some(verifier),
+        })
+    }
+
+    /// To any server at all, which is shown nothing: only to get CA certificates that are compared with a fingerprint
+    /// (RFC 7030, section 4.1.1).
+    pub(crate) fn to_anybody() -> anyhow::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsFailure::of(&error, &[]))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_no_client_auth();
+        Ok(Self {
+            config,
+            verifier: None,
+        })
     }
 
     /// Does the client's side of the handshake with a server that must be `host`.
@@ -174,7 +195,10 @@ impl TlsClient {
             stream
                 .conn
                 .complete_io(&mut stream.sock)
-                .map_err(|error| self.verifier.explain(&error))
+                .map_err(|error| match &self.verifier {
+                    Some(verifier) => verifier.explain(&error),
+                    None => TlsFailure::of_io(&error, &[]),
+                })
                 .with_context(|| {
                     let hint = if port == MQTT_WITHOUT_TLS {
                         " (this is the port of MQTT without TLS; 8883 is the one with it)"

@@ -68,11 +68,35 @@ impl Args {
         proxies: &ProxySettings,
         limit: Duration,
     ) -> anyhow::Result<Option<Trial>> {
-        let host = match &self.try_connect {
-            Some(host) => host.as_deref(),
-            None if is_needed => None,
-            None => return Ok(None),
-        };
+        if self.try_connect.is_none() && !is_needed {
+            return Ok(None);
+        }
+        let host = self.try_connect.clone().flatten();
+        self.trial_with(host.as_deref(), proxies, limit).map(Some)
+    }
+
+    /// The trial that is asked for; without the option, one at `host`, whose certificate is verified with `ca`.
+    pub(crate) fn trial_at(
+        mut self,
+        host: &str,
+        ca: &Path,
+        proxies: &ProxySettings,
+        limit: Duration,
+    ) -> anyhow::Result<Trial> {
+        let asked = self.try_connect.clone().flatten();
+        if self.try_ca.is_none() && asked.is_none() {
+            self.try_ca = Some(ca.to_owned());
+        }
+        let host = asked.unwrap_or_else(|| host.to_owned());
+        self.trial_with(Some(&host), proxies, limit)
+    }
+
+    fn trial_with(
+        self,
+        host: Option<&str>,
+        proxies: &ProxySettings,
+        limit: Duration,
+    ) -> anyhow::Result<Trial> {
         let config = config_dir().join("tedge.toml");
         let connections = read_connections(&config)?;
         let (host, port) = host.map_or((None, PORT), |host| {
@@ -88,7 +112,7 @@ impl Args {
                 config.display()
             );
         }
-        Ok(Some(Trial {
+        Ok(Trial {
             brokers,
             client_id: self.try_client_id,
             username: self.try_username,
@@ -96,7 +120,7 @@ impl Args {
             alpn: self.try_alpn,
             proxies: proxies.clone(),
             limit,
-        }))
+        })
     }
 }
 

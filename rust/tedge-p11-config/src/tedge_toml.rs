@@ -51,6 +51,8 @@ pub struct Cloud {
     pub url: Option<String>,
     /// Host name and port of its MQTT service, where that is another.
     pub mqtt: Option<String>,
+    /// Host name and port of its HTTP service, where that is another.
+    pub http: Option<String>,
     /// File or folder with the certificates that the broker's is verified with.
     pub root_cert_path: Option<PathBuf>,
     /// A certificate for this cloud only.

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use rustls::client::ResolvesClientCert;
-use tedge_p11_client::{ClientCertResolver, PrivateKey, Uri};
+use tedge_p11_client::{ClientCertResolver, Pin, PrivateKey, Uri};
 use tedge_proxy::ProxySettings;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use crate::brokers::with_port;
 use crate::certificate::{self, Certificate};
+use crate::cumulocity::{self, HTTPS};
 use crate::est::{EstServer, Login, Operation};
 use crate::keys::Keys;
 use crate::names::{self, Names};
@@ -25,7 +27,7 @@ use crate::rotation::record::Record;
 use crate::rotation::{self, Issuer, Outcome, Rotation};
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
-use crate::tls::TlsClient;
+use crate::tls::{self, TlsClient};
 use crate::trust::Trust;
 use crate::try_connect::{self, Trial};
 use crate::uri_parser::UriParser;
@@ -41,11 +43,20 @@ Examples:
   tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem --days 30
   tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem \\
     --enroll --common-name device-1 --user NAME --password-file FILE
+  tedge-hsm renew --cumulocity example.cumulocity.com --cert device.pem --ca ca.pem --days 30
   tedge-hsm renew --settings /etc/tedge-hsm/renew.conf")]
 pub(crate) struct Args {
     /// EST server: https://HOST[:PORT], if needed with /.well-known/est/LABEL or another path
-    #[arg(long, value_name = "URL", required_unless_present = "settings")]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["settings", "cumulocity"])]
     est: Option<String>,
+
+    /// In place of --est: the tenant of Cumulocity whose own CA issued the certificate
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["est", "enroll", "cacerts_out"])]
+    cumulocity: Option<String>,
+
+    /// The tenant's MQTT broker, if it is elsewhere
+    #[arg(long, value_name = "HOST[:PORT]", requires = "cumulocity")]
+    mqtt: Option<String>,
 
     /// PEM or DER file with the certificate and its chain; a good new certificate replaces it, in PEM
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
@@ -55,11 +66,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "settings")]
     ca: Option<PathBuf>,
 
-    /// File with the settings EST_URL, CERT, CA, DAYS, SPREAD, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and
-    /// OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
+    /// File with the settings EST_URL or CUMULOCITY, CERT, CA, DAYS, SPREAD, PROXY, PROXY_USER, PROXY_PASSWORD_FILE,
+    /// NO_PROXY and OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "est", "cert", "ca", "uri", "days", "spread", "new_key", "cacerts_out", "timeout", "enroll", "try_connect", "proxy",
-        "no_proxy",
+        "est", "cumulocity", "cert", "ca", "uri", "days", "spread", "new_key", "cacerts_out", "timeout", "enroll",
+        "try_connect", "proxy", "no_proxy",
     ])]
     settings: Option<PathBuf>,
 
@@ -157,6 +168,7 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
         path,
         &[
             "EST_URL",
+            "CUMULOCITY",
             "CERT",
             "CA",
             "DAYS",
@@ -168,14 +180,16 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
             "OPTIONS",
         ],
     )?;
-    let est = settings
-        .get("EST_URL")
-        .with_context(|| format!("{} does not set EST_URL", path.display()))?;
+    let (server, ca) = match (settings.get("EST_URL"), settings.get("CUMULOCITY")) {
+        (Some(est), None) => (format!("--est={est}"), DEFAULT_CA),
+        (None, Some(host)) => (format!("--cumulocity={host}"), SYSTEMS_CAS),
+        _ => bail!("{} sets one of EST_URL and CUMULOCITY", path.display()),
+    };
     let or = |key, default| settings.get(key).unwrap_or(default);
     let mut options = vec![
-        format!("--est={est}"),
+        server,
         format!("--cert={}", or("CERT", DEFAULT_CERT)),
-        format!("--ca={}", or("CA", DEFAULT_CA)),
+        format!("--ca={}", or("CA", ca)),
     ];
     match or("SPREAD", "yes") {
         "yes" => options.push("--spread".to_owned()),
@@ -202,8 +216,12 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> anyhow::Result<()> {
+    let tenant = args
+        .cumulocity
+        .map(|host| Tenant::new(&host, args.mqtt.as_deref()));
+    let est = args.est.or_else(|| Some(tenant.as_ref()?.est_url()));
     // The command line has been refused without them.
-    let (Some(est), Some(cert), Some(ca)) = (args.est, args.cert, args.ca) else {
+    let (Some(est), Some(cert), Some(ca)) = (est, args.cert, args.ca) else {
         bail!("--est, --cert and --ca are needed");
     };
     store.prefer_key_of(&cert);
@@ -218,8 +236,17 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
         limit,
         uri: args.uri,
         new_key: args.new_key.flatten(),
-        trial: args.trial.trial(rotates, &proxies, limit)?,
+        trial: match &tenant {
+            // The CA is the tenant's own: whether the certificate is good, its broker tells.
+            Some(tenant) => Some(
+                args.trial
+                    .trial_at(&tenant.broker(), &ca, &proxies, limit)?,
+            ),
+            None => args.trial.trial(rotates, &proxies, limit)?,
+        },
         proxies,
+        tenant,
+        ca: ca.clone(),
         cacerts_out: args.cacerts_out,
         cas: RefCell::default(),
         enroll: args.enroll,
@@ -323,8 +350,12 @@ struct Server<'a> {
     keys: Keys<'a>,
     est: String,
     cert: PathBuf,
+    /// None if it is any EST server.
+    tenant: Option<Tenant>,
+    /// Who is trusted, and in which file or folder they are.
     trust: Trust,
     proxies: ProxySettings,
+    ca: PathBuf,
     limit: Duration,
     uri: Option<Uri>,
     new_key: Option<Uri>,
@@ -455,6 +486,7 @@ impl Server<'_> {
     ) -> anyhow::Result<Vec<Certificate>> {
         let tls = TlsClient::new(&self.trust, client)?;
         let server = EstServer::new(&self.est, tls, login, self.proxies.clone(), self.limit)?;
+        let own = self.tenant.is_none();
         let mut trust = self.trust.clone();
         if self.cacerts_out.is_some() {
             let cas = server.ca_certificates()?;
@@ -465,7 +497,7 @@ impl Server<'_> {
         }
         let request = document::request(key.as_ref(), names)?;
         let answer = server.enroll(operation, &request)?;
-        issued::accept(answer, old, key.as_ref(), &trust)
+        issued::accept(answer, old, key.as_ref(), own.then_some(&trust))
             .with_context(|| format!("{} sent a certificate that is refused", self.est))
     }
 
@@ -514,19 +546,24 @@ impl Issuer for Server<'_> {
         new: &Arc<dyn PrivateKey>,
     ) -> anyhow::Result<Vec<Certificate>> {
         let chain = self.old()?;
-        let client = resolver(old, &self.cert)?;
         let names = chain[0].names()?;
-        self.ask(
-            Operation::SimpleReenroll,
-            Some(client),
-            None,
-            names,
-            new,
-            &chain,
-        )
+        let (client, login) = match &self.tenant {
+            None => (Some(resolver(old, &self.cert)?), None),
+            Some(tenant) => {
+                let token = tenant.token(self, old, &chain[0])?;
+                (None, Some(Login::Bearer(token)))
+            }
+        };
+        self.ask(Operation::SimpleReenroll, client, login, names, new, &chain)
     }
 
     fn verify(&self, chain: &[Certificate]) -> anyhow::Result<()> {
+        if self.tenant.is_some() {
+            return match chain.first() {
+                Some(certificate) => issued::check_alone(certificate),
+                None => bail!("there is no certificate"),
+            };
+        }
         let mut trust = self.trust.clone();
         // As they were written down, where this is another run.
         let written = self.cacerts_out.as_deref().map(certificate::read_chain);
@@ -537,6 +574,59 @@ impl Issuer for Server<'_> {
             trust.add(ca)?;
         }
         trust.verify(chain)
+    }
+}
+
+/// A tenant of Cumulocity.
+struct Tenant {
+    http: (String, u16),
+    mqtt: (String, u16),
+}
+
+impl Tenant {
+    fn new(http: &str, mqtt: Option<&str>) -> Self {
+        let http = with_port(http, HTTPS);
+        let mqtt = match mqtt {
+            Some(mqtt) => with_port(mqtt, SECURE_MQTT),
+            None => (http.0.clone(), SECURE_MQTT),
+        };
+        Self { http, mqtt }
+    }
+
+    fn est_url(&self) -> String {
+        cumulocity::est_url(&self.http.0, self.http.1)
+    }
+
+    /// Its MQTT broker, as an option has it.
+    fn broker(&self) -> String {
+        let (host, port) = &self.mqtt;
+        // An IPv6 address.
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+
+    /// What renews, got with the pair that is there.
+    fn token(
+        &self,
+        server: &Server<'_>,
+        key: &Arc<dyn PrivateKey>,
+        certificate: &Certificate,
+    ) -> anyhow::Result<Pin> {
+        let id = certificate
+            .common_name()
+            .context("the certificate has no common name")?;
+        let broker = tls::Server {
+            host: &self.mqtt.0,
+            port: self.mqtt.1,
+            cert: &server.cert,
+            ca: &server.ca,
+            alpn: &[],
+            proxies: &server.proxies,
+        };
+        cumulocity::token(&broker, key.clone(), &id, server.limit)
     }
 }
 
@@ -568,3 +658,6 @@ const SECONDS_A_DAY: u64 = 86_400;
 /// As thin-edge.io has it.
 const DEFAULT_CERT: &str = "/etc/tedge/device-certs/tedge-certificate.pem";
 const DEFAULT_CA: &str = "/etc/tedge/est-ca.pem";
+const SYSTEMS_CAS: &str = "/etc/ssl/certs";
+/// IANA's name for port 8883.
+const SECURE_MQTT: u16 = 8883;

@@ -205,7 +205,10 @@ impl Cloud for Aws<'_> {
             );
         }
         let (options, cert) = (&self.args.options, self.args.options.cert()?);
-        if cert.exists() && !options.no_bridge && !bridge_toml::has(&options.bridge, self.name())? {
+        if cert.exists()
+            && !options.no_bridge
+            && !bridge_toml::look(&options.bridge, self.name())?.is_configured
+        {
             bail!(
                 "AWS tells the thing's name only to whom it provisions, and {} is there already: remove it to be \
                  provisioned anew, or write the bridge's configuration by hand",

@@ -22,11 +22,25 @@ pub(super) struct Settings<'a> {
     pub(super) key: &'a Uri,
 }
 
-/// Whether the file has a table for the cloud.
-pub(super) fn has(path: &Path, name: &str) -> anyhow::Result<bool> {
+/// What the file says of the cloud already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct There {
+    /// The bridge would connect.
+    pub(super) is_configured: bool,
+    /// Its table has a preset, or rules.
+    pub(super) has_rules: bool,
+}
+
+/// Looks into the file; one that is not there says nothing.
+pub(super) fn look(path: &Path, name: &str) -> anyhow::Result<There> {
     let document = read(path)?;
     let cloud = document.get("cloud").and_then(Item::as_table_like);
-    Ok(cloud.is_some_and(|cloud| cloud.contains_key(name)))
+    let cloud = cloud.and_then(|cloud| cloud.get(name)?.as_table_like());
+    let has = |key: &str| cloud.is_some_and(|cloud| cloud.contains_key(key));
+    Ok(There {
+        is_configured: has("client_id") && has("host") && has("cert"),
+        has_rules: has("preset") || has("out") || has("in"),
+    })
 }
 
 /// Puts in what is missing. What the operator set otherwise stays, if the bridge would go to the same place with it; else
@@ -137,7 +151,7 @@ mod tests {
         let is_written = write(&path, &settings)?;
         let after = std::fs::read_to_string(&path)?;
         assert_eq!(is_written, after != text);
-        assert!(has(&path, "aws")?);
+        assert!(look(&path, "aws")?.is_configured);
         // Once more there is nothing to do.
         assert!(!write(&path, &settings)?);
         Ok(after)

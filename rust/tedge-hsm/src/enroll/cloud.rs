@@ -35,6 +35,11 @@ pub(crate) trait Cloud {
         true
     }
 
+    /// Whether the bridge has rules for it.
+    fn has_preset(&self) -> bool {
+        true
+    }
+
     /// The type that a new key is to have, where the cloud has a say in it and the operator has named none.
     fn key_type(&self) -> anyhow::Result<Option<KeyType>> {
         Ok(None)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use serde_json::Map;
 use tedge_p11_client::{PrivateKey, Uri};
+use tedge_proxy::ProxySettings;
 
 use super::bridge_toml::{self, Settings};
 use super::cloud::{Cloud, Connection, Enrolment};
@@ -17,12 +18,16 @@ use crate::brokers::Broker;
 use crate::certificate::{self, Certificate};
 use crate::keys::Keys;
 use crate::output::{note, say};
-use crate::proxy::RunBy;
 use crate::try_connect::Trial;
 use crate::{file, names};
 
 /// Enrols the device with `cloud`, or goes on with what an earlier run began.
-pub(crate) fn run(cloud: &dyn Cloud, keys: Keys<'_>, options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(
+    cloud: &dyn Cloud,
+    keys: Keys<'_>,
+    options: &Options,
+    proxies: &ProxySettings,
+) -> anyhow::Result<()> {
     let cert = options.cert()?;
     keys.store.prefer_key_of(&cert);
     certificate_file::make_folder(&cert)?;
@@ -31,6 +36,7 @@ pub(crate) fn run(cloud: &dyn Cloud, keys: Keys<'_>, options: &Options) -> anyho
         cloud,
         keys,
         options,
+        proxies,
         cert: &cert,
         waiting: Waiting::new(options.wait()),
     };
@@ -41,6 +47,7 @@ struct Steps<'a> {
     cloud: &'a dyn Cloud,
     keys: Keys<'a>,
     options: &'a Options,
+    proxies: &'a ProxySettings,
     cert: &'a Path,
     waiting: Waiting,
 }
@@ -64,7 +71,7 @@ impl Steps<'_> {
             keys: self.keys,
             key,
             cert: self.cert,
-            proxies: self.options.proxy.settings(RunBy::Person)?,
+            proxies: self.proxies.clone(),
             limit: self.options.limit(),
             waiting: &self.waiting,
             cloud: self.cloud,
@@ -154,7 +161,15 @@ impl Steps<'_> {
         file::check_writable(self.cert)?;
         if self.has_bridge() {
             // What can't be read or edited is said now, too.
-            bridge_toml::has(&self.options.bridge, self.cloud.name())?;
+            let there = bridge_toml::look(&self.options.bridge, self.cloud.name())?;
+            if !there.has_rules && !self.cloud.has_preset() {
+                bail!(
+                    "the bridge would not know what to carry: put rules ([[cloud.{0}.out]], [[cloud.{0}.in]]) into {1} \
+                     first, or name a --preset; --no-bridge leaves the bridge alone",
+                    self.cloud.name(),
+                    self.options.bridge.display()
+                );
+            }
             file::check_writable(&self.options.bridge).context(
                 "root, or who may write there, configures the bridge; --no-bridge leaves it alone",
             )?;
@@ -190,7 +205,7 @@ impl Steps<'_> {
         if !self.has_bridge() {
             return Ok(true);
         }
-        bridge_toml::has(&self.options.bridge, self.cloud.name())
+        Ok(bridge_toml::look(&self.options.bridge, self.cloud.name())?.is_configured)
     }
 
     /// Whether the record is one of what is asked for now.
@@ -217,10 +232,15 @@ impl Steps<'_> {
     /// The key that the record names.
     fn key(&self, record: &Record) -> anyhow::Result<Arc<dyn PrivateKey>> {
         let uri: Uri = record.key.parse()?;
-        if record.step == Step::MakeKey {
-            return key::find_or_make(self.keys, &uri, self.options, self.cloud);
+        if record.step != Step::MakeKey {
+            return self.keys.find(Some(&uri));
         }
-        self.keys.find(Some(&uri))
+        let made = key::find_or_make(self.keys, &uri, self.options, self.cloud);
+        if made.is_err() && !key::is_there(self.keys, &uri) {
+            // Nothing is begun: the next run takes a key that somebody else has made by then.
+            Record::remove(self.cert)?;
+        }
+        made
     }
 
     fn get_certificate(&self, at: &mut Enrolment<'_>) -> anyhow::Result<()> {

@@ -41,6 +41,13 @@ pub(super) fn find(keys: Keys<'_>, options: &Options) -> anyhow::Result<Wanted> 
     Ok(Wanted { found, uri })
 }
 
+/// Whether there may be such a key: what can't be asked counts as that.
+pub(super) fn is_there(keys: Keys<'_>, uri: &Uri) -> bool {
+    let pin = keys.pin().ok().flatten();
+    let listed = keys.store.keys(Some(uri), pin.as_ref());
+    listed.map_or(true, |listed| !listed.is_empty())
+}
+
 /// The key that `uri` leaves, made if it is not there. The URI has an id, so that no run makes a second one.
 pub(super) fn find_or_make(
     keys: Keys<'_>,
