@@ -1,6 +1,7 @@
 //! With Cumulocity's own CA, as thin-edge.io's `tedge cert download c8y` and `tedge cert renew` see it.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 
 use rumqttc::mqttbytes::QoS;
@@ -75,7 +76,6 @@ fn a_run_that_goes_on_has_the_same_password_and_request() {
     let file = device.beside(".one-time-password");
     let password = std::fs::read_to_string(&file).unwrap();
     assert!(out.contains(&password) && !said.contains(&password));
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(
         !std::fs::read_to_string(device.beside(".enrolment"))
@@ -120,7 +120,6 @@ fn a_password_that_the_operator_gives_is_not_shown() {
 /// systemd tells by JOURNAL_STREAM which file is the journal.
 #[test]
 fn the_journal_does_not_get_the_password() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let device = Device::new();
     let journal = device.hsm.file("journal");
     let run = |more: &[&str], folder: bool| {

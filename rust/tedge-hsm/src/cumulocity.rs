@@ -45,7 +45,7 @@ pub(crate) fn token(
         let token = loop {
             let (topic, payload) = mqtt.next_message()?;
             if topic == ANSWERS {
-                break parse(Zeroizing::new(payload));
+                break parse(&Zeroizing::new(payload));
             }
         };
         mqtt.disconnect();
@@ -62,8 +62,8 @@ pub(crate) fn token(
 }
 
 /// `71,TOKEN`; of the token only that it can be part of a header (RFC 6750, section 2.1).
-fn parse(payload: Zeroizing<Vec<u8>>) -> anyhow::Result<Pin> {
-    let text = std::str::from_utf8(&payload).ok();
+fn parse(payload: &[u8]) -> anyhow::Result<Pin> {
+    let text = std::str::from_utf8(payload).ok();
     let token = text.and_then(|text| text.trim_end().strip_prefix("71,"));
     let is_token = |c: u8| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c);
     match token {
@@ -87,10 +87,9 @@ mod tests {
 
     #[test]
     fn only_a_token_is_one() {
-        let parse = |payload: &[u8]| parse(Zeroizing::new(payload.to_vec()));
         assert_eq!(parse(b"71,a.b-c_d").unwrap().expose(), "a.b-c_d");
         assert_eq!(parse(b"71,a.b\n").unwrap().expose(), "a.b");
-        let long = [b"71,".as_slice(), &[b'a'; MAX_TOKEN + 1]].concat();
+        let long = [b"71,".as_slice(), &vec![b'a'; MAX_TOKEN + 1]].concat();
         for wrong in [
             b"".as_slice(),
             b"71,",

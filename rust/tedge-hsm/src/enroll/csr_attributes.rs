@@ -67,7 +67,7 @@ impl CsrAttributes {
     }
 
     fn add_attribute(&mut self, attribute: &Attribute) {
-        let values = attribute.values.iter();
+        let mut values = attribute.values.iter();
         match attribute.oid {
             EXTENSION_REQUEST => {
                 for value in values.take(MOST) {
@@ -75,7 +75,7 @@ impl CsrAttributes {
                 }
             }
             rfc5912::ID_EC_PUBLIC_KEY => {
-                let curve = values.filter_map(|value| value.decode_as().ok()).next();
+                let curve = values.find_map(|value| value.decode_as().ok());
                 match curve {
                     Some(rfc5912::SECP_256_R_1) => self.key_type = Some(KeyType::P256),
                     Some(rfc5912::SECP_384_R_1) => self.key_type = Some(KeyType::P384),
@@ -85,9 +85,7 @@ impl CsrAttributes {
                 }
             }
             rfc5912::RSA_ENCRYPTION => {
-                let bits = values
-                    .filter_map(|value| value.decode_as::<u32>().ok())
-                    .next();
+                let bits = values.find_map(|value| value.decode_as::<u32>().ok());
                 match bits {
                     Some(2048) => self.key_type = Some(KeyType::Rsa2048),
                     Some(3072) => self.key_type = Some(KeyType::Rsa3072),

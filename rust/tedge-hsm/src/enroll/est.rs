@@ -101,7 +101,7 @@ impl<'a> Est<'a> {
     fn trust(&self) -> anyhow::Result<Trust> {
         let path = &self.args.ca;
         let Some(fingerprint) = self.args.fingerprint else {
-            return Ok(Trust::read(path)?);
+            return Trust::read(path);
         };
         if path.exists() {
             let there = certificate::read_chain(path)?;
@@ -115,7 +115,7 @@ impl<'a> Est<'a> {
                     path.display()
                 );
             }
-            return Ok(Trust::read(path)?);
+            return Trust::read(path);
         }
         let server = EstServer::new(
             &self.args.est,
@@ -139,7 +139,7 @@ impl<'a> Est<'a> {
             path.display(),
             names::subject(ca.subject())
         ));
-        Ok(Trust::read(path)?)
+        Trust::read(path)
     }
 
     /// What the server wants of requests, asked once.
