@@ -125,8 +125,9 @@ install-signer:
 		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
 
 install-cli:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR) $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(TMPFILESDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR) $(SYSCONFDIR)/tedge-hsm,'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-hsm '$(DESTDIR)$(BINDIR)'
+	install -m 0644 $(CLI_DIST)/tedge-hsm-enroll.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-hsm-enroll.conf'
 	for file in $(CLI_DIST)/*.service $(CLI_DIST)/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	install -m 0644 $(CLI_DIST)/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
@@ -160,7 +161,7 @@ uninstall:
 	rm -f $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer $(CLI_DIST)/*.service $(CLI_DIST)/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(DIST)/dropins/*) $(DIST)/softhsm2.conf,'$(DESTDIR)$(DROPINDIR)/$(notdir $(file))')
-	rm -f $(foreach name,tedge-p11-server tedge-hsm-bridge,'$(DESTDIR)$(SYSUSERSDIR)/$(name).conf') '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf' '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
+	rm -f $(foreach name,tedge-p11-server tedge-hsm-bridge,'$(DESTDIR)$(SYSUSERSDIR)/$(name).conf') '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf' '$(DESTDIR)$(TMPFILESDIR)/tedge-hsm-enroll.conf' '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules'
 	rm -f $(foreach file,$(wildcard $(CLI_DIST)/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.5) $(BRIDGE).toml.5,'$(DESTDIR)$(MANDIR)/man5/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8) $(BRIDGE).8,'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(CLI_DIST)/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
 	rm -f '$(DESTDIR)$(P11MODULEDIR)/libtedge_p11.so' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'

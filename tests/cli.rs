@@ -23,12 +23,12 @@ macro_rules! cases {
     )*};
 }
 
-cases! { certificate_forms certificate_objects certificates commissioning connecting doctor enroll_aws enroll_azure keys mistakes pins renewal rotation setup status }
+cases! { certificate_forms certificate_objects certificates commissioning connecting doctor enroll_aws enroll_azure enroll_est keys mistakes pins renewal rotation setup status }
 
 #[test]
 fn every_session_is_run() {
     let sessions = std::fs::read_dir(repository().join("tests/cases")).unwrap();
-    assert_eq!(sessions.count(), 15, "add it to cases! above");
+    assert_eq!(sessions.count(), 16, "add it to cases! above");
 }
 
 fn run(name: &str) {
@@ -45,7 +45,7 @@ fn run(name: &str) {
     let broker = ["certificate-forms", "connecting", "doctor", "rotation"]
         .contains(&name)
         .then(|| support::Broker::start(&ca));
-    let est = ["renewal", "rotation"]
+    let est = ["enroll-est", "renewal", "rotation"]
         .contains(&name)
         .then(|| EstServer::start(&ca));
     let text = |port: Option<u16>| port.map_or_else(|| "1".to_owned(), |port| port.to_string());

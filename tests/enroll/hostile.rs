@@ -14,7 +14,7 @@ fn nothing_is_installed_that_is_no_good() {
         ("endless", "has more than 262144 bytes"),
         ("denied", "(device-1 is \u{fffd}[31mblocked)"),
         ("broken", "HTTP 500"),
-        ("moved", "it sends to https://localhost/"),
+        ("moved", "it redirects to https://localhost/"),
         ("cut", "the server closed the connection"),
     ] {
         let error = fail(&mut device.est(label));
@@ -57,3 +57,72 @@ fn a_record_of_somebody_else_is_not_obeyed() {
         "{error}"
     );
 }
+
+/// User tedge has the folders that these files are in. What he puts there sends no secret of root's anywhere, and leads to
+/// no folder that root makes for him.
+#[test]
+fn files_of_another_user_are_not_relied_on() {
+    if !support::user::can_be_others() {
+        return;
+    }
+    let device = Device::new();
+    let chown = |path: &std::path::Path, user| {
+        std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+    };
+    std::fs::create_dir(device.hsm.file("device-certs")).unwrap();
+    let planted = device.beside(".one-time-password");
+    support::write_secret(&planted, "KnownToSomebody");
+    chown(&planted, USER);
+    let error = fail(device.cumulocity().args(["--wait", "0"]));
+    assert!(
+        error.contains("belongs to") && !error.contains("KnownToSomebody"),
+        "{error}"
+    );
+    let asked = device.ca.file("asked");
+    assert!(!asked.exists(), "the password was sent");
+    device.blank();
+    let ca = device.hsm.file("theirs.pem");
+    std::fs::copy(device.ca.certificate(), &ca).unwrap();
+    chown(&ca, USER);
+    let error = fail(&mut device.est_with_ca("est", &ca));
+    assert!(error.contains("it is not relied on here"), "{error}");
+    // The one that is pinned is the one that is trusted, whatever else is in the file.
+    let both = device.hsm.file("both.pem");
+    let read = |name| std::fs::read_to_string(device.ca.file(name)).unwrap();
+    std::fs::write(&both, read("ca.pem") + &read("other.pem")).unwrap();
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]);
+    let printed = support::succeed(openssl.arg(device.ca.file("other.pem")));
+    let fingerprint = printed.trim_end().split_once('=').unwrap().1;
+    let error = fail(
+        device
+            .est_with_ca("est", &both)
+            .args(["--fingerprint", fingerprint]),
+    );
+    assert!(error.contains("TLS handshake"), "{error}");
+    // tedge.toml leads to no folder of root's.
+    let elsewhere = device.hsm.file("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let toml = device.hsm.file("tedge.toml");
+    for cert in ["c.pem", "made/c.pem", "made/deep/c.pem"] {
+        let text = format!(
+            "[device]\ncert_path = {:?}\n",
+            elsewhere.join(cert).display().to_string()
+        );
+        std::fs::write(&toml, text).unwrap();
+        chown(&toml, USER);
+        let error = fail(&mut device.est("est"));
+        assert!(error.contains("name the file by --cert"), "{error}");
+        assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "{cert}");
+        // Nor to a tenant of his.
+        let mut enroll = device.cumulocity();
+        enroll
+            .args(["--wait", "0", "--cert"])
+            .arg(device.hsm.file("c.pem"));
+        let error = fail(&mut enroll);
+        assert!(error.contains("nobody has registered"), "{error}");
+        std::fs::remove_file(device.hsm.file("c.pem.enrolment")).unwrap();
+    }
+}
+
+const USER: u32 = 4711;

@@ -27,6 +27,8 @@ TEDGE_HSM_COMMON_NAME ?= "%m"
 # Whether the PIN is sealed, and where all that must outlive an update is, if /var/lib does not.
 TEDGE_HSM_SEAL ?= "1"
 TEDGE_HSM_STATE_DIR ?= ""
+# What tedge-hsm enroll is called with at the first boot, cloud and options; empty: not at all.
+TEDGE_HSM_ENROLL ?= ""
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -43,6 +45,17 @@ do_install() {
         -e 's/@CERTIFICATE@/${@d.getVar('TEDGE_HSM_PROVISION') or 'csr'}/' \
         -e 's/@SEAL@/${@bb.utils.to_boolean(d.getVar('TEDGE_HSM_SEAL')) and 'yes' or 'no'}/' \
         ${UNPACKDIR}/tedge-hsm-provision.conf.in > ${D}${sysconfdir}/tedge-hsm/provision.conf
+    if [ -n "${TEDGE_HSM_ENROLL}" ]; then
+        set -- ${TEDGE_HSM_ENROLL}
+        bridge=${localstatedir}/lib/tedge-hsm-enroll/tedge-hsm-bridge.toml
+        echo "CLOUD=$1" > ${D}${sysconfdir}/tedge-hsm/enroll.conf
+        shift
+        echo "OPTIONS=--bridge $bridge $*" >> ${D}${sysconfdir}/tedge-hsm/enroll.conf
+        install -d ${D}${systemd_system_unitdir}/tedge-hsm-bridge.service.d
+        # The unit of the enrolment may not write in /etc.
+        printf '%s\n' '[Service]' ExecStart= "ExecStart=${bindir}/tedge-hsm-bridge --config $bridge" \
+            > ${D}${systemd_system_unitdir}/tedge-hsm-bridge.service.d/enroll.conf
+    fi
     if [ -n "${TEDGE_HSM_STATE_DIR}" ]; then
         install -d ${D}${systemd_system_unitdir}/local-fs.target.requires
         for name in tedge-hsm tedge-p11-server; do
@@ -69,6 +82,6 @@ SYSTEMD_SERVICE:${PN} = "tedge-hsm-provision.service"
 SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'disable'}"
 
 FILES:${PN} += "${systemd_system_unitdir} ${localstatedir}/lib"
-CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf"
+CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf ${sysconfdir}/tedge-hsm/enroll.conf"
 # systemd-extra-utils has systemd-creds.
-RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server"
+RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server ${@'tedge-hsm-enroll' if d.getVar('TEDGE_HSM_ENROLL') else ''}"

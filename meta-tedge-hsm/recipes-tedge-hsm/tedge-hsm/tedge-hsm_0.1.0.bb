@@ -17,6 +17,7 @@ do_install:append() {
     }
     install_all '*.service' ${systemd_system_unitdir}
     install_all '*.timer' ${systemd_system_unitdir}
+    install -D -m 0644 ${DIST}/tedge-hsm-enroll.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/tedge-hsm-enroll.conf
     install_all 'man/*.1' ${mandir}/man1
     install_all 'bash/*' ${datadir}/bash-completion/completions
     install_all 'zsh/*' ${datadir}/zsh/site-functions
@@ -25,7 +26,10 @@ do_install:append() {
 
 # The timer looks whether the certificate is to be renewed. A product that has an EST server says "enable" here, and
 # brings /etc/tedge-hsm/renew.conf.
-SYSTEMD_PACKAGES = "${PN}-renew"
+SYSTEMD_PACKAGES = "${PN}-renew ${PN}-enroll"
+# It does nothing without /etc/tedge-hsm/enroll.conf, which TEDGE_HSM_ENROLL brings (tedge-hsm-provision).
+SYSTEMD_SERVICE:${PN}-enroll = "tedge-hsm-enroll.service"
+SYSTEMD_AUTO_ENABLE:${PN}-enroll = "enable"
 SYSTEMD_SERVICE:${PN}-renew = "tedge-hsm-renew.timer tedge-hsm-renew.service"
 SYSTEMD_AUTO_ENABLE ?= "disable"
 
@@ -38,8 +42,10 @@ pkg_postinst:${PN}-renew() {
     fi
 }
 
-PACKAGE_BEFORE_PN += "${PN}-renew ${PN}-zsh-completion ${PN}-fish-completion"
+PACKAGE_BEFORE_PN += "${PN}-renew ${PN}-enroll ${PN}-zsh-completion ${PN}-fish-completion"
 FILES:${PN}-zsh-completion += "${datadir}/zsh"
 FILES:${PN}-fish-completion += "${datadir}/fish"
+FILES:${PN}-enroll += "${nonarch_libdir}/tmpfiles.d"
+RDEPENDS:${PN}-enroll = "tedge-hsm tedge-p11-server"
 # The signer's package makes the user that it runs as.
 RDEPENDS:${PN}-renew = "tedge-hsm tedge-p11-server"

@@ -32,6 +32,7 @@ mod mqtt;
 mod names;
 mod new_key;
 mod output;
+mod own_file;
 mod pin_state;
 mod pin_store;
 mod pins;

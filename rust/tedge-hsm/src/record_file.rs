@@ -44,6 +44,12 @@ pub(crate) fn look<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Writes it, with the mode `mode`; it is on the disk when this returns.
 pub(crate) fn write(path: &Path, record: &impl Serialize, mode: u32) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(record)? + "\n";
+    if text.len() > MAX_LEN {
+        bail!(
+            "{} would have more than {MAX_LEN} bytes: what the server sent is too long",
+            path.display()
+        );
+    }
     let attributes = Attributes::Set { mode, owner: None };
     tedge_file::write(path, text.as_bytes(), attributes)
         .with_context(|| format!("cannot write {}", path.display()))

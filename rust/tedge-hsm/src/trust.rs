@@ -28,6 +28,13 @@ impl Trust {
         Ok(Self { cas, roots })
     }
 
+    /// These, which were read from `path`; fails if one can't be a CA here.
+    pub(crate) fn of(cas: &[Certificate], path: &Path) -> anyhow::Result<Self> {
+        let cas: Vec<_> = cas.iter().map(|ca| ca.der().clone()).collect();
+        let roots = trust_anchors(&cas, path)?;
+        Ok(Self { cas, roots })
+    }
+
     pub(crate) fn add(&mut self, ca: &Certificate) -> anyhow::Result<()> {
         let added = self.roots.add(ca.der().clone());
         added.map_err(|_| {

@@ -8,25 +8,25 @@ use tedge_file::{Attributes, Folder};
 
 use crate::certificate::{self, Certificate};
 use crate::file;
-use crate::root::Root;
 
-/// Makes the folder of the certificate, if need be. One that root makes is user tedge's, as thin-edge.io has it: who
-/// renews the certificate puts files beside it.
+/// Makes the folder of the certificate, if need be, in one that is there, and for the user who has that one.
 pub(super) fn make_folder(cert: &Path) -> anyhow::Result<()> {
     let path = file::folder(cert);
     let failed = || format!("cannot make {}", path.display());
     if path.is_dir() {
         return Ok(());
     }
+    let above = Folder::open(file::folder(path)).with_context(failed)?;
+    let above = above.file().metadata().with_context(failed)?;
     let folder = Folder::make(path, 0o755).with_context(failed)?;
-    let root = Root::default();
-    let owner = root.uid(USER).zip(root.own_gid(USER));
     let made = folder.file().metadata().with_context(failed)?;
-    if let Some((uid, gid)) = owner.filter(|_| rustix::process::geteuid().is_root()) {
-        // What somebody else has put there meanwhile stays as it is.
-        if made.uid() == 0 && folder.names(1).is_ok_and(|names| names.is_empty()) {
-            fchown(folder.file(), Some(uid), Some(gid)).with_context(failed)?;
-        }
+    // What somebody else has put there meanwhile stays as it is.
+    if rustix::process::geteuid().is_root()
+        && made.uid() == 0
+        && above.uid() != 0
+        && folder.names(1).is_ok_and(|names| names.is_empty())
+    {
+        fchown(folder.file(), Some(above.uid()), Some(above.gid())).with_context(failed)?;
     }
     Ok(())
 }
@@ -44,6 +44,3 @@ pub(super) fn write(cert: &Path, chain: &[Certificate]) -> anyhow::Result<()> {
     let attributes = Attributes::Set { mode: 0o644, owner };
     tedge_file::write(cert, text.as_bytes(), attributes).with_context(failed)
 }
-
-/// thin-edge.io's.
-const USER: &str = "tedge";

@@ -121,6 +121,16 @@ impl CsrAttributes {
             self.alternative_names = true;
             return;
         }
+        let len = extension.extn_value.as_bytes().len();
+        let other: usize = self
+            .extensions
+            .iter()
+            .map(|e| e.extn_value.as_bytes().len())
+            .sum();
+        if len + other > MAX_EXTENSIONS {
+            self.add_unknown("extensions that are too long".to_owned());
+            return;
+        }
         self.extensions
             .retain(|other| other.extn_id != extension.extn_id);
         self.extensions.push(extension);
@@ -162,6 +172,8 @@ const SIGNATURES: [ObjectIdentifier; 6] = [
 ];
 /// Attributes, and extensions in one.
 const MOST: usize = 50;
+/// Bytes of all extensions together: a request has 8 KiB at most for the signer.
+const MAX_EXTENSIONS: usize = 4096;
 /// Of those that are not understood.
 const MOST_SAID: usize = 8;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use rustix::fs::FileType;
 use tedge_file::Attributes;
 use tedge_p11_client::Pin;
 use tedge_p11_config::{Cloud as Table, read_connections};
@@ -23,7 +24,7 @@ use crate::names::Names;
 use crate::output::{note, say};
 use crate::tls::TlsClient;
 use crate::trust::Trust;
-use crate::{file, issued};
+use crate::{file, issued, own_file};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -77,17 +78,26 @@ pub(crate) struct Cumulocity<'a> {
 impl<'a> Cumulocity<'a> {
     /// By the options, and by what thin-edge.io has in tedge.toml.
     pub(crate) fn new(args: &'a Args) -> anyhow::Result<Self> {
-        let table: Table = read_connections(&tedge_toml())?.c8y;
+        // Another user's would send the password where he likes.
+        let is_relied_on = own_file::is_relied_on(&tedge_toml())?;
+        let table = if is_relied_on {
+            read_connections(&tedge_toml())?.c8y
+        } else {
+            Table::default()
+        };
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let url = match args.url.clone() {
             Some(url) => url,
             None => set(table.http)
                 .or_else(|| set(table.url.clone()))
                 .with_context(|| {
-                    format!(
-                        "which tenant? give --url HOST, or set c8y.url in {}",
-                        tedge_toml().display()
-                    )
+                    let path = tedge_toml();
+                    let why = if is_relied_on {
+                        "has no c8y.url"
+                    } else {
+                        "is neither root's nor this user's"
+                    };
+                    format!("which tenant? give --url HOST: {} {why}", path.display())
                 })?,
         };
         let (host, port) = with_port(&url, HTTPS);
@@ -116,9 +126,17 @@ impl<'a> Cumulocity<'a> {
             return Ok((password, Whose::Operators));
         }
         let path = password_path(cert);
-        match tedge_file::open(&path) {
-            Ok(_) => Ok((Pin::read_file(&path)?, Whose::Own)),
-            Err(error) if error.is_not_found() => {
+        match own_file::read(&path, MAX_PASSWORD)? {
+            Some(password) => {
+                let password = std::str::from_utf8(&password).ok();
+                let password =
+                    password.filter(|password| password.bytes().all(|c| c.is_ascii_alphanumeric()));
+                let password = password.with_context(|| {
+                    format!("{} is no one-time password; remove it", path.display())
+                })?;
+                Ok((Pin::new(password.to_owned())?, Whose::Own))
+            }
+            None => {
                 let password = random_password()?;
                 let attributes = Attributes::Set {
                     mode: 0o600,
@@ -128,7 +146,6 @@ impl<'a> Cumulocity<'a> {
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 Ok((password, Whose::Own))
             }
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
 
@@ -322,13 +339,19 @@ fn in_query(text: &str) -> String {
 
 /// Whether standard output is the journal (systemd.exec(5), `JOURNAL_STREAM`).
 fn is_journal() -> bool {
-    let stdout = rustix::fs::fstat(std::io::stdout());
-    let stdout = stdout.map(|file| format!("{}:{}", file.st_dev, file.st_ino));
-    stdout.is_ok_and(|stdout| std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == stdout))
+    let Ok(stdout) = rustix::fs::fstat(std::io::stdout()) else {
+        return false;
+    };
+    let is_stream = std::env::var("JOURNAL_STREAM")
+        .is_ok_and(|stream| stream == format!("{}:{}", stdout.st_dev, stdout.st_ino));
+    // The journal is a socket. The variable may have been taken away on the way here.
+    is_stream || FileType::from_raw_mode(stdout.st_mode) == FileType::Socket
 }
 
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const PASSWORD_LEN: usize = 32;
+/// Bytes of the file with it.
+const MAX_PASSWORD: usize = 128;
 /// IANA's name for port 8883.
 const SECURE_MQTT: u16 = 8883;
 

@@ -17,6 +17,7 @@ use super::{certificate_file, key, tedge_toml};
 use crate::brokers::Broker;
 use crate::certificate::{self, Certificate};
 use crate::keys::Keys;
+use crate::names::Names;
 use crate::output::{note, say};
 use crate::try_connect::Trial;
 use crate::{file, names};
@@ -134,7 +135,7 @@ impl Steps<'_> {
     /// if there is nothing to do.
     fn begin(&self) -> anyhow::Result<Option<Record>> {
         self.cloud.check()?;
-        let subject = names::subject(&self.cloud.names()?.subject);
+        let subject = described(&self.cloud.names()?);
         let wanted = key::find(self.keys, self.options)?;
         let mut step = match &wanted.found {
             None => Step::MakeKey,
@@ -152,7 +153,7 @@ impl Steps<'_> {
             step = Step::Register;
             if self.is_configured()? {
                 say(format_args!(
-                    "{}: there already, and the bridge is configured; nothing to do",
+                    "{}: there already; nothing to do",
                     self.cert.display()
                 ))?;
                 return Ok(None);
@@ -210,7 +211,7 @@ impl Steps<'_> {
 
     /// Whether the record is one of what is asked for now.
     fn check_record(&self, record: &Record) -> anyhow::Result<()> {
-        let subject = names::subject(&self.cloud.names()?.subject);
+        let subject = described(&self.cloud.names()?);
         let now = (self.cloud.name(), self.cloud.server(), subject.as_str());
         let then = (
             record.cloud.as_str(),
@@ -333,6 +334,16 @@ fn installed(cert: &Path, key: &dyn PrivateKey) -> anyhow::Result<Vec<Certificat
         )
     })?;
     Ok(chain)
+}
+
+/// All names of a certificate, by which an enrolment is told from another.
+fn described(wanted: &Names) -> String {
+    let mut text = names::subject(&wanted.subject);
+    for alternative in &wanted.alternatives {
+        text.push_str(", ");
+        text.push_str(&names::alternative(alternative));
+    }
+    text
 }
 
 /// A URI by which a key is found also after a rotation, which changes its id.

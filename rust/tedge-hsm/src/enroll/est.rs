@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
-use tedge_p11_client::PrivateKey;
+use tedge_file::MAX_CERTIFICATES;
+use tedge_p11_client::{PrivateKey, parse_certificates};
 use tedge_proxy::ProxySettings;
 
 use super::bootstrap;
@@ -23,7 +24,7 @@ use crate::names::Names;
 use crate::output::note;
 use crate::tls::TlsClient;
 use crate::trust::Trust;
-use crate::{file, issued, names};
+use crate::{file, issued, names, own_file};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -97,26 +98,41 @@ impl<'a> Est<'a> {
         })
     }
 
-    /// Whom to trust: the CAs in the file, else the one with the fingerprint, which is put into the file.
+    /// Whom to trust: the CAs in the file, or of them the one with the fingerprint, which is fetched where there is no file.
     fn trust(&self) -> anyhow::Result<Trust> {
         let path = &self.args.ca;
-        let Some(fingerprint) = self.args.fingerprint else {
+        if path.is_dir() {
             return Trust::read(path);
+        }
+        let Some(content) = own_file::read(path, MAX_CERTIFICATES)? else {
+            return match self.args.fingerprint {
+                Some(fingerprint) => self.fetch(fingerprint),
+                // It says that there is none.
+                None => Trust::read(path),
+            };
         };
-        if path.exists() {
-            let there = certificate::read_chain(path)?;
-            if !there
-                .iter()
-                .any(|ca| Fingerprint::of(ca.der()) == fingerprint)
-            {
+        let parsed = parse_certificates(&content)
+            .with_context(|| format!("cannot read certificates from {}", path.display()))?;
+        let parsed = parsed
+            .into_iter()
+            .map(|der| Certificate::from_der(der.to_vec()));
+        let mut there = parsed.collect::<anyhow::Result<Vec<_>>>()?;
+        if let Some(fingerprint) = self.args.fingerprint {
+            there.retain(|ca| Fingerprint::of(ca.der()) == fingerprint);
+            if there.is_empty() {
                 bail!(
                     "{} is there, and has no certificate with the fingerprint {fingerprint}: remove it, or leave \
                      --fingerprint out",
                     path.display()
                 );
             }
-            return Trust::read(path);
         }
+        Trust::of(&there, path)
+    }
+
+    /// The CA with the fingerprint, out of those that the server sends to anybody; it is put into the file.
+    fn fetch(&self, fingerprint: Fingerprint) -> anyhow::Result<Trust> {
+        let path = &self.args.ca;
         let server = EstServer::new(
             &self.args.est,
             TlsClient::to_anybody()?,
@@ -133,13 +149,14 @@ impl<'a> Est<'a> {
                 self.args.est
             )
         })?;
+        let trust = Trust::of(std::slice::from_ref(&ca), path)?;
         file::write(path, certificate::to_pem([&ca])?.as_bytes())?;
         note(format_args!(
             "done   CA           {}: {}",
             path.display(),
             names::subject(ca.subject())
         ));
-        Trust::read(path)
+        Ok(trust)
     }
 
     /// What the server wants of requests, asked once.
