@@ -112,7 +112,7 @@ fn files_of_another_user_are_not_relied_on() {
         std::fs::write(&toml, text).unwrap();
         chown(&toml, USER);
         let error = fail(&mut device.est("est"));
-        assert!(error.contains("name the file by --cert"), "{error}");
+        assert!(error.contains("it is not relied on here"), "{error}");
         assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "{cert}");
         // Nor to a tenant of his.
         let mut enroll = device.cumulocity();

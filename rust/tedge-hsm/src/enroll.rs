@@ -13,6 +13,7 @@ mod enrolment;
 pub(crate) mod est;
 mod key;
 pub(crate) mod options;
+mod own_toml;
 mod record;
 mod requests;
 mod tedge_toml;

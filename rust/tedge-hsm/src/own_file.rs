@@ -4,10 +4,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tedge_file::FileError;
+use tedge_file::{FileError, MAX_CERTIFICATES};
+use tedge_p11_client::parse_certificates;
 use zeroize::Zeroizing;
 
+use crate::certificate::Certificate;
 use crate::settings_file::is_own;
+use crate::trust::Trust;
 
 /// Reads a file that belongs to root or to the user of this process and that nobody else may write; none if it is not
 /// there. User tedge can put any file into a folder of his.
@@ -33,11 +36,39 @@ pub(crate) fn read(path: &Path, limit: usize) -> anyhow::Result<Option<Zeroizing
     Ok(Some(content))
 }
 
-/// Whether a file is not there, or is one that [`read`] takes.
-pub(crate) fn is_relied_on(path: &Path) -> anyhow::Result<bool> {
-    match tedge_file::open(path) {
-        Ok(file) => Ok(is_own(file.metadata())),
-        Err(error) if error.is_not_found() => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+/// The CA certificates in a file that [`read`] takes.
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Option<Vec<Certificate>>> {
+    let Some(content) = read(path, MAX_CERTIFICATES)? else {
+        return Ok(None);
+    };
+    let parsed = parse_certificates(&content)
+        .with_context(|| format!("cannot read certificates from {}", path.display()))?;
+    let parsed = parsed.into_iter();
+    let parsed = parsed.map(|der| Certificate::from_der(der.to_vec()));
+    parsed.collect::<anyhow::Result<Vec<_>>>().map(Some)
+}
+
+/// The CAs in a file that [`read`] takes, or in a folder that nobody else can put another in the place of, such as
+/// /etc/ssl/certs.
+pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
+    if path.is_dir() {
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        for folder in real.ancestors() {
+            if !folder.metadata().is_ok_and(|found| is_own(&found)) {
+                bail!(
+                    "{} is a folder that others can replace ({}): name a file of root's",
+                    path.display(),
+                    folder.display()
+                );
+            }
+        }
+        return Trust::read(&real);
+    }
+    match certificates(path)? {
+        Some(cas) => Trust::of(&cas, path),
+        // It says that there is none.
+        None => Trust::read(path),
     }
 }

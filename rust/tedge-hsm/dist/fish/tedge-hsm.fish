@@ -189,7 +189,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cumulocity
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l mqtt -d 'The tenant\'s MQTT broker, if it is elsewhere' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l cert -d 'PEM or DER file with the certificate and its chain; a good new certificate replaces it, in PEM' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l ca -d 'PEM or DER file with the CA certificates that verify the server and the new certificate' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL or CUMULOCITY, CERT, CA, DAYS, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l settings -d 'File with the settings EST_URL or CUMULOCITY, CERT, CA, DAYS, SPREAD, PROXY, PROXY_USER, PROXY_PASSWORD_FILE, NO_PROXY and OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l uri -d 'URI of the key [default: the key that the signer is configured with]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l days -d 'Do nothing while the certificate is valid for more than this number of days' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key -d 'Get the certificate for another key: the one of this URI, or without a URI a new key, which replaces the old one in steps (docs/rotation.md)' -r
@@ -226,6 +226,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l bootstrap-
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l module-path -d 'Use this PKCS#11 module directly, without tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l spread -d 'Renew at a moment of this device\'s own, well before --days (or before a third of the certificate\'s life is left), and wait longer after each failure: for a device of a fleet (docs/fleet.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l enroll -d 'Get the first certificate; --cert must not exist yet'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est cumulocity aws azure help" -l settings -d 'File with CLOUD=, such as cumulocity, and OPTIONS=, which root alone may write, as tedge-hsm-enroll.service has it' -r -F
@@ -453,6 +454,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l module-path
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -l json -d 'Print a JSON array'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand hsms" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l metrics -d 'Write metrics in the text format of Prometheus to FILE, whole or not at all, or to standard output; ends with 0, also when no signer answers' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l module-path -d 'Use this PKCS#11 module directly, without tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand status" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r

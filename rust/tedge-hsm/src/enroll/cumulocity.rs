@@ -11,11 +11,11 @@ use qrcode::render::unicode::Dense1x2;
 use rustix::fs::FileType;
 use tedge_file::Attributes;
 use tedge_p11_client::Pin;
-use tedge_p11_config::{Cloud as Table, read_connections};
 use zeroize::Zeroizing;
 
 use super::cloud::{Cloud, Connection, Enrolment};
-use super::options::{Options, tedge_toml};
+use super::options::Options;
+use super::own_toml::{self, tedge_toml};
 use crate::brokers::with_port;
 use crate::certificate::Certificate;
 use crate::cumulocity::{HTTPS, est_url};
@@ -23,7 +23,6 @@ use crate::est::{EstServer, Login, Operation, Reply};
 use crate::names::Names;
 use crate::output::{note, say};
 use crate::tls::TlsClient;
-use crate::trust::Trust;
 use crate::{file, issued, own_file};
 
 #[derive(Debug, clap::Args)]
@@ -79,37 +78,28 @@ impl<'a> Cumulocity<'a> {
     /// By the options, and by what thin-edge.io has in tedge.toml.
     pub(crate) fn new(args: &'a Args) -> anyhow::Result<Self> {
         // Another user's would send the password where he likes.
-        let is_relied_on = own_file::is_relied_on(&tedge_toml())?;
-        let table = if is_relied_on {
-            read_connections(&tedge_toml())?.c8y
-        } else {
-            Table::default()
-        };
-        let set = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let url = match args.url.clone() {
-            Some(url) => url,
-            None => set(table.http)
-                .or_else(|| set(table.url.clone()))
-                .with_context(|| {
-                    let path = tedge_toml();
-                    let why = if is_relied_on {
-                        "has no c8y.url"
-                    } else {
-                        "is neither root's nor this user's"
-                    };
-                    format!("which tenant? give --url HOST: {} {why}", path.display())
-                })?,
+        let toml = own_toml::read();
+        let set = |key: &str| own_toml::text(toml.as_ref().ok()?, &["c8y", key]);
+        let url = args.url.clone().or_else(|| set("http"));
+        let Some(url) = url.or_else(|| set("url")) else {
+            let path = tedge_toml();
+            let why = match &toml {
+                Ok(_) => format!("{} has no c8y.url", path.display()),
+                Err(error) => format!("{error:#}"),
+            };
+            bail!("which tenant? give --url HOST: {why}");
         };
         let (host, port) = with_port(&url, HTTPS);
         let mqtt = args.mqtt.clone().or_else(|| match args.url {
             Some(_) => None,
-            None => set(table.mqtt).or_else(|| set(table.url)),
+            None => set("mqtt").or_else(|| set("url")),
         });
         let mqtt = match mqtt {
             Some(mqtt) => with_port(&mqtt, SECURE_MQTT),
             None => (host.clone(), SECURE_MQTT),
         };
-        let ca = args.ca.clone().or(table.root_cert_path);
+        let ca = args.ca.clone();
+        let ca = ca.or_else(|| set("root_cert_path").map(PathBuf::from));
         Ok(Self {
             args,
             host,
@@ -225,7 +215,7 @@ impl Cloud for Cumulocity<'_> {
         if self.args.options.device_id()?.contains(':') {
             bail!("a device's id has no colon at Cumulocity");
         }
-        Trust::read(&self.ca)?;
+        own_file::trust(&self.ca)?;
         Ok(())
     }
 
@@ -239,7 +229,7 @@ impl Cloud for Cumulocity<'_> {
         let (password, whose) = self.password(at.cert)?;
         self.show(&id, &password, whose)?;
         let login = Login::Basic { user: id, password };
-        let tls = TlsClient::new(&Trust::read(&self.ca)?, None)?;
+        let tls = TlsClient::new(&own_file::trust(&self.ca)?, None)?;
         let url = est_url(&self.host, self.port);
         let server = EstServer::new(&url, tls, Some(login), at.proxies.clone(), at.limit)?;
         let answer = self.ask(&server, at, &request)?;

@@ -10,7 +10,8 @@ use tedge_proxy::ProxySettings;
 
 use super::bridge_toml::{self, Settings};
 use super::cloud::{Cloud, Connection, Enrolment};
-use super::options::{Options, tedge_toml};
+use super::options::Options;
+use super::own_toml::tedge_toml;
 use super::record::{self, Record, Step};
 use super::waiting::Waiting;
 use super::{certificate_file, key, tedge_toml};

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
-use tedge_file::MAX_CERTIFICATES;
-use tedge_p11_client::{PrivateKey, parse_certificates};
+use tedge_p11_client::PrivateKey;
 use tedge_proxy::ProxySettings;
 
 use super::bootstrap;
@@ -101,31 +100,19 @@ impl<'a> Est<'a> {
     /// Whom to trust: the CAs in the file, or of them the one with the fingerprint, which is fetched where there is no file.
     fn trust(&self) -> anyhow::Result<Trust> {
         let path = &self.args.ca;
-        if path.is_dir() {
-            return Trust::read(path);
-        }
-        let Some(content) = own_file::read(path, MAX_CERTIFICATES)? else {
-            return match self.args.fingerprint {
-                Some(fingerprint) => self.fetch(fingerprint),
-                // It says that there is none.
-                None => Trust::read(path),
-            };
+        let Some(fingerprint) = self.args.fingerprint else {
+            return own_file::trust(path);
         };
-        let parsed = parse_certificates(&content)
-            .with_context(|| format!("cannot read certificates from {}", path.display()))?;
-        let parsed = parsed
-            .into_iter()
-            .map(|der| Certificate::from_der(der.to_vec()));
-        let mut there = parsed.collect::<anyhow::Result<Vec<_>>>()?;
-        if let Some(fingerprint) = self.args.fingerprint {
-            there.retain(|ca| Fingerprint::of(ca.der()) == fingerprint);
-            if there.is_empty() {
-                bail!(
-                    "{} is there, and has no certificate with the fingerprint {fingerprint}: remove it, or leave \
-                     --fingerprint out",
-                    path.display()
-                );
-            }
+        let Some(mut there) = own_file::certificates(path)? else {
+            return self.fetch(fingerprint);
+        };
+        there.retain(|ca| Fingerprint::of(ca.der()) == fingerprint);
+        if there.is_empty() {
+            bail!(
+                "{} is there, and has no certificate with the fingerprint {fingerprint}: remove it, or leave \
+                 --fingerprint out",
+                path.display()
+            );
         }
         Trust::of(&there, path)
     }

@@ -1,15 +1,13 @@
 //! The options that all clouds share.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
-use tedge_file::Folder;
 use tedge_p11_client::Uri;
-use tedge_p11_config::{DEFAULT_CERTIFICATE, read_certificate_path, read_key_uris};
+use tedge_p11_config::DEFAULT_CERTIFICATE;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use super::own_toml;
 use crate::key_type::KeyType;
 use crate::machine_id;
 use crate::names::{self, Names};
@@ -18,7 +16,6 @@ use crate::root::Root;
 use crate::try_connect::config_dir;
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
-use crate::{file, own_file};
 
 /// Device, key, files and limits.
 #[derive(Debug, clap::Args)]
@@ -123,9 +120,8 @@ impl Options {
         match &self.cert {
             Some(cert) => Ok(cert.clone()),
             None => {
-                let path = read_certificate_path(&config_dir())?;
-                check_folder(&path)?;
-                Ok(path)
+                let path = own_toml::text(&own_toml::read()?, &["device", "cert_path"]);
+                Ok(path.map_or_else(|| config_dir().join(DEFAULT_CERTIFICATE), Into::into))
             }
         }
     }
@@ -135,9 +131,10 @@ impl Options {
         if self.uri.is_some() || self.key.is_some() {
             return Ok(self.uri.clone());
         }
-        let mut uris = read_key_uris(&tedge_toml())?.into_iter();
-        let uri = uris.find(|(name, _)| name == "device.key_uri");
-        let uri: Option<Uri> = uri.map(|(_, uri)| uri.parse()).transpose()?;
+        // Another user's is not looked at: then the label is what names the key.
+        let uri = own_toml::read().ok();
+        let uri = uri.and_then(|document| own_toml::text(&document, &["device", "key_uri"]));
+        let uri: Option<Uri> = uri.map(|uri| uri.parse()).transpose()?;
         // No file is read because that one says so.
         Ok(uri.map(|uri| Uri { pin: None, ..uri }))
     }
@@ -146,29 +143,4 @@ impl Options {
     pub(super) fn key_label(&self) -> &str {
         self.key.as_deref().unwrap_or("tls")
     }
-}
-
-/// Where another user than this one wrote tedge.toml, a path in it leads to a folder of his: root makes no files elsewhere
-/// because he says so.
-fn check_folder(cert: &Path) -> anyhow::Result<()> {
-    let toml = tedge_toml();
-    if cert == config_dir().join(DEFAULT_CERTIFICATE) || own_file::is_relied_on(&toml)? {
-        return Ok(());
-    }
-    let owner = tedge_file::open(&toml)?.metadata().uid();
-    let folder = Folder::open(file::folder(cert)).ok();
-    let metadata = folder.and_then(|folder| folder.file().metadata().ok());
-    if metadata.map(|metadata| metadata.uid()) != Some(owner) {
-        bail!(
-            "{} is not root's, and names {}, whose folder is not that user's: name the file by --cert",
-            toml.display(),
-            cert.display()
-        );
-    }
-    Ok(())
-}
-
-/// thin-edge.io's settings.
-pub(super) fn tedge_toml() -> PathBuf {
-    config_dir().join(Path::new("tedge.toml"))
 }
