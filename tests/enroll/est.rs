@@ -179,7 +179,7 @@ fn what_the_server_wants_of_requests_is_done_or_named() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        output.status.success() && said.contains("a key of type P384"),
+        output.status.success() && said.contains("a key of type EC P-384"),
         "{said}"
     );
     // What can't be read is no reason to give up.

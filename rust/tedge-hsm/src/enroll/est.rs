@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
-use tedge_p11_client::PrivateKey;
+use tedge_p11_client::{KeySpec, PrivateKey};
 use tedge_proxy::ProxySettings;
 
 use super::bootstrap;
@@ -210,7 +210,7 @@ impl Cloud for Est<'_> {
         let mut missed = wanted.unknown.clone();
         let key_type = key.public_key().spec().map(KeyType::from);
         if let Some(other) = wanted.key_type.filter(|wanted| Some(*wanted) != key_type) {
-            missed.push(format!("a key of type {other:?}"));
+            missed.push(format!("a key of type {}", KeySpec::from(other)));
         }
         let can = |oid: &_| document::signs_by(key, *oid);
         let signature = wanted.signature.iter().copied().find(can);
