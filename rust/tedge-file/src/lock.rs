@@ -17,12 +17,13 @@ use crate::walk::Place;
 /// A lock that one process has at a time, and that nobody can take but root and the user who owns the folder: flock(2)
 /// asks for no more than an open descriptor, so that everybody could lock a folder that everybody may read.
 ///
-/// It is a file, which is there for as long as the lock. One that a power cut has left behind does no harm.
+/// It is a file, which is removed with the lock. One that a power cut has left behind does no harm.
 #[derive(Debug)]
 pub struct Lock {
     place: Place,
     /// Locked until it is closed.
     file: File,
+    stays: bool,
 }
 
 impl Lock {
@@ -39,6 +40,13 @@ impl Lock {
         Self::take(path, FlockOperation::LockExclusive)
     }
 
+    /// The file stays when the lock is let go: in a folder that a run which finds all done leaves as it is.
+    #[must_use]
+    pub fn with_file_left(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
     fn take(path: &Path, operation: FlockOperation) -> Result<Self, FileError> {
         loop {
             let place = Place::find(path)?;
@@ -47,7 +55,7 @@ impl Lock {
             let file = match opened.map(File::from) {
                 Ok(file) => file,
                 Err(Errno::NOENT) => match make(&place).map_err(|error| failed(error.into()))? {
-                    Some(file) => return Ok(Self { place, file }),
+                    Some(file) => return Ok(Self::new(place, file)),
                     // Somebody else was quicker.
                     None => continue,
                 },
@@ -60,14 +68,25 @@ impl Lock {
             flock(&file, operation).map_err(|error| failed(error.into()))?;
             // The one who had it may have removed it meanwhile.
             if look()?.st_nlink > 0 {
-                return Ok(Self { place, file });
+                return Ok(Self::new(place, file));
             }
+        }
+    }
+
+    fn new(place: Place, file: File) -> Self {
+        Self {
+            place,
+            file,
+            stays: false,
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         let (folder, name) = (&self.place.folder, &self.place.name);
         let there = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
         let own = fstat(&self.file);

@@ -36,7 +36,7 @@ impl StateFolder {
         Ok(Self {
             path,
             folder,
-            _lock: lock,
+            _lock: lock.with_file_left(),
         })
     }
 
