@@ -37,7 +37,7 @@ use crate::{document, file, issued};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The new certificate replaces the old one only if it is for the key, and if a server that trusts the CAs would accept it. \
-tedge-hsm-renew.timer runs this every day, with the settings in /etc/tedge-hsm/renew.conf.
+tedge-hsm-renew.timer looks each hour whether this is due, with the settings in /etc/tedge-hsm/renew.conf.
 
 Examples:
   tedge-hsm renew --est https://est.example.org --cert device.pem --ca ca.pem --days 30
