@@ -143,7 +143,8 @@ fn commands() -> BTreeSet<String> {
 /// The long options that its help has.
 fn options(command: &str) -> BTreeSet<String> {
     let help = succeed(Command::new(program("tedge-hsm")).args([command, "--help"]));
-    let lines = help.lines().map(str::trim_start);
+    let lines = help.lines().take_while(|line| *line != "Examples:");
+    let lines = lines.map(str::trim_start);
     let names = lines.filter_map(|line| line.trim_start_matches("-h, ").strip_prefix("--"));
     let names = names.filter_map(|line| line.split([' ', '=']).next());
     names.map(|name| format!("--{name}")).collect()

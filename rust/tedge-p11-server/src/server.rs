@@ -154,6 +154,8 @@ fn finalize(service: Arc<Service>) -> bool {
 /// the call that goes on (SoftHSM2's do). exec(2) ends all threads and runs none of them: this same program, asked for
 /// its version, takes the place.
 fn leave() {
+    // exec(2) ends the thread that writes the log, too.
+    log::logger().flush();
     let mut program = Command::new("/proc/self/exe");
     program.arg("--version").stdin(Stdio::null());
     let error = program.stdout(Stdio::null()).stderr(Stdio::null()).exec();
