@@ -88,5 +88,5 @@ END
     recipe qemux86-64 optee-client \
         'optee-client has libckteec, and its supplicant is before the signer' optee_client_has_pkcs11
     recipe qemuarm64 optee-os 'the PKCS#11 trusted application is built into OP-TEE' optee_os_holds_the_application
-    [ -n "$which" ] && [ "$which" != optee-os ] || optee_os_boots
+    if [ -z "$which" ] || [ "$which" = optee-os ]; then optee_os_boots; fi
 }
