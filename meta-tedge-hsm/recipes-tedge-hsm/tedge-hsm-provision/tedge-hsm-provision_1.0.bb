@@ -84,4 +84,4 @@ SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'dis
 FILES:${PN} += "${systemd_system_unitdir} ${localstatedir}/lib"
 CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/provision.conf ${sysconfdir}/tedge-hsm/enroll.conf"
 # systemd-extra-utils has systemd-creds.
-RDEPENDS:${PN} = "systemd-extra-utils tedge-hsm tedge-p11-server ${@'tedge-hsm-enroll' if d.getVar('TEDGE_HSM_ENROLL') else ''}"
+RDEPENDS:${PN} = "${@'tedge-hsm-enroll' if d.getVar('TEDGE_HSM_ENROLL') else ''} systemd-extra-utils tedge-hsm tedge-p11-server"
