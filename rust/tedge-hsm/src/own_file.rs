@@ -15,6 +15,20 @@ use crate::trust::Trust;
 /// Reads a file that belongs to root or to the user of this process and that nobody else may write; none if it is not
 /// there. User tedge can put any file into a folder of his.
 pub(crate) fn read(path: &Path, limit: usize) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    read_or(
+        path,
+        limit,
+        "it is not relied on here. Run this as that user, or have root look at it and take it over (chown root:root, \
+         chmod go-w)",
+    )
+}
+
+/// The same with other words for what to do about somebody else's file.
+pub(crate) fn read_or(
+    path: &Path,
+    limit: usize,
+    cure: &str,
+) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
     let failed = |error: FileError| {
         anyhow::Error::from(error).context(format!("cannot read {}", path.display()))
     };
@@ -25,8 +39,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> anyhow::Result<Option<Zeroizing
     };
     if !is_own(file.metadata()) {
         bail!(
-            "{} belongs to {}, or others may write it: it is not relied on here. Run this as that user, or have root \
-             look at it and take it over (chown root:root, chmod go-w)",
+            "{} belongs to {}, or others may write it: {cure}",
             path.display(),
             tedge_file::user(file.metadata().uid())
         );

@@ -1,35 +1,21 @@
 //! A record of what is under way, in a file beside a certificate: JSON, which root or the user of this process wrote.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tedge_file::{Attributes, FileError};
+use tedge_file::Attributes;
 
-use crate::settings_file::is_own;
+use crate::own_file;
 
 /// The record in `path`, if there is one. It must belong to root or to the user of this process, and be closed to other
 /// writers: who goes on with it does what it says. `what` it is a record of, and what to do if it is damaged.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<Option<T>> {
-    let failed = |error: FileError| {
-        anyhow::Error::from(error).context(format!("cannot read {}", path.display()))
+    let cure = "run this as that user, or remove the file";
+    let Some(content) = own_file::read_or(path, MAX_LEN, cure)? else {
+        return Ok(None);
     };
-    let file = match tedge_file::open(path) {
-        Ok(file) => file,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    if !is_own(file.metadata()) {
-        bail!(
-            "{} belongs to {}, or others may write it: run this as that user, or remove the file",
-            path.display(),
-            tedge_file::user(file.metadata().uid())
-        );
-    }
-    let mut content = Vec::new();
-    file.read_into(&mut content, MAX_LEN).map_err(failed)?;
     serde_json::from_slice(&content)
         .with_context(|| format!("{} is no record of {what}", path.display()))
         .map(Some)
