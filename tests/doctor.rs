@@ -21,6 +21,8 @@
 
 #[path = "doctor/broker.rs"]
 mod broker;
+#[path = "doctor/bundle.rs"]
+mod bundle;
 #[path = "doctor/machine.rs"]
 mod machine;
 #[path = "doctor/module.rs"]

@@ -22,7 +22,7 @@ mod unit;
 mod units;
 
 pub(crate) use args::Args;
-pub(crate) use context::Context;
+pub(crate) use context::{Context, within};
 pub(crate) use report::Report;
 pub(crate) use units::Units;
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod brokers;
+mod bundle;
 mod certificate;
 mod command;
 mod cumulocity;

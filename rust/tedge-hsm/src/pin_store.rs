@@ -23,6 +23,8 @@ pub(crate) const STATE: PinStore = PinStore {
 pub(crate) const PIN_STORES: [PinStore; 2] = [ETC, STATE];
 /// Of the signer's PIN.
 pub(crate) const SIGNER_PIN: &str = "tedge-p11-server.pin";
+/// Of the security officer's.
+pub(crate) const SO_PIN: &str = "tedge-hsm.so-pin";
 /// The link to it.
 pub(crate) const SEALED_PIN_LINK: &str = "/run/credstore.encrypted/tedge-p11-server.pin";
 /// What makes the links.

@@ -407,6 +407,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l socket-p
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l module-path -d 'Use this PKCS#11 module directly, without tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -s h -l help -d 'Print help'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l bundle -d 'Write a tar file for a bug report: findings, versions, settings, tokens and keys, and a day\'s log. Secrets are taken out, and what names the device, people or brokers has stand-ins. It prints what is in the file, which only you can read' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l uri -d 'URI of the key, or of its token [default: all keys]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l cert -d 'PEM or DER file with the key\'s certificate, in PEM with its chain [default: the one in tedge.toml]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l ca -d 'PEM or DER file, or folder of PEM files, with the CA certificates that verify the broker\'s [default: root_cert_path in tedge.toml]' -r -F

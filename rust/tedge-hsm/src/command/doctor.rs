@@ -1,7 +1,9 @@
-//! `doctor`: looks at everything between the HSM and the broker, and says what to do next.
+//! `doctor`: looks at everything between the HSM and the broker, and says what to do next;
+//! collects what goes along with a bug report.
 
 use anyhow::Context as _;
 
+use crate::bundle::Bundle;
 use crate::doctor::{self, Context, Report, Units};
 use crate::output::keep_libraries_out;
 use crate::place::Place;
@@ -18,5 +20,8 @@ pub(crate) fn run(place: &Place, args: Args) -> anyhow::Result<()> {
     keep_libraries_out().context("standard error")?;
     let mut report = Report::new(json, Units::new(&context.root));
     doctor::examine(&context, &mut report);
+    if let Some(path) = &context.args.bundle {
+        Bundle::collect(&context, report.text())?.write(path)?;
+    }
     report.finish()
 }

@@ -16,6 +16,7 @@ Examples:
   tedge-hsm doctor
   tedge-hsm doctor --hsm tpm2 --cert device.pem --ca ca.pem --host BROKER
   tedge-hsm doctor --hsm tpm2 --login --pin-file PIN --uri pkcs11:token=device
+  tedge-hsm doctor --bundle report.tar
   tedge-hsm doctor --json | jq '.[] | select(.state == \"failure\")'")]
 pub(crate) struct Args {
     /// Log in to the token with the PIN and try its keys directly on the module. This may cost one try of
@@ -26,6 +27,11 @@ pub(crate) struct Args {
     /// Print a JSON array of the findings
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Write a tar file for a bug report: findings, versions, settings, tokens and keys, and a day's log. Secrets are taken out,
+    /// and what names the device, people or brokers has stand-ins. It prints what is in the file, which only you can read
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) bundle: Option<PathBuf>,
 
     /// URI of the key, or of its token [default: all keys]
     #[arg(long, value_parser = UriParser)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
 use tedge_p11_config::{
-    Cryptoki, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path, read_cryptoki,
+    Cryptoki, DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path,
+    read_certificate_path, read_cryptoki,
 };
 
 use super::args::Args;
@@ -18,8 +19,8 @@ use crate::root::Root;
 /// What the checks go by.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
-    pub(super) place: &'a Place,
-    pub(super) args: Args,
+    pub(crate) place: &'a Place,
+    pub(crate) args: Args,
     pub(crate) root: Root,
     /// The kind of HSM, if `--hsm` or the module tells.
     pub(crate) profile: Option<&'static Profile>,
@@ -27,10 +28,10 @@ pub(crate) struct Context<'a> {
     pub(super) module_path: Option<PathBuf>,
     /// Whether tedge.toml named it.
     pub(super) module_is_configured: bool,
-    pub(super) config_dir: PathBuf,
-    pub(super) policy_path: PathBuf,
+    pub(crate) config_dir: PathBuf,
+    pub(crate) policy_path: PathBuf,
     pub(super) cryptoki: Result<Cryptoki, TomlError>,
-    pub(super) limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 impl<'a> Context<'a> {
@@ -74,7 +75,7 @@ impl<'a> Context<'a> {
         self.place.module_path.is_some() || self.args.login
     }
 
-    pub(super) fn socket_path(&self) -> PathBuf {
+    pub(crate) fn socket_path(&self) -> PathBuf {
         let default = PathBuf::from(DEFAULT_SOCKET_PATH);
         if self.place.socket_path != default {
             return self.place.socket_path.clone();
@@ -85,6 +86,14 @@ impl<'a> Context<'a> {
             .ok()
             .and_then(|c| c.socket_path.clone());
         self.root.path(set(configured).unwrap_or(default))
+    }
+
+    /// The file with the device's certificate: by `--cert`, else by tedge.toml.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        let configured = || read_certificate_path(&self.config_dir);
+        let default = |_| self.config_dir.join(DEFAULT_CERTIFICATE);
+        let given = self.args.cert.clone();
+        given.unwrap_or_else(|| configured().unwrap_or_else(default))
     }
 
     /// Whether the signer looked for is the machine's own.
@@ -109,7 +118,7 @@ pub(super) type Key = Arc<dyn tedge_p11_client::PrivateKey>;
 
 /// Calls a module, which may never return, in a thread of its own; `None` if it did not in time. The
 /// thread then lives until the process ends.
-pub(super) fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

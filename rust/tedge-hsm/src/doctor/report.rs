@@ -45,6 +45,18 @@ impl Report {
         self.add(area, State::Skipped, why.into(), None);
     }
 
+    /// The findings, a line each.
+    pub(crate) fn text(&self) -> String {
+        let lines = self.findings.iter().map(|finding| {
+            let (state, area) = (finding.state.name(), finding.area.name());
+            let cure = finding.cure.as_ref();
+            let cure = cure.map(|cure| format!(" -> {cure}"));
+            let cure = cure.unwrap_or_default();
+            format!("{state:<8} {area:<12} {}{cure}\n", finding.what)
+        });
+        lines.collect()
+    }
+
     /// Ends with an error if a check failed.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         let totals = Totals::of(&self.findings);
