@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
-use tedge_p11_client::{PrivateKey, read_certificates};
+use tedge_p11_client::{PrivateKey, ml_dsa, read_certificates};
 use x509_cert::certificate::{CertificateInner, Raw, Version};
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
@@ -22,7 +22,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use crate::names::{self, Names};
 use crate::output::pem;
 use crate::renewal_plan::Term;
-use crate::trial;
+use crate::{trial, verification};
 
 /// An X.509 certificate.
 #[derive(Clone, Debug)]
@@ -268,9 +268,7 @@ impl Certificate {
         }
         let algorithm = &self.parsed.signature_algorithm;
         let key = issuer.public_key();
-        let provider = rustls::crypto::ring::default_provider();
-        let known = provider.signature_verification_algorithms.all;
-        let verifier = known.iter().find(|verifier| {
+        let verifier = verification::algorithms().all.iter().find(|verifier| {
             trial::is_algorithm(verifier.signature_alg_id(), algorithm)
                 && trial::is_algorithm(verifier.public_key_alg_id(), &key.algorithm)
         });
@@ -319,11 +317,21 @@ fn rsa_bits(key: &[u8]) -> Option<usize> {
 
 /// The name of an object identifier without `prefix`, or its numbers.
 fn oid_name(oid: ObjectIdentifier, prefix: &str) -> String {
+    if let Some((_, name)) = ML_DSA.iter().find(|(known, _)| *known == oid) {
+        return (*name).to_owned();
+    }
     match DB.by_oid(&oid) {
         Some(name) => name.strip_prefix(prefix).unwrap_or(name).to_owned(),
         None => oid.to_string(),
     }
 }
+
+/// RFC 9881, which the database does not have yet.
+const ML_DSA: [(ObjectIdentifier, &str); 3] = [
+    (ml_dsa::ML_DSA_44, "ML-DSA-44"),
+    (ml_dsa::ML_DSA_65, "ML-DSA-65"),
+    (ml_dsa::ML_DSA_87, "ML-DSA-87"),
+];
 
 fn with_colons(bytes: &[u8]) -> String {
     let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();

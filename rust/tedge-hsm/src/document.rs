@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use sha2::{Digest as _, Sha256};
-use tedge_p11_client::{PrivateKey, SignatureScheme};
+use tedge_p11_client::{PrivateKey, SignatureScheme, ml_dsa};
 use x509_cert::attr::Attributes;
 use x509_cert::der::asn1::{
     Any, BitString, GeneralizedTime, ObjectIdentifier, OctetString, UtcTime,
@@ -154,7 +154,7 @@ fn algorithm(
         let uri = key.uri();
         format!("key {uri} has no scheme that requests and certificates are signed with")
     })?;
-    // RFC 4055, section 5: RSA with NULL; RFC 5758 and RFC 8410: the others without.
+    // RFC 4055, section 5: RSA with NULL; RFC 5758, RFC 8410 and RFC 9881: the others without.
     let is_rsa = [
         SignatureScheme::RSA_PKCS1_SHA256,
         SignatureScheme::RSA_PKCS1_SHA384,
@@ -207,6 +207,9 @@ const ALGORITHMS: &[(SignatureScheme, ObjectIdentifier)] = &[
         rfc5912::ECDSA_WITH_SHA_512,
     ),
     (SignatureScheme::ED25519, rfc8410::ID_ED_25519),
+    (SignatureScheme::ML_DSA_44, ml_dsa::ML_DSA_44),
+    (SignatureScheme::ML_DSA_65, ml_dsa::ML_DSA_65),
+    (SignatureScheme::ML_DSA_87, ml_dsa::ML_DSA_87),
     (
         SignatureScheme::RSA_PKCS1_SHA256,
         rfc5912::SHA_256_WITH_RSA_ENCRYPTION,

@@ -15,6 +15,15 @@ pub(crate) enum KeyType {
     Rsa3072,
     Rsa4096,
     Ed25519,
+    #[serde(rename = "ml-dsa-44")]
+    #[value(name = "ml-dsa-44")]
+    MlDsa44,
+    #[serde(rename = "ml-dsa-65")]
+    #[value(name = "ml-dsa-65")]
+    MlDsa65,
+    #[serde(rename = "ml-dsa-87")]
+    #[value(name = "ml-dsa-87")]
+    MlDsa87,
 }
 
 impl KeyType {
@@ -34,6 +43,9 @@ impl From<KeySpec> for KeyType {
             KeySpec::Rsa3072 => Self::Rsa3072,
             KeySpec::Rsa4096 => Self::Rsa4096,
             KeySpec::Ed25519 => Self::Ed25519,
+            KeySpec::MlDsa44 => Self::MlDsa44,
+            KeySpec::MlDsa65 => Self::MlDsa65,
+            KeySpec::MlDsa87 => Self::MlDsa87,
         }
     }
 }
@@ -48,6 +60,9 @@ impl From<KeyType> for KeySpec {
             KeyType::Rsa3072 => Self::Rsa3072,
             KeyType::Rsa4096 => Self::Rsa4096,
             KeyType::Ed25519 => Self::Ed25519,
+            KeyType::MlDsa44 => Self::MlDsa44,
+            KeyType::MlDsa65 => Self::MlDsa65,
+            KeyType::MlDsa87 => Self::MlDsa87,
         }
     }
 }

@@ -61,6 +61,7 @@ mod trust;
 mod try_connect;
 mod uri_parser;
 mod user_pin;
+mod verification;
 
 use std::process::ExitCode;
 

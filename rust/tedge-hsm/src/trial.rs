@@ -9,6 +9,8 @@ use tedge_p11_client::{PrivateKey, SignatureScheme};
 use x509_cert::der::{Decode as _, Encode};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
+use crate::verification;
+
 /// What a trial signature took, and whether it was verified.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
@@ -41,7 +43,7 @@ pub(crate) fn sign_and_verify(
         .with_context(|| format!("key {} does not sign with {scheme}", key.uri()))?;
     let duration = started.elapsed();
     let spki = SubjectPublicKeyInfoRef::from_der(spki).context("the public key is malformed")?;
-    let verified = match verifier(&provider, scheme, &spki)? {
+    let verified = match verifier(scheme, &spki)? {
         None => false,
         Some(verifier) => {
             let public_key = spki.subject_public_key.raw_bytes();
@@ -61,12 +63,11 @@ pub(crate) fn sign_and_verify(
 
 /// What verifies `scheme` with this kind of public key, if anything here does.
 fn verifier(
-    provider: &CryptoProvider,
     scheme: SignatureScheme,
     spki: &SubjectPublicKeyInfoRef<'_>,
 ) -> anyhow::Result<Option<&'static dyn SignatureVerificationAlgorithm>> {
     let scheme_number = rustls::SignatureScheme::from(scheme.0);
-    let known = provider.signature_verification_algorithms.mapping;
+    let known = verification::algorithms().mapping;
     let Some((_, algorithms)) = known.iter().find(|(known, _)| *known == scheme_number) else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use rustls::{CertificateError, RootCertStore};
 use tedge_p11_client::{TlsFailure, Whose, read_ca_certificates, trust_anchors};
 
 use crate::certificate::{Certificate, Issued};
-use crate::names;
+use crate::{names, verification};
 
 /// The CAs in a file or folder: who is trusted.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Trust {
         if certificate.version() < 3 {
             return self.verify_old(chain, certificate, intermediates);
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(verification::provider());
         let roots = Arc::new(self.roots.clone());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
         let intermediates: Vec<_> = intermediates.iter().map(|c| c.der().clone()).collect();

@@ -532,7 +532,7 @@ fn v1_params(spec: KeySpec) -> Option<KeyParams> {
         KeySpec::Rsa2048 => KeyParams::Rsa { bits: 2048 },
         KeySpec::Rsa3072 => KeyParams::Rsa { bits: 3072 },
         KeySpec::Rsa4096 => KeyParams::Rsa { bits: 4096 },
-        KeySpec::Ed25519 => return None,
+        KeySpec::Ed25519 | KeySpec::MlDsa44 | KeySpec::MlDsa65 | KeySpec::MlDsa87 => return None,
     })
 }
 

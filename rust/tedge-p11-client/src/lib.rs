@@ -49,7 +49,7 @@ pub use socket_key::SocketKey;
 pub use tedge_p11_protocol::{
     CertificateEntry, DEFAULT_SOCKET_PATH, KeyEntry, KeySpec, Latency, ObjectType, Pin, PinError,
     PinSource, PublicKey, Reason, SignatureAlgorithm, SignatureScheme, Status, TokenEntry,
-    TokenStatus, TokenUse, Uri, UriError, forbid_core_dumps, hex,
+    TokenStatus, TokenUse, Uri, UriError, forbid_core_dumps, hex, ml_dsa,
 };
 #[cfg(feature = "rustls")]
 pub use tls::{ClientCertResolver, TlsKey};

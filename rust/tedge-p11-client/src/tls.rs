@@ -117,6 +117,21 @@ impl ClientCertResolver {
     }
 }
 
+/// Why a server is shown no certificate of `key`.
+fn no_common_scheme(key: &dyn PrivateKey) -> String {
+    let names: Vec<_> = key.schemes().iter().map(ToString::to_string).collect();
+    let hint = if key.schemes().iter().all(|scheme| scheme.is_post_quantum()) {
+        ": for ML-DSA it needs TLS 1.3 and, if it uses OpenSSL, version 3.5 or newer"
+    } else {
+        ""
+    };
+    format!(
+        "the server takes none of the signature schemes of key {} ({}){hint}",
+        key.uri(),
+        names.join(", ")
+    )
+}
+
 impl ResolvesClientCert for ClientCertResolver {
     fn resolve(
         &self,
@@ -128,10 +143,7 @@ impl ResolvesClientCert for ClientCertResolver {
             if known.iter().any(|s| offered.contains(&rustls_scheme(*s))) {
                 return Ok(certified);
             }
-            Err(Error::Certificate(format!(
-                "the server takes none of the signature schemes of key {}",
-                self.key.uri()
-            )))
+            Err(Error::Certificate(no_common_scheme(&*self.key)))
         });
         let error = certified.as_ref().err().map(ToString::to_string);
         if let Some(error) = &error {

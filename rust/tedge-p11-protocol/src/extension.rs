@@ -276,6 +276,12 @@ pub enum KeySpec {
     Rsa4096,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44 (FIPS 204).
+    MlDsa44,
+    /// ML-DSA-65 (FIPS 204).
+    MlDsa65,
+    /// ML-DSA-87 (FIPS 204).
+    MlDsa87,
 }
 
 impl Wire for ExtensionRequest {
@@ -411,6 +417,9 @@ impl std::fmt::Display for KeySpec {
             Self::Rsa3072 => "RSA 3072",
             Self::Rsa4096 => "RSA 4096",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
         })
     }
 }
@@ -467,7 +476,7 @@ const REASONS: [Reason; 10] = [
 ];
 
 /// At their discriminants.
-const KEY_SPECS: [KeySpec; 7] = [
+const KEY_SPECS: [KeySpec; 10] = [
     KeySpec::EcP256,
     KeySpec::EcP384,
     KeySpec::EcP521,
@@ -475,4 +484,7 @@ const KEY_SPECS: [KeySpec; 7] = [
     KeySpec::Rsa3072,
     KeySpec::Rsa4096,
     KeySpec::Ed25519,
+    KeySpec::MlDsa44,
+    KeySpec::MlDsa65,
+    KeySpec::MlDsa87,
 ];

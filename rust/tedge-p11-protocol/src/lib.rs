@@ -44,6 +44,11 @@ pub mod curve {
     pub use crate::public_key::{ED25519, P256, P384, P521};
 }
 
+/// Object identifiers of ML-DSA, of keys and signatures alike.
+pub mod ml_dsa {
+    pub use crate::public_key::{ML_DSA_44, ML_DSA_65, ML_DSA_87};
+}
+
 /// Lower-case hexadecimal digits of `bytes`, as ids are shown.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

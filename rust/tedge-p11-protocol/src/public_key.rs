@@ -44,6 +44,15 @@ impl PublicKey {
         Self::from_raw(&numbers.to_der().ok()?)
     }
 
+    /// From the bytes of an ML-DSA key (FIPS 204, algorithm 22), whose length tells the parameter set; `None` if it is
+    /// that of none.
+    #[must_use]
+    pub fn from_ml_dsa(raw: &[u8]) -> Option<Self> {
+        let (oid, _, _) = ML_DSA.into_iter().find(|(_, len, _)| *len == raw.len())?;
+        // RFC 9881, section 2: the parameters are absent.
+        Self::with_algorithm(oid, None, raw)
+    }
+
     /// From a DER `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn from_spki(spki: &[u8]) -> Option<Self> {
@@ -60,7 +69,7 @@ impl PublicKey {
         &self.spki
     }
 
-    /// Content of its `subjectPublicKey`, see [`from_raw`](Self::from_raw).
+    /// Content of its `subjectPublicKey`, see [`from_raw`](Self::from_raw) and [`from_ml_dsa`](Self::from_ml_dsa).
     #[must_use]
     pub fn raw(&self) -> &[u8] {
         &self.raw
@@ -69,6 +78,12 @@ impl PublicKey {
     /// Type and size, if it is one of those that can be made here.
     #[must_use]
     pub fn spec(&self) -> Option<KeySpec> {
+        let algorithm = SubjectPublicKeyInfoRef::from_der(&self.spki)
+            .ok()?
+            .algorithm;
+        if let Some((_, len, spec)) = ML_DSA.into_iter().find(|(oid, _, _)| *oid == algorithm.oid) {
+            return (self.raw.len() == len).then_some(spec);
+        }
         Some(match self.raw.len() {
             65 => KeySpec::EcP256,
             97 => KeySpec::EcP384,
@@ -112,7 +127,45 @@ pub const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 pub const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 /// id-Ed25519 (RFC 8410, section 3).
 pub const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// id-ml-dsa-44 (RFC 9881, section 2).
+pub const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+/// id-ml-dsa-65 (RFC 9881, section 2).
+pub const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+/// id-ml-dsa-87 (RFC 9881, section 2).
+pub const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
+/// Each parameter set with the bytes of its public keys (FIPS 204, table 2).
+const ML_DSA: [(ObjectIdentifier, usize, KeySpec); 3] = [
+    (ML_DSA_44, 1312, KeySpec::MlDsa44),
+    (ML_DSA_65, 1952, KeySpec::MlDsa65),
+    (ML_DSA_87, 2592, KeySpec::MlDsa87),
+];
 /// id-ecPublicKey (RFC 5480, section 2.1.1).
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 /// rsaEncryption (RFC 8017, appendix C).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ml_dsa_keys_are_told_by_their_algorithm() {
+        for (oid, len, spec) in ML_DSA {
+            let key = PublicKey::from_ml_dsa(&vec![0x30; len]).unwrap();
+            assert_eq!(key.spec(), Some(spec));
+            assert_eq!(key.raw().len(), len);
+            let spki = SubjectPublicKeyInfoRef::from_der(key.spki()).unwrap();
+            assert_eq!(spki.algorithm.oid, oid);
+            // RFC 9881, section 2.
+            assert_eq!(spki.algorithm.parameters, None);
+            assert_eq!(PublicKey::from_spki(key.spki()).unwrap(), key);
+            assert!(PublicKey::from_ml_dsa(&vec![0x30; len - 1]).is_none());
+        }
+        // The bytes of one parameter set under the name of another are no key that is known.
+        let other = PublicKey::with_algorithm(ML_DSA_44, None, &[7; 1952]).unwrap();
+        assert_eq!(other.spec(), None);
+        // An Ed25519 key is none because it is as long as one.
+        let other = PublicKey::with_algorithm(ML_DSA_44, None, &[7; 32]).unwrap();
+        assert_eq!(other.spec(), None);
+    }
+}

@@ -33,18 +33,31 @@ impl SignatureScheme {
     pub const RSA_PSS_RSAE_SHA512: Self = Self(0x0806);
     /// Ed25519 (RFC 8032).
     pub const ED25519: Self = Self(0x0807);
+    /// ML-DSA-44 (FIPS 204): TLS 1.3 and certificates only, as all of ML-DSA (draft-ietf-tls-mldsa, section 3).
+    pub const ML_DSA_44: Self = Self(0x0904);
+    /// ML-DSA-65 (FIPS 204).
+    pub const ML_DSA_65: Self = Self(0x0905);
+    /// ML-DSA-87 (FIPS 204).
+    pub const ML_DSA_87: Self = Self(0x0906);
 
     /// The algorithm that the frame `ChooseSchemeResponse` reports beside the scheme; `None` for a
-    /// code point that this crate does not know.
+    /// code point that this crate does not know, and for ML-DSA, which has no number in TLS 1.2.
     #[must_use]
     pub fn algorithm(self) -> Option<SignatureAlgorithm> {
         NAMES
             .iter()
             .find(|(scheme, _, _)| *scheme == self)
             .map(|(_, _, algorithm)| *algorithm)
+            .filter(|algorithm| *algorithm != NO_ALGORITHM)
     }
 
-    /// The scheme called `name` in RFC 8446.
+    /// Whether no quantum computer is known to forge what is signed so.
+    #[must_use]
+    pub fn is_post_quantum(self) -> bool {
+        matches!(self, Self::ML_DSA_44 | Self::ML_DSA_65 | Self::ML_DSA_87)
+    }
+
+    /// The scheme called `name` in RFC 8446, or in IANA's registry of TLS SignatureSchemes.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES
@@ -55,7 +68,7 @@ impl SignatureScheme {
 }
 
 impl fmt::Display for SignatureScheme {
-    /// The name in RFC 8446, or the code point in hexadecimal.
+    /// The name in RFC 8446 or IANA's registry, or the code point in hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.iter().find(|(scheme, _, _)| scheme == self) {
             Some((_, name, _)) => f.write_str(name),
@@ -78,6 +91,9 @@ impl SignatureAlgorithm {
     /// Ed25519.
     pub const ED25519: Self = Self(7);
 }
+
+/// For a scheme without a number in TLS 1.2, where 0 is `anonymous`, which signs nothing.
+const NO_ALGORITHM: SignatureAlgorithm = SignatureAlgorithm(0);
 
 const NAMES: &[(SignatureScheme, &str, SignatureAlgorithm)] = {
     use SignatureAlgorithm as A;
@@ -105,5 +121,8 @@ const NAMES: &[(SignatureScheme, &str, SignatureAlgorithm)] = {
         (S::RSA_PSS_RSAE_SHA384, "rsa_pss_rsae_sha384", A::RSA),
         (S::RSA_PSS_RSAE_SHA512, "rsa_pss_rsae_sha512", A::RSA),
         (S::ED25519, "ed25519", A::ED25519),
+        (S::ML_DSA_44, "mldsa44", NO_ALGORITHM),
+        (S::ML_DSA_65, "mldsa65", NO_ALGORITHM),
+        (S::ML_DSA_87, "mldsa87", NO_ALGORITHM),
     ]
 };

@@ -43,6 +43,23 @@ fn requests() {
         3,
         &fields((None::<()>, 6u32, "key", Some(vec![1u8, 2]), None::<()>)),
     );
+    for (key, number) in [
+        (KeySpec::MlDsa44, 7u32),
+        (KeySpec::MlDsa65, 8),
+        (KeySpec::MlDsa87, 9),
+    ] {
+        request(
+            ExtensionRequest::CreateKey(ExtensionCreateKey {
+                uri: None,
+                key,
+                label: "key".into(),
+                id: None,
+                pin: None,
+            }),
+            3,
+            &fields((None::<()>, number, "key", None::<()>, None::<()>)),
+        );
+    }
     request(ExtensionRequest::Status, 4, &[]);
 }
 

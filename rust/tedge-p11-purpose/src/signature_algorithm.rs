@@ -3,7 +3,7 @@
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Reader as _, SliceReader, TagNumber, Tagged as _};
 use spki::AlgorithmIdentifierRef;
-use tedge_p11_protocol::SignatureScheme as S;
+use tedge_p11_protocol::{SignatureScheme as S, ml_dsa};
 
 use crate::x509;
 
@@ -17,6 +17,10 @@ pub(crate) fn fits(algorithm: AlgorithmIdentifierRef<'_>, scheme: S) -> bool {
         S::ECDSA_SECP384R1_SHA384 => is(ECDSA_SHA384) && parameters.is_none(),
         S::ECDSA_SECP521R1_SHA512 => is(ECDSA_SHA512) && parameters.is_none(),
         S::ED25519 => is(tedge_p11_protocol::curve::ED25519) && parameters.is_none(),
+        // RFC 9881, section 3: without parameters.
+        S::ML_DSA_44 => is(ml_dsa::ML_DSA_44) && parameters.is_none(),
+        S::ML_DSA_65 => is(ml_dsa::ML_DSA_65) && parameters.is_none(),
+        S::ML_DSA_87 => is(ml_dsa::ML_DSA_87) && parameters.is_none(),
         // RFC 4055, section 5: with NULL.
         S::RSA_PKCS1_SHA256 => is(RSA_SHA256) && parameters == Some(AnyRef::NULL),
         S::RSA_PKCS1_SHA384 => is(RSA_SHA384) && parameters == Some(AnyRef::NULL),

@@ -12,7 +12,7 @@ use tedge_p11_protocol::{KeySpec, ObjectType, Uri, curve, hex};
 use crate::access::{Access, Check, Everything};
 use crate::error::{Error, Result};
 use crate::key::KeyInfo;
-use crate::key_kind::Curve;
+use crate::key_kind::{Curve, MlDsa};
 use crate::module::Module;
 use crate::object::find;
 use crate::pins::GivenPin;
@@ -133,14 +133,19 @@ fn check_room(pkcs11: &Pkcs11, token: &Token, spec: KeySpec) -> Result<()> {
     let info = pkcs11
         .get_token_info(token.slot())
         .map_err(|error| token.error(error))?;
-    let bits = match spec {
-        KeySpec::Rsa2048 => 2048,
-        KeySpec::Rsa3072 => 3072,
-        KeySpec::Rsa4096 => 4096,
-        _ => 521,
+    // Modulus, two exponents, two primes and what goes with them.
+    let numbers = |bits: usize| bits / 8 * 5;
+    let bytes = match spec {
+        KeySpec::Rsa2048 => numbers(2048),
+        KeySpec::Rsa3072 => numbers(3072),
+        KeySpec::Rsa4096 => numbers(4096),
+        // Private and public key (FIPS 204, table 2).
+        KeySpec::MlDsa44 => 2560 + 1312,
+        KeySpec::MlDsa65 => 4032 + 1952,
+        KeySpec::MlDsa87 => 4896 + 2592,
+        _ => numbers(521),
     };
-    // Modulus, two exponents, two primes and what goes with them, and names.
-    let needed = bits / 8 * 5 + MAX_NAME_LEN;
+    let needed = bytes + MAX_NAME_LEN;
     match (info.total_private_memory(), info.free_private_memory()) {
         (Some(total), Some(free)) if total > 0 && free <= total && free < needed => {
             Err(Error::NoRoom {
@@ -221,6 +226,10 @@ fn key_types(spec: KeySpec) -> Vec<(Mechanism<'static>, Vec<Attribute>)> {
         ];
         vec![(Mechanism::RsaPkcsKeyPairGen, attributes)]
     };
+    let ml_dsa = |set: MlDsa| {
+        let set = Attribute::ParameterSet(set.parameter_set().into());
+        vec![(Mechanism::MlDsaKeyPairGen, vec![set])]
+    };
     match spec {
         KeySpec::EcP256 => ec(Curve::P256),
         KeySpec::EcP384 => ec(Curve::P384),
@@ -228,6 +237,9 @@ fn key_types(spec: KeySpec) -> Vec<(Mechanism<'static>, Vec<Attribute>)> {
         KeySpec::Rsa2048 => rsa(2048),
         KeySpec::Rsa3072 => rsa(3072),
         KeySpec::Rsa4096 => rsa(4096),
+        KeySpec::MlDsa44 => ml_dsa(MlDsa::MlDsa44),
+        KeySpec::MlDsa65 => ml_dsa(MlDsa::MlDsa65),
+        KeySpec::MlDsa87 => ml_dsa(MlDsa::MlDsa87),
         KeySpec::Ed25519 => [
             oid_der(curve::ED25519).unwrap_or_default(),
             ED25519_NAME.to_vec(),

@@ -129,7 +129,13 @@ impl Key {
                     what: "ECDSA signature",
                 })
             }
-            KeyKind::Rsa | KeyKind::Ed25519 => Ok(signature),
+            KeyKind::MlDsa(set) if signature.len() != set.signature_len() => {
+                Err(Error::Malformed {
+                    token: self.token.uri(),
+                    what: "ML-DSA signature",
+                })
+            }
+            KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::MlDsa(_) => Ok(signature),
         }
     }
 

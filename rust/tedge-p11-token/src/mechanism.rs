@@ -5,6 +5,7 @@ use std::ffi::c_ulong;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as CryptokiError, RvError};
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -21,6 +22,8 @@ pub(crate) enum Recipe {
     Ecdsa(Digest),
     /// `CKM_EDDSA` over the message.
     Eddsa,
+    /// `CKM_ML_DSA` over the message.
+    MlDsa,
     /// `CKM_SHAxxx_RSA_PKCS` or `CKM_SHAxxx_RSA_PKCS_PSS` over the message.
     RsaCombined(Padding, Digest),
     /// `CKM_RSA_PKCS` over a `DigestInfo`, or `CKM_RSA_PKCS_PSS` over a digest.
@@ -68,6 +71,7 @@ impl Recipe {
                 let params = EddsaParams::new(EddsaSignatureScheme::Pure);
                 (Mechanism::Eddsa(params), message.into())
             }
+            Self::MlDsa => (Mechanism::MlDsa(ml_dsa_params()), message.into()),
             Self::RsaCombined(padding, digest) => (combined(padding, digest), message.into()),
             Self::RsaDigest(Padding::Pkcs1, digest) => {
                 (Mechanism::RsaPkcs, digest.info_of(message).into())
@@ -91,7 +95,8 @@ impl Recipe {
                 .into_iter()
                 .any(fits)
                 .then(|| (Mechanism::Ecdsa, digest.into())),
-            Self::Eddsa => None,
+            // HashML-DSA is another algorithm, which neither TLS nor RFC 9881 has.
+            Self::Eddsa | Self::MlDsa => None,
             Self::RsaCombined(Padding::Pkcs1, of) | Self::RsaDigest(Padding::Pkcs1, of) => {
                 fits(of).then(|| (Mechanism::RsaPkcs, of.info_around(digest).into()))
             }
@@ -105,6 +110,7 @@ impl Recipe {
         match self {
             Self::Ecdsa(_) => MechanismType::ECDSA,
             Self::Eddsa => MechanismType::EDDSA,
+            Self::MlDsa => MechanismType::ML_DSA,
             Self::RsaCombined(padding, digest) => combined(padding, digest).mechanism_type(),
             Self::RsaDigest(Padding::Pkcs1, _) => MechanismType::RSA_PKCS,
             Self::RsaDigest(Padding::Pss, _) => MechanismType::RSA_PKCS_PSS,
@@ -129,6 +135,7 @@ fn candidates(kind: KeyKind) -> Vec<(SignatureScheme, Vec<Recipe>)> {
             vec![Recipe::Ecdsa(Digest::Sha512)],
         )],
         KeyKind::Ed25519 => vec![(S::ED25519, vec![Recipe::Eddsa])],
+        KeyKind::MlDsa(set) => vec![(set.scheme(), vec![Recipe::MlDsa])],
         KeyKind::Rsa => [
             (S::RSA_PSS_RSAE_SHA256, Padding::Pss, Digest::Sha256),
             (S::RSA_PSS_RSAE_SHA384, Padding::Pss, Digest::Sha384),
@@ -158,6 +165,12 @@ fn combined(padding: Padding, digest: Digest) -> Mechanism<'static> {
         (Padding::Pss, Digest::Sha384) => Mechanism::Sha384RsaPkcsPss(pss_params(digest)),
         (Padding::Pss, Digest::Sha512) => Mechanism::Sha512RsaPkcsPss(pss_params(digest)),
     }
+}
+
+/// Hedged: a fault or a side channel tells less of a key that signs with fresh randomness (FIPS 204, section 3.4). No
+/// context, as TLS and certificates have it (RFC 9881, section 3).
+fn ml_dsa_params() -> SignAdditionalContext<'static> {
+    SignAdditionalContext::new(HedgeType::Required, None)
 }
 
 fn pss_params(digest: Digest) -> PkcsPssParams {

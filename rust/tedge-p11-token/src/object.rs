@@ -5,7 +5,7 @@ use cryptoki::session::Session;
 use tedge_p11_protocol::{ObjectType, Uri, hex};
 
 use crate::error::{Error, Result};
-use crate::key_kind::KeyKind;
+use crate::key_kind::{KeyKind, MlDsa};
 use crate::public_key;
 use crate::token::Token;
 use crate::token_info::unpadded;
@@ -178,6 +178,9 @@ pub(crate) fn kind(token: &Token, session: &Session, object: &Object) -> Result<
         key_type: object.listed.key_type.clone(),
     };
     let key_type = object.key_type.ok_or_else(unsupported)?;
+    if key_type == KeyType::ML_DSA {
+        return ml_dsa(token, session, object).map(KeyKind::MlDsa);
+    }
     let mut ec_params = object.ec_params.clone().filter(|params| !params.is_empty());
     if ec_params.is_none() && key_type != KeyType::RSA {
         // Some modules tell the curve of the public key object only.
@@ -197,6 +200,23 @@ pub(crate) fn kind(token: &Token, session: &Session, object: &Object) -> Result<
             key: object.listed.uri.clone(),
             params: hex(&params),
         })
+}
+
+/// `CKA_PARAMETER_SET`, which is asked for apart: modules older than PKCS#11 3.2 do not know it.
+fn ml_dsa(token: &Token, session: &Session, object: &Object) -> Result<MlDsa> {
+    let wanted = [AttributeType::ParameterSet];
+    let told = session
+        .get_attributes(object.handle, &wanted)
+        .map_err(|error| token.error(error))?
+        .pop();
+    let set = match told {
+        Some(Attribute::ParameterSet(number)) => MlDsa::from_parameter_set(number),
+        _ => None,
+    };
+    set.ok_or_else(|| Error::UnsupportedKeyType {
+        key: object.listed.uri.clone(),
+        key_type: "ML-DSA with a parameter set that is not known".to_owned(),
+    })
 }
 
 pub(crate) const CLASSES: [(ObjectType, ObjectClass); 2] = [

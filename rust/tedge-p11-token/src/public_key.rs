@@ -1,12 +1,12 @@
 //! Public keys out of the attributes of PKCS#11 objects.
 
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use der::asn1::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use tedge_p11_protocol::{PublicKey, curve};
 
-use crate::key_kind::{Curve, KeyKind};
+use crate::key_kind::{Curve, KeyKind, MlDsa};
 
 /// Reads the public key's value from `object`, which may be a public key or, where the module
 /// allows, a private one. `Ok(None)` when the object does not have it.
@@ -15,12 +15,16 @@ pub(crate) fn read(
     object: ObjectHandle,
     kind: KeyKind,
 ) -> cryptoki::error::Result<Option<PublicKey>> {
+    if let KeyKind::MlDsa(set) = kind {
+        return read_ml_dsa(session, object, set);
+    }
     let mut point = None;
     let mut modulus = None;
     let mut exponent = None;
     let wanted: &[_] = match kind {
         KeyKind::Rsa => &[AttributeType::Modulus, AttributeType::PublicExponent],
         KeyKind::Ec(_) | KeyKind::Ed25519 => &[AttributeType::EcPoint],
+        KeyKind::MlDsa(_) => &[],
     };
     for attribute in session.get_attributes(object, wanted)? {
         match attribute {
@@ -39,6 +43,41 @@ pub(crate) fn read(
             point.and_then(|point| PublicKey::from_raw(unwrap_point(&point, len)?))
         }
         KeyKind::Ed25519 => point.and_then(|point| PublicKey::from_raw(unwrap_point(&point, 32)?)),
+        KeyKind::MlDsa(_) => None,
+    })
+}
+
+/// `CKA_PUBLIC_KEY_INFO` of either object, or `CKA_VALUE` of a public key (PKCS#11 3.2, section 6.67.2). That of a private
+/// key is the secret, which nobody asks for here.
+fn read_ml_dsa(
+    session: &Session,
+    object: ObjectHandle,
+    set: MlDsa,
+) -> cryptoki::error::Result<Option<PublicKey>> {
+    let mut is_public = false;
+    let mut info = None;
+    let wanted = [AttributeType::Class, AttributeType::PublicKeyInfo];
+    for attribute in session.get_attributes(object, &wanted)? {
+        match attribute {
+            Attribute::Class(class) => is_public = class == ObjectClass::PUBLIC_KEY,
+            Attribute::PublicKeyInfo(value) => info = Some(value),
+            _ => {}
+        }
+    }
+    let of_this_set = |key: &PublicKey| key.spec() == Some(set.spec());
+    let info = info.and_then(|info| PublicKey::from_spki(&info));
+    if let Some(key) = info.filter(of_this_set) {
+        return Ok(Some(key));
+    }
+    if !is_public {
+        return Ok(None);
+    }
+    let value = session
+        .get_attributes(object, &[AttributeType::Value])?
+        .pop();
+    Ok(match value {
+        Some(Attribute::Value(value)) => PublicKey::from_ml_dsa(&value).filter(of_this_set),
+        _ => None,
     })
 }
 

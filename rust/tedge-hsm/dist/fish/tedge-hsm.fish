@@ -70,7 +70,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l id -d 'Id for the key, in hexadecimal [default: random]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l pin-file -d 'File with the user PIN' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand create-key" -l socket-path -d 'Socket of tedge-p11-server' -r -F
@@ -202,7 +205,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l new-key-label -d 'Label of the new key [default: that of the old key, since URIs and rules name keys by it]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l keep-old -d 'Days to keep the old key after the new one is in use' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hook -d 'Program to run, without arguments, after the new certificate has replaced the old one' -r -F
@@ -265,7 +271,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
@@ -298,7 +307,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
@@ -334,7 +346,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
@@ -364,7 +379,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
@@ -435,7 +453,10 @@ p521\t''
 rsa2048\t''
 rsa3072\t''
 rsa4096\t''
-ed25519\t''"
+ed25519\t''
+ml-dsa-44\t''
+ml-dsa-65\t''
+ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l common-name -d 'Common name of the certificate\'s subject; %m stands for the machine id [default: %m]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand setup" -l certificate -d 'What the key signs [default: csr]' -r -f -a "csr\t'A certificate signing request'
 self-signed\t'A certificate that the key issues for itself'"

@@ -1,6 +1,7 @@
 //! What an EST server wants requests to have (RFC 7030, section 4.5.2; RFC 8951, section 3.4).
 
 use anyhow::anyhow;
+use tedge_p11_client::ml_dsa;
 use x509_cert::attr::Attribute;
 use x509_cert::der::asn1::{Any, ObjectIdentifier};
 use x509_cert::der::oid::db::rfc5280::ID_CE_EXT_KEY_USAGE;
@@ -56,6 +57,9 @@ impl CsrAttributes {
                     .to_owned(),
             ),
             rfc8410::ID_ED_25519 => self.key_type = Some(KeyType::Ed25519),
+            ml_dsa::ML_DSA_44 => self.key_type = Some(KeyType::MlDsa44),
+            ml_dsa::ML_DSA_65 => self.key_type = Some(KeyType::MlDsa65),
+            ml_dsa::ML_DSA_87 => self.key_type = Some(KeyType::MlDsa87),
             // Of any curve or size.
             rfc5912::ID_EC_PUBLIC_KEY => self.key_type = self.key_type.or(Some(KeyType::P256)),
             rfc5912::RSA_ENCRYPTION => self.key_type = self.key_type.or(Some(KeyType::Rsa2048)),
