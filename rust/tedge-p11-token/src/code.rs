@@ -11,6 +11,7 @@ pub struct Code(RvError);
 impl Code {
     pub(crate) const PIN_INCORRECT: Self = Self(RvError::PinIncorrect);
     pub(crate) const PIN_LOCKED: Self = Self(RvError::PinLocked);
+    pub(crate) const SESSION_COUNT: Self = Self(RvError::SessionCount);
 
     /// Whether it says that a handle or a device is not what it was when it was opened.
     pub(crate) fn is_stale(self) -> bool {
@@ -47,6 +48,9 @@ impl Code {
             RvError::DeviceRemoved | RvError::TokenNotPresent => "; is the token plugged in?",
             RvError::DeviceError => "; is the device there, and may this user open it?",
             RvError::TokenWriteProtected => "; the token is write-protected",
+            RvError::ActionProhibited => {
+                "; the token does not let this object be changed or deleted, as it is with keys from the factory"
+            }
             RvError::PinLenRange => "; the PIN is too short or too long for this token",
             RvError::PinInvalid => "; the PIN has characters that this token does not take",
             RvError::MechanismInvalid | RvError::FunctionNotSupported => {

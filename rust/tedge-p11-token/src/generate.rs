@@ -174,7 +174,7 @@ fn generate(
         &sign_only
     };
     let mut result = Err(CryptokiError::NotSupported);
-    for (mechanism, key_type) in &types {
+    for (mechanism, key_type, of_private) in with_curve_in_private(&types) {
         for sign_only in sign_only {
             let limits = if *sign_only {
                 SIGN_ONLY
@@ -182,7 +182,7 @@ fn generate(
                 (&[][..], &[][..])
             };
             let public = [named, key_type, PUBLIC_USES, limits.0].concat();
-            let private = [named, PRIVATE_USES, limits.1].concat();
+            let private = [named, of_private, PRIVATE_USES, limits.1].concat();
             result = session
                 .generate_key_pair(mechanism, &public, &private)
                 .map(|_| ());
@@ -193,6 +193,26 @@ fn generate(
         }
     }
     result
+}
+
+/// The same, and the curve in the private key's template, too, at last: modules of some secure elements look for it there,
+/// while it is for the public key's alone (PKCS#11 3.0, section 6.3.3).
+fn with_curve_in_private<'a>(
+    types: &'a [(Mechanism<'static>, Vec<Attribute>)],
+) -> impl Iterator<Item = (&'a Mechanism<'static>, &'a [Attribute], &'a [Attribute])> {
+    let has_curve = |key_type: &[Attribute]| {
+        let mut attributes = key_type.iter();
+        attributes.any(|attribute| matches!(attribute, Attribute::EcParams(_)))
+    };
+    let as_said = types
+        .iter()
+        .map(|(mechanism, key_type)| (mechanism, &key_type[..], &[][..]));
+    let with_curve = types
+        .iter()
+        .filter(move |(_, key_type)| has_curve(key_type));
+    let with_curve =
+        with_curve.map(|(mechanism, key_type)| (mechanism, &key_type[..], &key_type[..]));
+    as_said.chain(with_curve)
 }
 
 /// Codes that modules answer with when they dislike an attribute; the last two are not what the

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use cryptoki::context::{Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use tedge_p11_protocol::Uri;
 
-use self::open::{Open, is_logged_in, keep, reset};
+use self::open::{Open, is_logged_in, is_out_of_sessions, keep, on_anchor, reset};
 use crate::back_off::BackOff;
 use crate::call_error::CallError;
 use crate::error::{Error, Result};
@@ -144,8 +144,18 @@ impl Token {
                 continue;
             };
             self.log_in(&mut open, pin)?;
-            let session = self.open_beside(&mut open, Self::open_ro)?;
-            lock(&open.idle).push(session);
+            match self.open_beside(&mut open, Self::open_ro) {
+                Ok(session) => lock(&open.idle).push(session),
+                Err(error) if is_out_of_sessions(&error, &open) => {
+                    if open.generation != generation {
+                        return Err(Error::Outdated);
+                    }
+                    let result = on_anchor(&mut open, error, operation);
+                    drop(open);
+                    return self.reset_if_stale(generation, result);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -162,10 +172,20 @@ impl Token {
         if since.is_some_and(|since| since != open.generation) {
             return Err(Error::Outdated);
         }
-        let session = self.logged_in(&mut open, pin)?;
+        let session = self.logged_in(&mut open, pin);
         let generation = open.generation;
-        let result = operation(&session, generation);
-        keep(&open, session, &result);
+        let operation = |session: &Session| operation(session, generation);
+        let result = match session {
+            Ok(session) => {
+                let result = operation(&session);
+                keep(&open, session, &result);
+                result
+            }
+            Err(error) if is_out_of_sessions(&error, &open) => {
+                on_anchor(&mut open, error, operation)
+            }
+            Err(error) => return Err(error),
+        };
         drop(open);
         self.reset_if_stale(generation, result)
     }
@@ -176,9 +196,15 @@ impl Token {
         &self,
         operation: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
-        let open = self.seize_soon()?;
+        let mut open = self.seize_soon()?;
         let generation = open.generation;
-        let result = self.open_ro().and_then(|session| operation(&session));
+        let result = match self.open_ro() {
+            Ok(session) => operation(&session),
+            Err(error) if is_out_of_sessions(&error, &open) => {
+                on_anchor(&mut open, error, operation)
+            }
+            Err(error) => Err(error),
+        };
         drop(open);
         self.reset_if_stale(generation, result)
     }
@@ -192,9 +218,20 @@ impl Token {
     ) -> Result<T> {
         let mut open = self.seize_soon()?;
         // For those who sign meanwhile.
-        let spare = self.logged_in(&mut open, pin)?;
-        lock(&open.idle).push(spare);
-        let session = self.open_beside(&mut open, Self::open_rw)?;
+        let session = self.logged_in(&mut open, pin).and_then(|spare| {
+            lock(&open.idle).push(spare);
+            self.open_beside(&mut open, Self::open_rw)
+        });
+        let session = match session {
+            Err(error) if is_out_of_sessions(&error, &open) => {
+                let result = self
+                    .open_alone(&mut open, pin)
+                    .and_then(|session| operation(&session));
+                reset(&mut open);
+                return result;
+            }
+            session => session?,
+        };
         let generation = open.generation;
         let long = self.gate.begin_long(open);
         let result = operation(&session);
@@ -213,7 +250,10 @@ impl Token {
     ) -> Result<T> {
         let mut open = self.seize_soon()?;
         self.log_in(&mut open, pin)?;
-        let session = self.open_beside(&mut open, Self::open_rw);
+        let session = match self.open_beside(&mut open, Self::open_rw) {
+            Err(error) if is_out_of_sessions(&error, &open) => self.open_alone(&mut open, pin),
+            session => session,
+        };
         let result = session.and_then(|session| operation(&session));
         reset(&mut open);
         result
@@ -298,11 +338,24 @@ impl Token {
             }
             Ok(session)
         });
-        if let Some(error) = result.as_ref().err().and_then(Error::stale) {
+        let error = result.as_ref().err();
+        let error = error.filter(|error| !is_out_of_sessions(error, open));
+        if let Some(error) = error.and_then(Error::stale) {
             reset(open);
             self.note_trouble(error);
         }
         result
+    }
+
+    /// A read-write session in place of all others, on a token that has no more of them. It has the login of `pin`, which
+    /// has opened the token before.
+    fn open_alone(&self, open: &mut Open, pin: Option<GivenPin<'_>>) -> Result<Session> {
+        reset(open);
+        let session = self.open_rw()?;
+        if self.info().login_required {
+            self.counted_login(&session, UserType::User, pin)?;
+        }
+        Ok(session)
     }
 
     fn open_ro(&self) -> Result<Session> {

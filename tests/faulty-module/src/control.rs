@@ -10,6 +10,10 @@
 //! token LABEL absent
 //! token LABEL flag CKF_USER_PIN_NAME|CKF_PROTECTED_AUTHENTICATION_PATH
 //! token LABEL without CKF_LOGIN_REQUIRED
+//! token LABEL without-login PIN        (it is logged in with each session, and says that it wants no login)
+//! token LABEL sessions N               (at most N at a time, as it says)
+//! token LABEL read-only
+//! token LABEL curve-in-private         (CKA_EC_PARAMS is wanted in the private key's template, too)
 //! sessions [slot=LABEL] lost
 //! ```
 //!
@@ -26,7 +30,8 @@ use std::time::Duration;
 
 use cryptoki_sys::{
     CK_FLAGS, CK_RV, CKF_LOGIN_REQUIRED, CKF_PROTECTED_AUTHENTICATION_PATH, CKF_USER_PIN_COUNT_LOW,
-    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED, CKF_USER_PIN_TO_BE_CHANGED, CKR_SESSION_CLOSED,
+    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_LOCKED,
+    CKF_USER_PIN_TO_BE_CHANGED, CKF_WRITE_PROTECTED, CKR_SESSION_CLOSED,
     CKR_SESSION_HANDLE_INVALID,
 };
 
@@ -73,11 +78,32 @@ pub(crate) struct Control {
     flags: Vec<(String, CK_FLAGS)>,
     /// Labels of the tokens that do not say that they want a login.
     without_login: Vec<String>,
+    /// What secure elements do that SoftHSM2 does not, by the labels of the tokens.
+    elements: Vec<(String, Element)>,
     /// Labels of the tokens whose sessions end now; `None` for all.
     pub(crate) lost: Vec<Option<String>>,
 }
 
+/// A way of secure elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Element {
+    /// The PIN with which each session is logged in.
+    WithoutLogin(String),
+    Sessions(u64),
+    ReadOnly,
+    CurveInPrivate,
+}
+
 impl Control {
+    /// The ways of the token with this label.
+    pub(crate) fn elements(&self, label: Option<&str>) -> impl Iterator<Item = &Element> {
+        let of = self
+            .elements
+            .iter()
+            .filter(move |(of, _)| Some(of.as_str()) == label);
+        of.map(|(_, element)| element)
+    }
+
     /// What to do with a call.
     pub(crate) fn decide(&self, function: Function, label: Option<&str>) -> Option<Action> {
         let rule = self
@@ -105,6 +131,15 @@ impl Control {
     pub(crate) fn flags(&self, label: &str, real: CK_FLAGS) -> CK_FLAGS {
         let more = self.flags.iter().filter(|(of, _)| of == label);
         let flags = more.fold(real, |flags, (_, flag)| flags | flag);
+        let flags = self
+            .elements(Some(label))
+            .fold(flags, |flags, element| match element {
+                Element::WithoutLogin(_) => {
+                    flags & !(CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED)
+                }
+                Element::ReadOnly => flags | CKF_WRITE_PROTECTED,
+                Element::Sessions(_) | Element::CurveInPrivate => flags,
+            });
         match self.without_login.iter().any(|without| without == label) {
             true => flags & !CKF_LOGIN_REQUIRED,
             false => flags,
@@ -117,7 +152,9 @@ impl Control {
 
     /// Whether a token's label decides anything.
     pub(crate) fn needs_labels(&self) -> bool {
-        self.hides_tokens() || self.rules.iter().any(|rule| rule.label.is_some())
+        self.hides_tokens()
+            || !self.elements.is_empty()
+            || self.rules.iter().any(|rule| rule.label.is_some())
     }
 }
 
@@ -167,6 +204,18 @@ impl Control {
                 let label = decode(words.next().ok_or("no label")?)?;
                 match words.next() {
                     Some("flag") => self.flags.push((label, flag(words.next())?)),
+                    Some("without-login") => {
+                        let pin = words.next().ok_or("no PIN")?.to_owned();
+                        self.elements.push((label, Element::WithoutLogin(pin)));
+                    }
+                    Some("sessions") => {
+                        let most = number(words.next())?;
+                        self.elements.push((label, Element::Sessions(most)));
+                    }
+                    Some("read-only") => self.elements.push((label, Element::ReadOnly)),
+                    Some("curve-in-private") => {
+                        self.elements.push((label, Element::CurveInPrivate));
+                    }
                     Some("without") => {
                         expect(words.next(), "CKF_LOGIN_REQUIRED")?;
                         self.without_login.push(label);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cryptoki_sys::*;
 
 use crate::call::{Call, Subject};
+use crate::control::Element;
 use crate::state;
 use crate::wrap::{Function, REAL};
 
@@ -155,6 +156,12 @@ pub(crate) unsafe extern "C" fn C_GetTokenInfo(
             let info = unsafe { &mut *info };
             let label = state::learn(slot, info);
             info.flags = control.flags(&label, info.flags);
+            for element in control.elements(Some(&label)) {
+                if let Element::Sessions(most) = element {
+                    info.ulMaxSessionCount = *most as CK_ULONG;
+                    info.ulMaxRwSessionCount = *most as CK_ULONG;
+                }
+            }
         }
         rv
     })
@@ -180,14 +187,86 @@ pub(crate) unsafe extern "C" fn C_OpenSession(
     notify: CK_NOTIFY,
     session: *mut CK_SESSION_HANDLE,
 ) -> CK_RV {
-    Call::begin(Function::C_OpenSession, Subject::Slot(slot)).end_with(|| {
+    let call = Call::begin(Function::C_OpenSession, Subject::Slot(slot));
+    let (control, label) = (call.control.clone(), call.label.clone());
+    call.end_with(|| {
         state::bury(slot);
+        let elements = || control.elements(label.as_deref());
+        for element in elements() {
+            match element {
+                Element::Sessions(most) if state::count(slot) as u64 >= *most => {
+                    return CKR_SESSION_COUNT;
+                }
+                Element::ReadOnly if flags & CKF_RW_SESSION != 0 => {
+                    return CKR_TOKEN_WRITE_PROTECTED;
+                }
+                _ => {}
+            }
+        }
         let rv = real!(C_OpenSession(slot, flags, application, notify, session));
         if rv == CKR_OK {
             // SAFETY: the wrapped module has just filled it.
-            state::opened(unsafe { *session }, slot);
+            let session = unsafe { *session };
+            state::opened(session, slot);
+            for element in elements() {
+                if let Element::WithoutLogin(pin) = element {
+                    let len = pin.len() as CK_ULONG;
+                    let pin = pin.as_ptr().cast_mut();
+                    real!(C_Login(session, CKU_USER, pin, len));
+                }
+            }
         }
         rv
+    })
+}
+
+/// As modules do that look for the curve where the standard does not have it (PKCS#11 2.40, section 2.3.3: it is in the
+/// public key's template only).
+pub(crate) unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public: *mut CK_ATTRIBUTE,
+    public_len: CK_ULONG,
+    private: *mut CK_ATTRIBUTE,
+    private_len: CK_ULONG,
+    public_key: *mut CK_OBJECT_HANDLE,
+    private_key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    let call = Call::begin(Function::C_GenerateKeyPair, Subject::Session(session));
+    let (control, label) = (call.control.clone(), call.label.clone());
+    call.end_with(|| {
+        let mut elements = control.elements(label.as_deref());
+        if !elements.any(|element| *element == Element::CurveInPrivate) {
+            return real!(C_GenerateKeyPair(
+                session,
+                mechanism,
+                public,
+                public_len,
+                private,
+                private_len,
+                public_key,
+                private_key
+            ));
+        }
+        // SAFETY: the caller says how many there are.
+        let given = unsafe { std::slice::from_raw_parts(private, private_len as usize) };
+        let is_curve = |attribute: &&CK_ATTRIBUTE| attribute.type_ == CKA_EC_PARAMS;
+        if !given.iter().any(|attribute| is_curve(&attribute)) {
+            return CKR_TEMPLATE_INCOMPLETE;
+        }
+        let rest = given.iter().filter(|attribute| !is_curve(attribute));
+        let mut rest: Vec<CK_ATTRIBUTE> = rest.copied().collect();
+        let len = rest.len() as CK_ULONG;
+        real!(C_GenerateKeyPair(
+            session,
+            mechanism,
+            public,
+            public_len,
+            rest.as_mut_ptr(),
+            len,
+            public_key,
+            private_key
+        ))
     })
 }
 

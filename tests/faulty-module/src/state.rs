@@ -66,6 +66,15 @@ pub(crate) fn opened(handle: CK_SESSION_HANDLE, slot: CK_SLOT_ID) {
     sessions.insert(handle, session);
 }
 
+/// How many sessions are open in a slot.
+pub(crate) fn count(slot: CK_SLOT_ID) -> usize {
+    let sessions = SESSIONS.read().unwrap_or_else(PoisonError::into_inner);
+    sessions
+        .values()
+        .filter(|session| session.slot == slot)
+        .count()
+}
+
 /// Forgets the sessions that `closed` says of.
 pub(crate) fn closed(closed: impl Fn(CK_SESSION_HANDLE, &Session) -> bool) {
     let mut sessions = SESSIONS.write().unwrap_or_else(PoisonError::into_inner);

@@ -196,7 +196,7 @@ functions! {
     simple session C_SignEncryptUpdate(data: Bytes, len: Len, out: Bytes, out_len: LenPtr);
     simple session C_DecryptVerifyUpdate(data: Bytes, len: Len, out: Bytes, out_len: LenPtr);
     simple session C_GenerateKey(mechanism: Mechanism, template: Template, len: Len, key: KeyPtr);
-    simple session C_GenerateKeyPair(mechanism: Mechanism, public: Template, public_len: Len,
+    special session C_GenerateKeyPair(mechanism: Mechanism, public: Template, public_len: Len,
         private: Template, private_len: Len, public_key: KeyPtr, private_key: KeyPtr);
     simple session C_WrapKey(mechanism: Mechanism, with: Key, key: Key, out: Bytes, out_len: LenPtr);
     simple session C_UnwrapKey(mechanism: Mechanism, with: Key, wrapped: Bytes, wrapped_len: Len,

@@ -1,10 +1,11 @@
 //! What is open on a token: its login and its sessions.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use cryptoki::session::{Session, SessionState};
 use tedge_p11_protocol::Pin;
 
+use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::lock::lock;
 
@@ -12,7 +13,8 @@ use crate::lock::lock;
 #[derive(Debug, Default)]
 pub(super) struct Open {
     /// Stays open, and with it the login and the handles: a token logs out when its last session
-    /// is closed (PKCS#11 3.0, section 5.6.8). Nobody locks it: a session is not for two threads.
+    /// is closed (PKCS#11 3.0, section 5.6.8). Nobody locks it: a session is not for two threads. Where the token has no
+    /// other session, it is used by one who has the gate alone.
     pub(super) anchor: Option<Mutex<Session>>,
     /// The PIN that the token was opened with.
     pub(super) pin: Option<Pin>,
@@ -33,6 +35,30 @@ pub(super) fn keep<T>(open: &Open, session: Session, result: &Result<T>) {
     } else {
         lock(&open.idle).push(session);
     }
+}
+
+/// Whether a token gives no more sessions than those that are open on it. A secure element may have one alone
+/// (`ulMaxSessionCount`).
+pub(super) fn is_out_of_sessions(error: &Error, open: &Open) -> bool {
+    error.code() == Some(Code::SESSION_COUNT) && open.anchor.is_some()
+}
+
+/// Runs `operation` in the session that stays open, while nobody else uses the token; fails with `error` if there is none.
+pub(super) fn on_anchor<T>(
+    open: &mut Open,
+    error: Error,
+    operation: impl FnOnce(&Session) -> Result<T>,
+) -> Result<T> {
+    let Some(anchor) = &mut open.anchor else {
+        return Err(error);
+    };
+    let session = anchor.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let result = operation(session);
+    if matches!(result, Err(Error::Pkcs11 { .. })) {
+        // Something may go on in it.
+        reset(open);
+    }
+    result
 }
 
 pub(super) fn reset(open: &mut Open) {
