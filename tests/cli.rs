@@ -112,6 +112,11 @@ fn run(name: &str) {
     for (name, pattern) in [
         ("[SERIAL]", r"serial=(?<redacted>[0-9a-f]{16})"),
         ("[ID]", r"id=(?<redacted>(%[0-9A-F]{2}){20})"),
+        // The broker's OpenSSL has it from 3.5 on.
+        (
+            "[GROUP]",
+            r"(key exchange      |TLS 1.3 with )(?<redacted>X25519MLKEM768|x25519)",
+        ),
         ("[SERIAL]", r#""serial": "(?<redacted>[0-9a-f]{16})""#),
         ("[SLOT]", r#"(slot |"slot": )(?<redacted>[0-9]{4,})"#),
         (

@@ -6,6 +6,7 @@ pub mod azure;
 pub mod bridge;
 pub mod broker;
 pub mod cloud;
+pub mod debian13;
 pub mod est;
 pub mod faulty;
 pub mod healing;
@@ -23,6 +24,7 @@ pub mod wire;
 
 pub use bridge::Bridge;
 pub use broker::Broker;
+pub use debian13::Debian13;
 pub use faulty::Faulty;
 pub use hsm::{Hsm, Kind};
 pub use http_proxy::HttpProxy;

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::broker::{await_port, free_port};
+use crate::debian13::Debian13;
 use crate::openssl::Ca;
 
 /// A broker with persistence, open to everybody on `port`, and to clients with a certificate of the CA, if
@@ -16,6 +17,8 @@ pub struct Mosquitto {
     pub port: u16,
     pub tls_port: u16,
     dir: TempDir,
+    /// Whose it is, if not this machine's.
+    by: Option<Debian13>,
     child: Option<Child>,
 }
 
@@ -26,15 +29,20 @@ impl Mosquitto {
 
     /// With more lines of configuration.
     pub fn start_with(ca: Option<&Ca>, more: &str) -> Self {
-        Self::start_as(ca.map(|ca| (ca, ca.certificate())), more)
+        Self::start_as(None, ca.map(|ca| (ca, ca.certificate())), more)
+    }
+
+    /// That of another Debian than this machine's.
+    pub fn start_by(by: Debian13, ca: &Ca) -> Self {
+        Self::start_as(Some(by), Some((ca, ca.certificate())), "")
     }
 
     /// Open to clients with a certificate of those in the file `clients`, with the server's certificate of `ca`.
     pub fn start_with_clients(ca: &Ca, clients: &Path) -> Self {
-        Self::start_as(Some((ca, clients.to_owned())), "")
+        Self::start_as(None, Some((ca, clients.to_owned())), "")
     }
 
-    fn start_as(ca: Option<(&Ca, PathBuf)>, more: &str) -> Self {
+    fn start_as(by: Option<Debian13>, ca: Option<(&Ca, PathBuf)>, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (port, tls_port) = (free_port(), free_port());
         let mut config = format!(
@@ -60,6 +68,7 @@ impl Mosquitto {
             port,
             tls_port,
             dir,
+            by,
             child: None,
         };
         mosquitto.run();
@@ -69,7 +78,11 @@ impl Mosquitto {
     pub fn run(&mut self) {
         // Debian has it in /usr/sbin, which is not in everybody's PATH.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-        let mut child = Command::new("mosquitto")
+        let mut command = match &self.by {
+            Some(by) => by.command("usr/sbin/mosquitto"),
+            None => Command::new("mosquitto"),
+        };
+        let mut child = command
             .env("PATH", path)
             .arg("-c")
             .arg(self.dir.path().join("conf"))

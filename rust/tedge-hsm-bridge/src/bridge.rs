@@ -454,6 +454,7 @@ impl Bridge {
             identity: self.credentials.identity().clone(),
             stopped: self.stopped(),
             refused: self.refused(),
+            handshake: self.cloud.handshake(),
             out: self.out.delivered(),
             into: self.into.delivered(),
             held: self.out.len() + self.into.len(),

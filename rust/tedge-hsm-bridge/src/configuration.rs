@@ -14,6 +14,7 @@ use rustls::pki_types::ServerName;
 use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
 use tedge_proxy::ProxySettings;
+use tedge_tls::PostQuantum;
 use toml::Spanned;
 
 use self::file::{Cloud, File, Local};
@@ -134,6 +135,7 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
     let health_topic = health_topic(&name, &file, &out)?;
     let port = file.port.unwrap_or(defaults.port);
     let alpn = file.alpn.unwrap_or_else(|| Preset::alpn(file.preset, port));
+    let tls12 = file.tls12.unwrap_or(defaults.tls12);
     let tls = Tls {
         name: server_name,
         ca: file.ca.unwrap_or_else(|| PathBuf::from(DEFAULT_CA)),
@@ -143,7 +145,8 @@ fn profile(name: String, local: &Local, file: Spanned<Cloud>) -> Result<Profile,
             .signer
             .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET_PATH)),
         alpn,
-        tls12: file.tls12.unwrap_or(defaults.tls12),
+        post_quantum: post_quantum(file.post_quantum.as_ref(), tls12)?,
+        tls12,
     };
     let reconnect_max = bounded(file.reconnect_max, 60, 1..=3600)?;
     let ack_timeout = bounded(file.ack_timeout, DEFAULT_ACK_TIMEOUT, 5..=3600)?;
@@ -223,6 +226,20 @@ fn key(text: &Spanned<String>) -> Result<Uri, Mistake> {
         return Err(mistake(text, "no PIN here: the signer has it"));
     }
     Ok(uri)
+}
+
+fn post_quantum(word: Option<&Spanned<String>>, tls12: bool) -> Result<PostQuantum, Mistake> {
+    let Some(word) = word else {
+        return Ok(PostQuantum::default());
+    };
+    match word.get_ref().parse() {
+        Ok(PostQuantum::Require) if tls12 => Err(mistake(
+            word,
+            "TLS 1.2, which tls12 or the preset allows, has no such key exchange: tls12 = false goes with it",
+        )),
+        Ok(post_quantum) => Ok(post_quantum),
+        Err(error) => Err(mistake(word, error.to_string())),
+    }
 }
 
 fn bounded<T: PartialOrd + std::fmt::Display + Copy>(

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{ConnAck, Connect, ConnectReturnCode, LastWill, Login};
-use rustls::{ClientConnection, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection};
 use tedge_file::MAX_CERTIFICATES;
 use tedge_p11_client::{TlsFailure, connect_within};
+use tedge_tls::{Unmet, got_no_answer};
 
 use crate::error::{ConnectError, explain};
+use crate::handshake::Handshake;
 use crate::packet;
 use crate::profile::{Address, Broker, Tls};
 use crate::tls::Identity;
@@ -27,8 +29,10 @@ pub(crate) struct Connected {
     pub(crate) received: BytesMut,
     /// Whether the broker has kept the session.
     pub(crate) session_present: bool,
-    /// For the log.
-    pub(crate) description: String,
+    /// What TLS came to; none without TLS.
+    pub(crate) handshake: Option<Handshake>,
+    /// Whether the first ClientHello got no answer, so that there was another one without X25519MLKEM768.
+    pub(crate) is_second: bool,
     /// Whether the broker was asked for the RETAIN flag as published, and has not refused.
     pub(crate) as_published: bool,
     /// As it was when the connection was made.
@@ -41,8 +45,9 @@ pub(crate) enum BlockingSocket {
     Unix(UnixStream),
 }
 
-/// Connects; takes up to two minutes, half a minute more through a proxy, and longer only if the signer does. With `as_published` the broker is asked to
-/// leave the RETAIN flag of what it sends as it was published; one that refuses that is connected to without.
+/// Connects; takes up to two minutes, more through a proxy or where a ClientHello gets no answer, and longer only if the
+/// signer does. With `as_published` the broker is asked to leave the RETAIN flag of what it sends as it was published; one
+/// that refuses that is connected to without.
 pub(crate) fn connect(endpoint: &Endpoint, as_published: bool) -> Result<Connected, ConnectError> {
     if !as_published {
         return connect_once(endpoint, MQTT_3_1_1);
@@ -71,21 +76,11 @@ fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectErro
         (tls.as_ref()).and_then(|tls| tedge_file::read(&tls.cert, MAX_CERTIFICATES).ok());
     // Before anything goes to the network: without the key there is no point.
     let identity = tls.as_ref().map(Identity::load).transpose()?;
-    let mut stream = Waiting {
-        socket: open(broker)?,
-        tls: None,
-        deadline: Instant::now() + LIMIT,
+    let (mut stream, is_second) = match (tls, &identity) {
+        (Some(tls), Some(identity)) => secure(broker, tls, identity)?,
+        _ => (Waiting::new(open(broker)?, Instant::now() + LIMIT), false),
     };
-    if let (Some(tls), Some(identity)) = (tls, &identity) {
-        let connection = ClientConnection::new(identity.config.clone(), tls.name.clone())
-            .map_err(|error| ConnectError::Tls(TlsFailure::of(&error, &[]).sentence()))?;
-        stream.tls = Some(Box::new(connection));
-        let result = stream.handshake();
-        if let Some(failure) = identity.failure() {
-            return Err(failure);
-        }
-        result.map_err(|error| ConnectError::Tls(identity.verifier.explain(&error).sentence()))?;
-    }
+    let scheme = identity.as_ref().and_then(Identity::scheme);
     // The HSM's share of it has its own limit.
     stream.deadline = Instant::now() + broker.ack_timeout;
     let mut connect = Connect::new(&broker.client_id);
@@ -110,16 +105,62 @@ fn connect_once(endpoint: &Endpoint, level: u8) -> Result<Connected, ConnectErro
         ConnectReturnCode::Success => {}
         code => return Err(ConnectError::Refused(code)),
     }
-    let description = describe(stream.tls.as_deref());
+    let tls = stream.tls.as_deref();
     Ok(Connected {
+        handshake: tls.map(|tls| Handshake::of(tls, scheme)),
+        is_second,
         socket: stream.socket,
         tls: stream.tls,
         received,
         session_present,
-        description,
         as_published: level != MQTT_3_1_1,
         certificate,
     })
+}
+
+/// A connection with TLS. If there is no answer to the ClientHello, there is one more attempt, without X25519MLKEM768,
+/// unless that is required; then the second of what is returned is true.
+fn secure(
+    broker: &Broker,
+    tls: &Tls,
+    identity: &Identity,
+) -> Result<(Waiting, bool), ConnectError> {
+    let mut stream = Waiting::new(open(broker)?, Instant::now() + LIMIT);
+    if identity.second.is_some() {
+        stream.first_answer = Some(Instant::now() + LIMIT / 2);
+    }
+    let error = match stream.handshake(&identity.config, tls, identity) {
+        Ok(()) => return Ok((stream, false)),
+        Err(failure) => match (&identity.second, failure) {
+            (Some(second), HandshakeFailure::NoAnswer(error)) => {
+                // A broker that is gone by now has said why.
+                let Ok(socket) = open(broker) else {
+                    return Err(error);
+                };
+                stream = Waiting::new(socket, Instant::now() + LIMIT / 2);
+                match stream.handshake(second, tls, identity) {
+                    Ok(()) => return Ok((stream, true)),
+                    Err(failure) => failure,
+                }
+            }
+            (_, failure) => failure,
+        },
+    };
+    Err(error.into())
+}
+
+/// Why a handshake failed.
+enum HandshakeFailure {
+    /// The broker said nothing.
+    NoAnswer(ConnectError),
+    Other(ConnectError),
+}
+
+impl From<HandshakeFailure> for ConnectError {
+    fn from(failure: HandshakeFailure) -> Self {
+        let (HandshakeFailure::NoAnswer(error) | HandshakeFailure::Other(error)) = failure;
+        error
+    }
 }
 
 /// What the broker is told of the user.
@@ -192,10 +233,52 @@ struct Waiting {
     socket: BlockingSocket,
     tls: Option<Box<ClientConnection>>,
     deadline: Instant,
+    /// Until the broker has said something.
+    first_answer: Option<Instant>,
 }
 
 impl Waiting {
-    fn handshake(&mut self) -> io::Result<()> {
+    fn new(socket: BlockingSocket, deadline: Instant) -> Self {
+        Self {
+            socket,
+            tls: None,
+            deadline,
+            first_answer: None,
+        }
+    }
+
+    /// The client's side of TLS.
+    fn handshake(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        tls: &Tls,
+        identity: &Identity,
+    ) -> Result<(), HandshakeFailure> {
+        let connection =
+            ClientConnection::new(config.clone(), tls.name.clone()).map_err(|error| {
+                let failure = TlsFailure::of(&error, &[]).sentence();
+                HandshakeFailure::Other(ConnectError::Tls(failure))
+            })?;
+        self.tls = Some(Box::new(connection));
+        let result = self.shake_hands();
+        if let Some(failure) = identity.failure() {
+            return Err(HandshakeFailure::Other(failure));
+        }
+        let (Err(error), Some(connection)) = (result, &self.tls) else {
+            return Ok(());
+        };
+        let sentence = match tls.post_quantum.unmet(connection, &error) {
+            Some(Unmet { what, cure }) => format!("{what}; {cure}"),
+            None => identity.verifier.explain(&error).sentence(),
+        };
+        Err(if got_no_answer(connection, &error) {
+            HandshakeFailure::NoAnswer(ConnectError::Tls(sentence))
+        } else {
+            HandshakeFailure::Other(ConnectError::Tls(sentence))
+        })
+    }
+
+    fn shake_hands(&mut self) -> io::Result<()> {
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             self.flush()?;
             if self.tls.as_ref().is_some_and(|tls| tls.wants_read()) {
@@ -263,6 +346,7 @@ impl Waiting {
         if tls.read_tls(&mut self.socket)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
+        self.first_answer = None;
         if let Err(error) = tls.process_new_packets() {
             // The alert; that it arrives is not essential.
             let _ = tls.write_tls(&mut self.socket);
@@ -281,7 +365,8 @@ impl Waiting {
 
     /// Lets the next reads and writes take as long as there is left.
     fn limit(&self) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let deadline = self.first_answer.unwrap_or(self.deadline);
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -323,15 +408,6 @@ impl Write for BlockingSocket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn describe(tls: Option<&ClientConnection>) -> String {
-    match tls.map(|tls| tls.protocol_version()) {
-        None => "without TLS".to_owned(),
-        Some(Some(ProtocolVersion::TLSv1_3)) => "TLS 1.3".to_owned(),
-        Some(Some(ProtocolVersion::TLSv1_2)) => "TLS 1.2".to_owned(),
-        Some(_) => "TLS".to_owned(),
     }
 }
 

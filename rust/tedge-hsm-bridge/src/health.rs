@@ -6,6 +6,7 @@ use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{LastWill, Publish};
 use serde::Serialize;
 
+use crate::handshake::Handshake;
 use crate::identity::Identity;
 
 /// How it goes with one profile.
@@ -20,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) refused: Option<String>,
     /// What stops messages although both connections stand.
     pub(crate) stopped: Option<String>,
+    /// What TLS with the cloud came to.
+    pub(crate) handshake: Option<Handshake>,
     /// Messages delivered to the cloud.
     pub(crate) out: u64,
     /// Messages delivered to the local broker.
@@ -48,6 +51,11 @@ struct Health<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<u64>,
     cloud: &'static str,
+    /// The names that IANA has for the key exchange with the cloud, and for what the device signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_exchange: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature_scheme: Option<String>,
     hsm: &'static str,
     /// What the signer says of the PIN, if that is why the HSM can't be used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +94,9 @@ impl Report {
                 .ok()
                 .map(|time| time.as_secs()),
             cloud: self.cloud.word(),
+            key_exchange: self.handshake.and_then(|handshake| handshake.group),
+            signature_scheme: (self.handshake)
+                .and_then(|handshake| Some(handshake.scheme?.to_string())),
             hsm: if self.hsm.is_some() {
                 "unusable"
             } else {
@@ -128,6 +139,9 @@ impl Report {
         );
         if self.dropped > 0 {
             line = format!("{line}, {} dropped", self.dropped);
+        }
+        if let Some(handshake) = self.handshake {
+            line = format!("{line}; {handshake}");
         }
         line
     }
@@ -222,6 +236,11 @@ mod tests {
         assert_eq!(payload(&report)["hsm"], "usable");
         report.cloud = Link::Up;
         assert!(payload(&report).get("certificate_ends").is_none());
+        assert!(payload(&report).get("key_exchange").is_none());
+        report.handshake = Some(Handshake::default());
+        assert!(payload(&report).get("signature_scheme").is_none());
+        assert_eq!(report.line(), "up; 0 out, 0 in, 0 held; TLS");
+        report.handshake = None;
         report.identity.ends = Some(7);
         report.identity.renewal_error = Some("no route".into());
         assert_eq!(payload(&report)["certificate_ends"], 7);

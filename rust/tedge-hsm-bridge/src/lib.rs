@@ -19,6 +19,7 @@ mod dist;
 mod drops;
 mod error;
 mod forward_queue;
+mod handshake;
 mod health;
 mod identity;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tedge_p11_client::Uri;
 use tedge_proxy::Proxy;
+use tedge_tls::PostQuantum;
 
 use crate::rule::Rule;
 
@@ -84,4 +85,5 @@ pub(crate) struct Tls {
     pub(crate) signer: PathBuf,
     pub(crate) alpn: Vec<String>,
     pub(crate) tls12: bool,
+    pub(crate) post_quantum: PostQuantum,
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::connect::{Connected, Endpoint, connect};
 use crate::error::{ConnectError, End};
 use crate::forward_queue::MAX_ID;
+use crate::handshake::Handshake;
 use crate::health::Link;
 use crate::packet::Violation;
 use crate::reconnect_pause::ReconnectPause;
@@ -48,6 +49,8 @@ pub(crate) struct Side {
     own_in_flight: Option<Instant>,
     /// The oldest message that the broker has not acknowledged, by its number, and since when it is the oldest.
     oldest: Option<(u64, Instant)>,
+    /// Of the last connection.
+    handshake: Option<Handshake>,
     /// What the broker sent that stops all that comes behind it.
     stopped_by: Option<String>,
     /// The same, as it was told last.
@@ -105,6 +108,7 @@ impl Side {
             keeps_refused: false,
             asked: Instant::now(),
             oldest: None,
+            handshake: None,
             stopped_by: None,
             stop_told: None,
             name,
@@ -158,16 +162,26 @@ impl Side {
 
     fn up(&mut self, connected: Connected) -> Result<Event, ConnectError> {
         let present = connected.session_present;
+        let tls = connected.handshake.map(|handshake| handshake.to_string());
         log::info!(
             "{}: connected, {}, {}",
             self.name,
-            connected.description,
+            tls.as_deref().unwrap_or("without TLS"),
             if present {
                 "the session goes on"
             } else {
                 "a new session"
             }
         );
+        if connected.is_second {
+            log::warn!(
+                "{}: the broker, or something before it, did not answer the ClientHello with X25519MLKEM768, and answers \
+                 one without: what is sent now can be read by who records it and has a quantum computer one day; \
+                 post_quantum = \"require\" refuses that, \"off\" leaves the first attempt out",
+                self.name
+            );
+        }
+        self.handshake = connected.handshake;
         let certificate = connected.certificate.clone();
         if !connected.as_published && !self.keeps.is_empty() && !self.keeps_refused {
             self.keeps_refused = true;
@@ -418,6 +432,11 @@ impl Side {
     /// What stops all that comes from the broker, if something does.
     pub(crate) fn stopped_by(&self) -> Option<&String> {
         self.stopped_by.as_ref()
+    }
+
+    /// What TLS came to, while there is a connection.
+    pub(crate) fn handshake(&self) -> Option<Handshake> {
+        self.handshake.filter(|_| self.is_up())
     }
 
     /// Filters that the broker refused to subscribe to.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use tedge_p11_client::{
-    Client, ClientCertResolver, ServerVerifier, SocketKey, TlsFailure, WatchedKey,
+    Client, ClientCertResolver, ServerVerifier, SignatureScheme, SocketKey, TlsFailure, WatchedKey,
     read_ca_certificates, trust_anchors,
 };
+use tedge_tls::PostQuantum;
 
 use crate::error::ConnectError;
 use crate::profile::Tls;
@@ -18,6 +19,8 @@ pub(crate) struct Identity {
     resolver: Arc<ClientCertResolver>,
     pub(crate) verifier: Arc<ServerVerifier>,
     pub(crate) config: Arc<ClientConfig>,
+    /// For one more attempt if there is no answer: its ClientHello fits into one packet.
+    pub(crate) second: Option<Arc<ClientConfig>>,
 }
 
 impl Identity {
@@ -33,35 +36,37 @@ impl Identity {
         let key = Arc::new(WatchedKey::new(Arc::new(key)));
         let resolver = ClientCertResolver::new(key.clone(), &tls.cert).map_err(certificate)?;
         let resolver = Arc::new(resolver);
-        let versions: &[_] = if tls.tls12 {
-            &[&rustls::version::TLS13, &rustls::version::TLS12]
-        } else {
-            &[&rustls::version::TLS13]
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = ServerVerifier::new(Arc::new(roots), provider.clone())
+        let provider = Arc::new(tls.post_quantum.provider());
+        // It is rustls's own, which remembers what it refused.
+        let verifier = ServerVerifier::new(Arc::new(roots), provider)
             .map_err(|error| ConnectError::Certificate(error.sentence()))?;
         let verifier = Arc::new(verifier);
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .map_err(|error| ConnectError::Tls(TlsFailure::of(&error, &[]).sentence()))?
-            // It is rustls's own, which remembers what it refused.
-            .dangerous()
-            .with_custom_certificate_verifier(verifier.clone())
-            .with_client_cert_resolver(resolver.clone());
-        config.alpn_protocols = tls
-            .alpn
-            .iter()
-            .map(|name| name.clone().into_bytes())
-            .collect();
-        // A resumed session would go without the HSM.
-        config.resumption = Resumption::disabled();
+        let config = |post_quantum: PostQuantum| -> Result<_, ConnectError> {
+            let provider = Arc::new(post_quantum.provider());
+            let mut config = ClientConfig::builder_with_provider(provider)
+                .with_protocol_versions(post_quantum.versions(tls.tls12))
+                .map_err(|error| ConnectError::Tls(TlsFailure::of(&error, &[]).sentence()))?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier.clone())
+                .with_client_cert_resolver(resolver.clone());
+            let alpn = tls.alpn.iter().map(|name| name.clone().into_bytes());
+            config.alpn_protocols = alpn.collect();
+            // A resumed session would go without the HSM.
+            config.resumption = Resumption::disabled();
+            Ok(Arc::new(config))
+        };
         Ok(Self {
+            config: config(tls.post_quantum)?,
+            second: tls.post_quantum.second().map(config).transpose()?,
             key,
             resolver,
             verifier,
-            config: Arc::new(config),
         })
+    }
+
+    /// What was signed with, if anything was.
+    pub(crate) fn scheme(&self) -> Option<SignatureScheme> {
+        self.key.last().map(|signing| signing.scheme)
     }
 
     /// Why the handshake failed, or went without a certificate, if that was for want of the key or of the

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use tedge_proxy::{Proxy, ProxySettings};
@@ -236,16 +236,17 @@ impl Connector for TlsConnector {
             let port = details.uri.port_u16().unwrap_or(443);
             // What is left of the limit once the host is looked up.
             let limit = details.timeout.not_zero().map_or(self.limit, |left| *left);
-            let tcp = TimedStream::connect_any(&details.addrs, limit);
-            let tcp = match self.proxies.for_host(host) {
-                None => tcp.context("cannot connect")?,
-                Some(proxy) => {
-                    let tcp = tcp.map_err(|error| ToProxy(proxy.to_string(), error))?;
-                    tcp.open_tunnel(proxy, host, port)?;
-                    tcp
-                }
-            };
-            self.tls.handshake(host, port, tcp)
+            let deadline = Instant::now() + limit;
+            let (stream, _) = self.tls.handshake(host, port, || {
+                let tcp = TimedStream::connect_any(&details.addrs, limit, deadline);
+                let Some(proxy) = self.proxies.for_host(host) else {
+                    return tcp.context("cannot connect");
+                };
+                let tcp = tcp.map_err(|error| ToProxy(proxy.to_string(), error))?;
+                tcp.open_tunnel(proxy, host, port)?;
+                Ok(tcp)
+            })?;
+            Ok(stream)
         };
         let stream = connect().map_err(|error| Error::Other(error.into()))?;
         let config = details.config;

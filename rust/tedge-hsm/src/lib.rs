@@ -39,6 +39,7 @@ mod pin_store;
 mod pins;
 mod pkcs7;
 mod place;
+mod post_quantum;
 mod profile;
 mod progress;
 mod prompt;

@@ -14,23 +14,25 @@ pub(crate) struct TimedStream {
     tcp: TcpStream,
     limit: Duration,
     deadline: Instant,
+    /// Until the peer has said something.
+    first_answer: Option<Instant>,
 }
 
 impl TimedStream {
     /// Looks the host up and tries every address of it; the last failure is reported. From here on, to the
-    /// first [`restart`](Self::restart), all takes `limit` at most.
-    pub(crate) fn connect(host: &str, port: u16, limit: Duration) -> io::Result<Self> {
-        let deadline = Instant::now() + limit;
-        let addresses = look_up(host, port, limit)?;
-        Self::connect_to(&addresses, limit, deadline)
+    /// first [`restart`](Self::restart), all ends at `deadline`; each exchange after that takes `limit` at most.
+    pub(crate) fn connect(
+        host: &str,
+        port: u16,
+        limit: Duration,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let addresses = look_up(host, port, left(deadline)?)?;
+        Self::connect_any(&addresses, limit, deadline)
     }
 
     /// The same for a host that was looked up.
-    pub(crate) fn connect_any(addresses: &[SocketAddr], limit: Duration) -> io::Result<Self> {
-        Self::connect_to(addresses, limit, Instant::now() + limit)
-    }
-
-    fn connect_to(
+    pub(crate) fn connect_any(
         addresses: &[SocketAddr],
         limit: Duration,
         deadline: Instant,
@@ -46,6 +48,7 @@ impl TimedStream {
                         tcp,
                         limit,
                         deadline,
+                        first_answer: None,
                     });
                 }
                 Err(error) => last = error,
@@ -69,6 +72,12 @@ impl TimedStream {
         self.deadline = Instant::now() + self.limit;
     }
 
+    /// The peer has to say something within half of the time that is left, so that there is some for another attempt.
+    pub(crate) fn halve_until_answered(&mut self) {
+        let half = self.deadline.saturating_duration_since(Instant::now()) / 2;
+        self.first_answer = Some(Instant::now() + half);
+    }
+
     /// It ends at `limit` from now, or before.
     pub(crate) fn shorten(&mut self, limit: Duration) {
         self.deadline = self.deadline.min(Instant::now() + limit);
@@ -77,8 +86,11 @@ impl TimedStream {
 
 impl Read for TimedStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(Some(left(self.deadline)?))?;
-        self.tcp.read(buffer)
+        let deadline = self.first_answer.unwrap_or(self.deadline);
+        self.tcp.set_read_timeout(Some(left(deadline)?))?;
+        let len = self.tcp.read(buffer)?;
+        self.first_answer = None;
+        Ok(len)
     }
 }
 
@@ -129,7 +141,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // Where all is slow, as on an emulated device, it may take a while to connect, or until the peer sends.
         let long = Duration::from_secs(60);
-        let mut stream = TimedStream::connect("localhost", port, long).unwrap();
+        let deadline = Instant::now() + long;
+        let mut stream = TimedStream::connect("localhost", port, long, deadline).unwrap();
         stream.limit = Duration::from_millis(300);
         stream.restart();
         let (mut peer, _) = listener.accept().unwrap();

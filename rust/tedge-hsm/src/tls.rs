@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use rustls::client::ResolvesClientCert;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tedge_p11_client::{
-    ClientCertResolver, PrivateKey, ServerVerifier, SignatureScheme, TlsFailure, WatchedKey,
+    About, ClientCertResolver, PrivateKey, ServerVerifier, SignatureScheme, TlsFailure, WatchedKey,
 };
 use tedge_proxy::ProxySettings;
+use tedge_tls::{PostQuantum, Unmet, got_no_answer};
 
+use crate::output::note;
 use crate::timed_stream::TimedStream;
 use crate::tls_unverified::Anybody;
 use crate::trust::Trust;
@@ -43,6 +46,7 @@ pub(crate) struct Server<'a> {
     pub(crate) alpn: &'a [String],
     /// What it is connected to through, or directly.
     pub(crate) proxies: &'a ProxySettings,
+    pub(crate) post_quantum: PostQuantum,
 }
 
 /// Where a server is, and how it proves that it is the one.
@@ -57,6 +61,7 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) alpn: &'a [String],
     /// What it is connected to through, or directly.
     pub(crate) proxies: &'a ProxySettings,
+    pub(crate) post_quantum: PostQuantum,
 }
 
 /// Connects with `key`; the server must have a certificate for its host from one of the CAs. All of it takes
@@ -74,6 +79,7 @@ pub(crate) fn connect(
         ca: server.ca,
         alpn: server.alpn,
         proxies: server.proxies,
+        post_quantum: server.post_quantum,
     };
     let (stream, duration) = connect_as(&endpoint, resolver.clone(), limit)?;
     if let Some(error) = resolver.last_error() {
@@ -94,17 +100,20 @@ pub(crate) fn connect_as(
     limit: Duration,
 ) -> anyhow::Result<(TlsStream, Duration)> {
     let (host, port) = (endpoint.host, endpoint.port);
-    let mut tls = TlsClient::new(&Trust::read(endpoint.ca)?, Some(client))?;
-    tls.config.alpn_protocols = endpoint
-        .alpn
-        .iter()
-        .map(|name| name.clone().into_bytes())
-        .collect();
-    let tcp = dial(endpoint.proxies, host, port, limit)
-        .with_context(|| format!("cannot connect to {host} port {port}"))?;
-    let started = Instant::now();
-    let stream = tls.handshake(host, port, tcp)?;
-    Ok((stream, started.elapsed()))
+    let mut tls = TlsClient::new(
+        &Trust::read(endpoint.ca)?,
+        Some(client),
+        endpoint.post_quantum,
+    )?;
+    for config in std::iter::once(&mut tls.config).chain(&mut tls.second) {
+        let names = endpoint.alpn.iter().map(|name| name.clone().into_bytes());
+        config.alpn_protocols = names.collect();
+    }
+    let deadline = Instant::now() + limit;
+    tls.handshake(host, port, || {
+        dial(endpoint.proxies, host, port, limit, deadline)
+            .with_context(|| format!("cannot connect to {host} port {port}"))
+    })
 }
 
 /// A TCP connection to a host, through the proxy that is for it. Only the proxy looks the host up then.
@@ -113,12 +122,13 @@ fn dial(
     host: &str,
     port: u16,
     limit: Duration,
+    deadline: Instant,
 ) -> anyhow::Result<TimedStream> {
     let Some(proxy) = proxies.for_host(host) else {
-        return Ok(TimedStream::connect(host, port, limit)?);
+        return Ok(TimedStream::connect(host, port, limit, deadline)?);
     };
     let address = proxy.address();
-    let tcp = TimedStream::connect(address.host(), address.port(), limit)
+    let tcp = TimedStream::connect(address.host(), address.port(), limit, deadline)
         .map_err(|error| ToProxy(proxy.to_string(), error))?;
     tcp.open_tunnel(proxy, host, port)?;
     Ok(tcp)
@@ -132,7 +142,10 @@ pub(crate) struct ToProxy(pub(crate) String, #[source] pub(crate) io::Error);
 /// How to connect to servers.
 #[derive(Debug)]
 pub(crate) struct TlsClient {
+    post_quantum: PostQuantum,
     config: ClientConfig,
+    /// For one more attempt if there is no answer: its ClientHello fits into one packet.
+    second: Option<ClientConfig>,
     /// None if every server is taken.
     verifier: Option<Arc<ServerVerifier>>,
 }
@@ -143,72 +156,148 @@ impl TlsClient {
     pub(crate) fn new(
         trust: &Trust,
         client: Option<Arc<dyn ResolvesClientCert>>,
+        post_quantum: PostQuantum,
     ) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(trust.roots().clone());
-        let verifier = Arc::new(ServerVerifier::new(roots, provider.clone())?);
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsFailure::of(&error, &[]))?
-            // It is rustls's own, which remembers what it refused.
-            .dangerous()
-            .with_custom_certificate_verifier(verifier.clone());
-        let config = match client {
-            Some(client) => config.with_client_cert_resolver(client),
-            None => config.with_no_client_auth(),
-        };
-        Ok(Self {
-            config,
-            verifier: Some(verifier),
-        })
+        let provider = Arc::new(post_quantum.provider());
+        // It is rustls's own, which remembers what it refused.
+        let verifier = Arc::new(ServerVerifier::new(roots, provider)?);
+        let judge: Arc<dyn ServerCertVerifier> = verifier.clone();
+        Self::with(post_quantum, &judge, client, Some(verifier))
     }
 
     /// To any server at all, which is shown nothing: only to get CA certificates that are compared with a fingerprint
     /// (RFC 7030, section 4.1.1).
-    pub(crate) fn to_anybody() -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsFailure::of(&error, &[]))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth();
+    pub(crate) fn to_anybody(post_quantum: PostQuantum) -> anyhow::Result<Self> {
+        let anybody: Arc<dyn ServerCertVerifier> =
+            Arc::new(Anybody(Arc::new(post_quantum.provider())));
+        Self::with(post_quantum, &anybody, None, None)
+    }
+
+    fn with(
+        post_quantum: PostQuantum,
+        judge: &Arc<dyn ServerCertVerifier>,
+        client: Option<Arc<dyn ResolvesClientCert>>,
+        verifier: Option<Arc<ServerVerifier>>,
+    ) -> anyhow::Result<Self> {
+        let second = post_quantum.second();
+        let second = second.map(|second| config(second, judge, client.clone()));
         Ok(Self {
-            config,
-            verifier: None,
+            second: second.transpose()?,
+            config: config(post_quantum, judge, client)?,
+            post_quantum,
+            verifier,
         })
     }
 
-    /// Does the client's side of the handshake with a server that must be `host`.
+    /// Does the client's side of the handshake with a server that must be `host`, on a connection that `dial` makes. Also
+    /// returns what it took, `dial` not counted.
+    ///
+    /// If there is no answer, it is done once more with a ClientHello that fits into one packet, unless what makes it
+    /// longer is required.
     pub(crate) fn handshake(
         &self,
         host: &str,
         port: u16,
+        dial: impl Fn() -> anyhow::Result<TimedStream>,
+    ) -> anyhow::Result<(TlsStream, Duration)> {
+        let mut tcp = dial()?;
+        let Some(second) = &self.second else {
+            return self
+                .attempt(&self.config, host, port, tcp)
+                .map_err(|failure| failure.error);
+        };
+        tcp.halve_until_answered();
+        let error = match self.attempt(&self.config, host, port, tcp) {
+            Err(failure) if failure.no_answer => failure.error,
+            result => return result.map_err(|failure| failure.error),
+        };
+        // A server that is gone by now has said why.
+        let Ok(tcp) = dial() else { return Err(error) };
+        let done = self
+            .attempt(second, host, port, tcp)
+            .map_err(|failure| failure.error)?;
+        note(format_args!(
+            "{host} port {port} did not answer the ClientHello with X25519MLKEM768, and answers one without: what is sent \
+             now can be read by who records it and has a quantum computer one day (docs/post-quantum.md)"
+        ));
+        Ok(done)
+    }
+
+    fn attempt(
+        &self,
+        config: &ClientConfig,
+        host: &str,
+        port: u16,
         tcp: TimedStream,
-    ) -> anyhow::Result<TlsStream> {
+    ) -> Result<(TlsStream, Duration), Failure> {
+        let started = Instant::now();
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| anyhow!("{host} is no host name or address"))?;
-        let connection = ClientConnection::new(Arc::new(self.config.clone()), name)
+        let connection = ClientConnection::new(Arc::new(config.clone()), name)
             .map_err(|error| TlsFailure::of(&error, &[]))?;
         let mut stream = StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
-            stream
-                .conn
-                .complete_io(&mut stream.sock)
-                .map_err(|error| match &self.verifier {
-                    Some(verifier) => verifier.explain(&error),
-                    None => TlsFailure::of_io(&error, &[]),
-                })
-                .with_context(|| {
-                    let hint = if port == MQTT_WITHOUT_TLS {
-                        " (this is the port of MQTT without TLS; 8883 is the one with it)"
-                    } else {
-                        ""
-                    };
-                    format!("the TLS handshake with {host} port {port}{hint} failed")
-                })?;
+            if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+                let hint = if port == MQTT_WITHOUT_TLS {
+                    " (this is the port of MQTT without TLS; 8883 is the one with it)"
+                } else {
+                    ""
+                };
+                let context = format!("the TLS handshake with {host} port {port}{hint} failed");
+                return Err(Failure {
+                    error: anyhow::Error::from(self.explain(&stream.conn, &error)).context(context),
+                    no_answer: got_no_answer(&stream.conn, &error),
+                });
+            }
         }
-        Ok(stream)
+        Ok((stream, started.elapsed()))
+    }
+
+    fn explain(&self, connection: &ClientConnection, error: &io::Error) -> TlsFailure {
+        if let Some(Unmet { what, cure }) = self.post_quantum.unmet(connection, error) {
+            return TlsFailure {
+                what,
+                cure: Some(cure.to_owned()),
+                about: About::Connection,
+            };
+        }
+        match &self.verifier {
+            Some(verifier) => verifier.explain(error),
+            None => TlsFailure::of_io(error, &[]),
+        }
+    }
+}
+
+fn config(
+    post_quantum: PostQuantum,
+    judge: &Arc<dyn ServerCertVerifier>,
+    client: Option<Arc<dyn ResolvesClientCert>>,
+) -> anyhow::Result<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(post_quantum.provider()))
+        .with_protocol_versions(post_quantum.versions(true))
+        .map_err(|error| TlsFailure::of(&error, &[]))?
+        .dangerous()
+        .with_custom_certificate_verifier(judge.clone());
+    Ok(match client {
+        Some(client) => config.with_client_cert_resolver(client),
+        None => config.with_no_client_auth(),
+    })
+}
+
+/// Why a handshake failed.
+struct Failure {
+    error: anyhow::Error,
+    /// Whether the server said nothing.
+    no_answer: bool,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            no_answer: false,
+        }
     }
 }
 

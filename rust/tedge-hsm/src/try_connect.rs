@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use tedge_p11_client::{Pin, PrivateKey};
 use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_connections};
 use tedge_proxy::ProxySettings;
+use tedge_tls::PostQuantum;
 
 use crate::brokers::{Broker, brokers, with_port};
 use crate::certificate;
@@ -57,6 +58,7 @@ pub(crate) struct Trial {
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) alpn: Vec<String>,
     pub(crate) proxies: ProxySettings,
+    pub(crate) post_quantum: PostQuantum,
     pub(crate) limit: Duration,
 }
 
@@ -66,13 +68,15 @@ impl Args {
         self,
         is_needed: bool,
         proxies: &ProxySettings,
+        post_quantum: PostQuantum,
         limit: Duration,
     ) -> anyhow::Result<Option<Trial>> {
         if self.try_connect.is_none() && !is_needed {
             return Ok(None);
         }
         let host = self.try_connect.clone().flatten();
-        self.trial_with(host.as_deref(), proxies, limit).map(Some)
+        self.trial_with(host.as_deref(), proxies, post_quantum, limit)
+            .map(Some)
     }
 
     /// The trial that is asked for; without the option, one at `host`, whose certificate is verified with `ca`.
@@ -81,6 +85,7 @@ impl Args {
         host: &str,
         ca: &Path,
         proxies: &ProxySettings,
+        post_quantum: PostQuantum,
         limit: Duration,
     ) -> anyhow::Result<Trial> {
         let asked = self.try_connect.clone().flatten();
@@ -88,13 +93,14 @@ impl Args {
             self.try_ca = Some(ca.to_owned());
         }
         let host = asked.unwrap_or_else(|| host.to_owned());
-        self.trial_with(Some(&host), proxies, limit)
+        self.trial_with(Some(&host), proxies, post_quantum, limit)
     }
 
     fn trial_with(
         self,
         host: Option<&str>,
         proxies: &ProxySettings,
+        post_quantum: PostQuantum,
         limit: Duration,
     ) -> anyhow::Result<Trial> {
         let config = config_dir().join("tedge.toml");
@@ -119,6 +125,7 @@ impl Args {
             password_file: self.try_password_file,
             alpn: self.try_alpn,
             proxies: proxies.clone(),
+            post_quantum,
             limit,
         })
     }
@@ -152,6 +159,7 @@ impl Trial {
                 ca: &broker.ca,
                 alpn: &self.alpn,
                 proxies: &self.proxies,
+                post_quantum: self.post_quantum,
             };
             let login = self.username.as_deref();
             let login = login.map(|user| (user, password.as_ref()));

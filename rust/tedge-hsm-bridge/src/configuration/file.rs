@@ -54,6 +54,7 @@ pub(super) struct Cloud {
     pub(super) ack_timeout: Option<Spanned<u64>>,
     pub(super) alpn: Option<Vec<String>>,
     pub(super) tls12: Option<bool>,
+    pub(super) post_quantum: Option<Spanned<String>>,
     pub(super) cert: PathBuf,
     pub(super) ca: Option<PathBuf>,
     pub(super) key: Option<Spanned<String>>,

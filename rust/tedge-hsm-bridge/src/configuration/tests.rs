@@ -29,6 +29,37 @@ fn a_preset_is_all_it_takes() {
 }
 
 #[test]
+fn post_quantum_is_one_of_three() {
+    let of = |line: &str| {
+        let text = format!("{HEAD}preset = \"cumulocity\"\n{line}\n");
+        parse(&text).map(|(profiles, _)| profiles[0].tls.post_quantum)
+    };
+    assert_eq!(of("").unwrap(), PostQuantum::Prefer);
+    for (word, wanted) in [
+        ("prefer", PostQuantum::Prefer),
+        ("require", PostQuantum::Require),
+        ("off", PostQuantum::Off),
+    ] {
+        assert_eq!(of(&format!("post_quantum = \"{word}\"")).unwrap(), wanted);
+    }
+    let (_, key, message) = error(&format!(
+        "{HEAD}preset = \"cumulocity\"\npost_quantum = \"on\"\n"
+    ));
+    assert_eq!(key, "post_quantum");
+    assert_eq!(message, "it is \"prefer\", \"require\" or \"off\"");
+    // It would never connect.
+    for tls12 in [
+        "preset = \"azure-iot-hub\"",
+        "preset = \"aws-iot\"\ntls12 = true",
+    ] {
+        let text = format!("{HEAD}{tls12}\npost_quantum = \"require\"\n");
+        assert!(error(&text).2.contains("TLS 1.2"), "{tls12}");
+    }
+    let text = format!("{HEAD}preset = \"azure-iot-hub\"\npost_quantum = \"prefer\"\n");
+    assert!(parse(&text).unwrap().0[0].tls.tls12);
+}
+
+#[test]
 fn every_preset_is_valid_and_has_no_loop() {
     for (preset, port) in [
         ("cumulocity", 8883),

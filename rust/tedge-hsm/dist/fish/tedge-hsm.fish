@@ -233,6 +233,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l socket-pat
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l module-path -d 'Use this PKCS#11 module directly, without tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l spread -d 'Renew at a moment of this device\'s own, well before --days (or before a third of the certificate\'s life is left), and wait longer after each failure: for a device of a fleet (docs/fleet.md)'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -l enroll -d 'Get the first certificate; --cert must not exist yet'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand renew" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est cumulocity aws azure help" -l settings -d 'File with CLOUD=, such as cumulocity, and OPTIONS=, which root alone may write, as tedge-hsm-enroll.service has it' -r -F
@@ -290,6 +291,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l no-bridge -d 'Leave the bridge\'s configuration alone'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l url -d 'The tenant; c8y.url of tedge.toml without' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l mqtt -d 'The tenant\'s MQTT broker, if it is elsewhere' -r
@@ -327,6 +329,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l url-to-journal -d 'Print the URL into systemd\'s journal, too, which members of systemd-journal and adm may read'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l no-bridge -d 'Leave the bridge\'s configuration alone'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l endpoint -d 'The account\'s endpoint for device data: ID-ats.iot.REGION.amazonaws.com[:443]' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l template -d 'Name of the provisioning template' -r
@@ -365,6 +368,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l no-bridge -d 'Leave the bridge\'s configuration alone'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l id-scope -d 'The service\'s ID scope, as its overview in the portal has it' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l endpoint -d 'The service\'s endpoint for devices' -r
@@ -398,6 +402,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_s
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l no-bridge -d 'Leave the bridge\'s configuration alone'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l no-try -d 'Do not connect to the broker in the end'
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "est" -d 'Any CA that speaks EST (RFC 7030)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from help" -f -a "cumulocity" -d 'Cumulocity\'s own CA'
@@ -424,6 +429,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l pin-file
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l socket-path -d 'Socket of tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l module-path -d 'Use this PKCS#11 module directly, without tedge-p11-server' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l hsm -d 'Kind of HSM (see `hsms`): uses its module directly, with the environment that the module needs' -r
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -l require-post-quantum -d 'Connect only with the key exchange X25519MLKEM768, which keeps what is recorded today from the quantum computers of tomorrow (docs/post-quantum.md)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand connect" -s h -l help -d 'Print help'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l bundle -d 'Write a tar file for a bug report: findings, versions, settings, tokens and keys, and a day\'s log. Secrets are taken out, and what names the device, people or brokers has stand-ins. It prints what is in the file, which only you can read' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand doctor" -l uri -d 'URI of the key, or of its token [default: all keys]' -r

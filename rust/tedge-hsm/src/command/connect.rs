@@ -12,6 +12,7 @@ use crate::mqtt::{Mqtt, Session};
 use crate::output::{milliseconds, say};
 use crate::pins;
 use crate::place::Place;
+use crate::post_quantum;
 use crate::proxy::{self, RunBy};
 use crate::store::Store;
 use crate::tls;
@@ -78,6 +79,9 @@ pub(crate) struct Args {
     timeout: u64,
 
     #[command(flatten)]
+    post_quantum: post_quantum::Args,
+
+    #[command(flatten)]
     proxy: proxy::Args,
 
     #[command(flatten)]
@@ -106,6 +110,7 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         ca: &args.ca,
         alpn: &args.alpn,
         proxies: &proxies,
+        post_quantum: args.post_quantum.wanted(),
     };
     let handshake = tls::connect(&server, key.clone(), limit)?;
     let connection = &handshake.stream.conn;
@@ -129,6 +134,10 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
     say(format_args!(
         "cipher suite      {}",
         suite.unwrap_or_default()
+    ))?;
+    say(format_args!(
+        "key exchange      {}",
+        tedge_tls::group_name(connection).unwrap_or("unknown")
     ))?;
     if let Some(name) = connection.alpn_protocol() {
         let name = printable(&String::from_utf8_lossy(name));

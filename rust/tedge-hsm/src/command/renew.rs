@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use rustls::client::ResolvesClientCert;
 use tedge_p11_client::{ClientCertResolver, Pin, PrivateKey, Uri};
 use tedge_proxy::ProxySettings;
+use tedge_tls::PostQuantum;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::brokers::with_port;
@@ -20,6 +21,7 @@ use crate::keys::Keys;
 use crate::names::{self, Names};
 use crate::output::{note, say};
 use crate::place::Place;
+use crate::post_quantum;
 use crate::proxy::{self, RunBy};
 use crate::renewal_plan::{Plan, is_urgent, pause_until, plan};
 use crate::renewal_record::RenewalRecord;
@@ -70,7 +72,7 @@ pub(crate) struct Args {
     /// NO_PROXY and OPTIONS, in place of the options. Only root may be able to write it; tedge-hsm-renew.service uses it
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "est", "cumulocity", "cert", "ca", "uri", "days", "spread", "new_key", "cacerts_out", "timeout", "enroll",
-        "try_connect", "proxy", "no_proxy",
+        "try_connect", "require_post_quantum", "proxy", "no_proxy",
     ])]
     settings: Option<PathBuf>,
 
@@ -110,6 +112,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     trial: try_connect::Args,
+
+    #[command(flatten)]
+    post_quantum: post_quantum::Args,
 
     #[command(flatten)]
     proxy: proxy::Args,
@@ -228,6 +233,7 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
     let rotates = matches!(args.new_key, Some(None));
     let limit = Duration::from_secs(args.timeout);
     let proxies = args.proxy.settings(run_by)?;
+    let post_quantum = args.post_quantum.wanted();
     let mut server = Server {
         keys: Keys { store, place },
         est,
@@ -238,13 +244,16 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
         new_key: args.new_key.flatten(),
         trial: match &tenant {
             // The CA is the tenant's own: whether the certificate is good, its broker tells.
-            Some(tenant) => Some(
-                args.trial
-                    .trial_at(&tenant.broker(), &ca, &proxies, limit)?,
-            ),
-            None => args.trial.trial(rotates, &proxies, limit)?,
+            Some(tenant) => {
+                Some(
+                    args.trial
+                        .trial_at(&tenant.broker(), &ca, &proxies, post_quantum, limit)?,
+                )
+            }
+            None => args.trial.trial(rotates, &proxies, post_quantum, limit)?,
         },
         proxies,
+        post_quantum,
         tenant,
         ca: ca.clone(),
         cacerts_out: args.cacerts_out,
@@ -355,6 +364,7 @@ struct Server<'a> {
     /// Who is trusted, and in which file or folder they are.
     trust: Trust,
     proxies: ProxySettings,
+    post_quantum: PostQuantum,
     ca: PathBuf,
     limit: Duration,
     uri: Option<Uri>,
@@ -484,7 +494,7 @@ impl Server<'_> {
         key: &Arc<dyn PrivateKey>,
         old: &[Certificate],
     ) -> anyhow::Result<Vec<Certificate>> {
-        let tls = TlsClient::new(&self.trust, client)?;
+        let tls = TlsClient::new(&self.trust, client, self.post_quantum)?;
         let server = EstServer::new(&self.est, tls, login, self.proxies.clone(), self.limit)?;
         let own = self.tenant.is_none();
         let mut trust = self.trust.clone();
@@ -625,6 +635,7 @@ impl Tenant {
             ca: &server.ca,
             alpn: &[],
             proxies: &server.proxies,
+            post_quantum: server.post_quantum,
         };
         cumulocity::token(&broker, key.clone(), &id, server.limit)
     }

@@ -7,6 +7,7 @@ use rustls::ProtocolVersion;
 use tedge_p11_client::{About, TlsFailure};
 use tedge_p11_config::read_connections;
 use tedge_proxy::{ProxyError, ProxySettings};
+use tedge_tls::{PostQuantum, group_name};
 
 use super::certificate::Certified;
 use super::context::Context;
@@ -76,13 +77,15 @@ fn check_broker(
         ca: &broker.ca,
         alpn: &[],
         proxies,
+        post_quantum: PostQuantum::Prefer,
     };
     let result =
         tls::connect(&server, certified.key.clone(), context.limit).and_then(|handshake| {
             let version = handshake.stream.conn.protocol_version();
+            let group = group_name(&handshake.stream.conn).unwrap_or("another key exchange");
             let signature = handshake.signature;
             verdict(handshake).map_err(|error| tls::explain(&error))?;
-            Ok((version, signature))
+            Ok((version, group, signature))
         });
     match result {
         Err(error) => report.failure(
@@ -90,16 +93,18 @@ fn check_broker(
             format!("{host} port {port}{way}: {error:#}"),
             cure(&error, broker),
         ),
-        Ok((_, None)) => report.warning(
+        Ok((_, _, None)) => report.warning(
             Area::Broker,
             format!("{host} port {port}{way} asked for no certificate"),
             "is this the port for clients with certificates? It is usually 8883",
         ),
-        Ok((Some(ProtocolVersion::TLSv1_3), Some((scheme, _)))) => report.ok(
+        Ok((Some(ProtocolVersion::TLSv1_3), group, Some((scheme, _)))) => report.ok(
             Area::Broker,
-            format!("{host} port {port}{way}: TLS 1.3 with {scheme}, and the certificate is accepted"),
+            format!(
+                "{host} port {port}{way}: TLS 1.3 with {group} and {scheme}, and the certificate is accepted"
+            ),
         ),
-        Ok((_, Some((scheme, _)))) => report.warning(
+        Ok((_, _, Some((scheme, _)))) => report.warning(
             Area::Broker,
             format!("{host} port {port}{way}: the broker refuses TLS 1.3; TLS 1.2 with {scheme}, and the \
                  certificate is accepted"),

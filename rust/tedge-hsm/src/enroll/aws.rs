@@ -93,6 +93,7 @@ impl<'a> Aws<'a> {
             ca: self.args.options.server_ca(),
             alpn: &self.alpn,
             proxies: &at.proxies,
+            post_quantum: self.args.options.post_quantum.wanted(),
         };
         // Without wildcards, which a policy may not allow.
         let provision = self.provision_topic();

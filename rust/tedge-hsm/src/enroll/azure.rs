@@ -74,6 +74,7 @@ impl<'a> Azure<'a> {
             ca: self.args.options.server_ca(),
             alpn: &[],
             proxies: &at.proxies,
+            post_quantum: self.args.options.post_quantum.wanted(),
         };
         let client = Arc::new(ClientCertResolver::new(at.key.clone(), at.cert)?);
         let username = format!(

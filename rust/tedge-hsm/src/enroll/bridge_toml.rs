@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use tedge_file::{MAX_SETTINGS, printable};
 use tedge_p11_client::Uri;
+use tedge_tls::PostQuantum;
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::cloud::Connection;
@@ -20,6 +21,7 @@ pub(super) struct Settings<'a> {
     pub(super) ca: Option<&'a Path>,
     pub(super) cert: &'a Path,
     pub(super) key: &'a Uri,
+    pub(super) post_quantum: PostQuantum,
 }
 
 /// What the file says of the cloud already.
@@ -98,6 +100,9 @@ fn edit(document: &mut DocumentMut, settings: &Settings<'_>) -> anyhow::Result<(
         wanted.push(("ca", absolute(ca)?));
     }
     wanted.push(("key", settings.key.to_string().into()));
+    if settings.post_quantum != PostQuantum::default() {
+        wanted.push(("post_quantum", settings.post_quantum.to_string().into()));
+    }
     for (name, value) in wanted {
         match cloud.get(name) {
             None => {
@@ -147,6 +152,7 @@ mod tests {
             ca: None,
             cert: Path::new("/c.pem"),
             key: &"pkcs11:token=device;object=tls".parse()?,
+            post_quantum: PostQuantum::Prefer,
         };
         let is_written = write(&path, &settings)?;
         let after = std::fs::read_to_string(&path)?;

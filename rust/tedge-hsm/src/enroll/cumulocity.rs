@@ -229,7 +229,11 @@ impl Cloud for Cumulocity<'_> {
         let (password, whose) = self.password(at.cert)?;
         self.show(&id, &password, whose)?;
         let login = Login::Basic { user: id, password };
-        let tls = TlsClient::new(&own_file::trust(&self.ca)?, None)?;
+        let tls = TlsClient::new(
+            &own_file::trust(&self.ca)?,
+            None,
+            self.args.options.post_quantum.wanted(),
+        )?;
         let url = est_url(&self.host, self.port);
         let server = EstServer::new(&url, tls, Some(login), at.proxies.clone(), at.limit)?;
         let answer = self.ask(&server, at, &request)?;

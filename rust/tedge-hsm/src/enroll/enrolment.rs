@@ -282,6 +282,7 @@ impl Steps<'_> {
                 ca: ca.as_deref(),
                 cert: self.cert,
                 key: &lasting_uri(at.key.uri()),
+                post_quantum: self.options.post_quantum.wanted(),
             };
             let done = if bridge_toml::write(&self.options.bridge, &settings)? {
                 "done"
@@ -321,6 +322,7 @@ impl Steps<'_> {
             password_file: None,
             alpn: connection.alpn,
             proxies: at.proxies.clone(),
+            post_quantum: self.options.post_quantum.wanted(),
             limit: at.limit,
         };
         trial.run(&at.key, self.cert)?;

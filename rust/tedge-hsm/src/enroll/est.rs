@@ -122,7 +122,7 @@ impl<'a> Est<'a> {
         let path = &self.args.ca;
         let server = EstServer::new(
             &self.args.est,
-            TlsClient::to_anybody()?,
+            TlsClient::to_anybody(self.args.options.post_quantum.wanted())?,
             None,
             self.proxies.clone(),
             self.args.options.limit(),
@@ -151,7 +151,11 @@ impl<'a> Est<'a> {
         if let Some(wanted) = self.wanted.get() {
             return Ok(wanted.as_ref());
         }
-        let tls = TlsClient::new(&self.trust()?, None)?;
+        let tls = TlsClient::new(
+            &self.trust()?,
+            None,
+            self.args.options.post_quantum.wanted(),
+        )?;
         let limit = self.args.options.limit();
         let der =
             EstServer::new(&self.args.est, tls, None, self.proxies.clone(), limit)?.attributes()?;
@@ -236,7 +240,7 @@ impl Cloud for Est<'_> {
         let trust = self.trust()?;
         let request = at.request()?;
         let client = self.args.bootstrap.resolver(at.keys, &at.key)?;
-        let tls = TlsClient::new(&trust, client)?;
+        let tls = TlsClient::new(&trust, client, self.args.options.post_quantum.wanted())?;
         let server = EstServer::new(
             &self.args.est,
             tls,

@@ -11,11 +11,11 @@ use super::own_toml;
 use crate::key_type::KeyType;
 use crate::machine_id;
 use crate::names::{self, Names};
-use crate::proxy;
 use crate::root::Root;
 use crate::try_connect::config_dir;
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
+use crate::{post_quantum, proxy};
 
 /// Device, key, files and limits.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// Seconds to wait for somebody to let the device in
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
     wait: u64,
+
+    #[command(flatten)]
+    pub(crate) post_quantum: post_quantum::Args,
 
     #[command(flatten)]
     pub(crate) proxy: proxy::Args,
