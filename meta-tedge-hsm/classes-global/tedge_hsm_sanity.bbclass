@@ -1,6 +1,7 @@
 # Refuses what the layer's variables can't be, before anything is built with them.
 
 TEDGE_HSM_KINDS = "tpm2 optee usb softhsm"
+TEDGE_HSM_CLOUDS = "aws azure cumulocity est"
 TEDGE_HSM_KEY_TYPES = "p256 p384 p521 rsa2048 rsa3072 rsa4096 ed25519"
 
 # As Cargo.toml's rust-version.
@@ -33,6 +34,15 @@ python tedge_hsm_check () {
                  "the first boot." % provision)
     if provision and not d.getVar('TEDGE_HSM').split():
         bb.fatal("TEDGE_HSM_PROVISION = \"%s\" without a TEDGE_HSM to provision." % provision)
+    enroll = d.getVar('TEDGE_HSM_ENROLL') or ''
+    clouds = d.getVar('TEDGE_HSM_CLOUDS').split()
+    if enroll.split() and enroll.split()[0] not in clouds:
+        bb.fatal("TEDGE_HSM_ENROLL = \"%s\": it begins with one of: %s." % (enroll, ', '.join(clouds)))
+    if not re.fullmatch(r"[^'\"\\`$\n]*", enroll):
+        bb.fatal("TEDGE_HSM_ENROLL = \"%s\": its options go to the program word by word, without quotes, backslashes "
+                 "and dollars." % enroll)
+    if enroll.split() and not provision:
+        bb.fatal("TEDGE_HSM_ENROLL without TEDGE_HSM_PROVISION: what enrols belongs to the first boot, which makes the key.")
     complaint = tedge_hsm_rust_too_old(d)
     if complaint and d.getVar('TEDGE_HSM').split():
         bb.fatal(complaint)

@@ -22,9 +22,10 @@ do_install:append() {
     done
 }
 
-# It has no cloud to talk to until a product appends to tedge-hsm-bridge-conf, and says "enable" here.
+# It has no cloud to talk to until the device is enrolled, or a product appends to tedge-hsm-bridge-conf and says "enable"
+# here.
 SYSTEMD_SERVICE:${PN} = "tedge-hsm-bridge.service"
-SYSTEMD_AUTO_ENABLE ?= "disable"
+SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_ENROLL') else 'disable'}"
 
 USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system tedge; --system tedge-hsm-bridge"

@@ -45,12 +45,12 @@ do_install() {
         -e 's/@CERTIFICATE@/${@d.getVar('TEDGE_HSM_PROVISION') or 'csr'}/' \
         -e 's/@SEAL@/${@bb.utils.to_boolean(d.getVar('TEDGE_HSM_SEAL')) and 'yes' or 'no'}/' \
         ${UNPACKDIR}/tedge-hsm-provision.conf.in > ${D}${sysconfdir}/tedge-hsm/provision.conf
-    if [ -n "${TEDGE_HSM_ENROLL}" ]; then
-        set -- ${TEDGE_HSM_ENROLL}
+    # In quotes, as an option may be a URL with characters that mean something to the shell; none is a quote.
+    enroll='${@' '.join(d.getVar('TEDGE_HSM_ENROLL').split())} '
+    if [ "$enroll" != ' ' ]; then
         bridge=${localstatedir}/lib/tedge-hsm-enroll/tedge-hsm-bridge.toml
-        echo "CLOUD=$1" > ${D}${sysconfdir}/tedge-hsm/enroll.conf
-        shift
-        echo "OPTIONS=--bridge $bridge $*" >> ${D}${sysconfdir}/tedge-hsm/enroll.conf
+        printf '%s\n' "CLOUD=${enroll%% *}" "OPTIONS=--bridge $bridge ${enroll#* }" \
+            > ${D}${sysconfdir}/tedge-hsm/enroll.conf
         install -d ${D}${systemd_system_unitdir}/tedge-hsm-bridge.service.d
         # The unit of the enrolment may not write in /etc.
         printf '%s\n' '[Service]' ExecStart= "ExecStart=${bindir}/tedge-hsm-bridge --config $bridge" \
