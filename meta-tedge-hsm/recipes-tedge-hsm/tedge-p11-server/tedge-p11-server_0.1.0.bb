@@ -39,8 +39,10 @@ USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system tedge-hsm; --system tedge; --system tedge-p11"
 USERADD_PARAM:${PN} = "--system --gid tedge-p11 --home-dir ${localstatedir}/lib/tedge-p11-server --no-create-home \
 --shell /sbin/nologin tedge-p11; --system --gid tedge --home-dir / --no-create-home --shell /sbin/nologin tedge"
-# The socket is the group's, not the user's.
-GROUPMEMS_PARAM:${PN} = "--add tedge --group tedge"
+# The socket is the group's, not the user's. Where there is USERMOD_PARAM, the other one is deprecated.
+# nooelint: oelint.vars.mispell # oelint-adv does not know it yet
+USERMOD_PARAM:${PN} = "${@bb.utils.contains('PACKAGEVARS', 'USERMOD_PARAM', '--append --groups tedge tedge', '', d)}"
+GROUPMEMS_PARAM:${PN} = "${@bb.utils.contains('PACKAGEVARS', 'USERMOD_PARAM', '', '--add tedge --group tedge', d)}"
 
 FILES:${PN} += "${systemd_system_unitdir} ${nonarch_libdir}/sysusers.d ${nonarch_libdir}/tmpfiles.d \
 ${nonarch_libdir}/tedge-p11-server ${datadir}/polkit-1"
