@@ -40,7 +40,7 @@ image_configuration() {
 DEBIAN_REPLACED = "softhsm tpm2-pkcs11"
 OTHERS_MASK = "/recipes-tedge-hsm/(linux|systemd)/"
 RECIPES
-        [ -z "$ptest" ] || printf '%s\n' 'WITH_PTEST = "yes"' 'DISTRO_FEATURES:append = " ptest"'
+        [ -z "$ptest" ] || with_ptest
         # What they try does not depend on where the state is.
         [ -z "$ptest" ] || [ -n "${3-}" ] || cat <<'PTEST'
 CORE_IMAGE_EXTRA_INSTALL += "tedge-p11-server-ptest tedge-hsm-ptest tedge-hsm-bridge-ptest"
