@@ -12,7 +12,7 @@ use std::thread;
 
 use support::faulty::key_uri;
 use support::hsm::PIN;
-use support::{Faulty, Hsm, Signer, fail, openssl, succeed};
+use support::{Faulty, Hsm, Signer, fail, openssl, program, succeed};
 
 /// The signer on token `device`, which has a key called `key` and these ways; it has no PIN.
 struct Element {
@@ -141,4 +141,44 @@ fn an_element_with_one_session_and_a_pin() {
     openssl::verify_all_schemes(&signer.key(made.trim()));
     tedge_hsm(&["delete-key", "--yes", "--uri", made.trim()]);
     openssl::verify_all_schemes(&key);
+}
+
+/// Without a signer, as on a machine that is looked at first.
+#[test]
+fn doctor_on_an_element_whose_bus_is_not_for_all() {
+    let hsm = Faulty::tokens();
+    hsm.create_key_on("device", "key", "p256");
+    let rules = format!("token device without-login {PIN}");
+    std::fs::write(hsm.file("control"), rules).unwrap();
+    let root = hsm.file("root");
+    std::fs::create_dir_all(root.join("dev")).unwrap();
+    let doctor = |hsm_name: &str, args: &[&str]| {
+        let mut command = hsm.command(program("tedge-hsm"));
+        command
+            .args(["--hsm", hsm_name, "--module-path"])
+            .arg(program("libfaulty_module.so"))
+            .arg("doctor")
+            .args(args)
+            .arg("--root")
+            .arg(&root)
+            .env("FAULTY_MODULE", hsm.module())
+            .env("FAULTY_CONTROL", hsm.file("control"))
+            .env_remove("TEDGE_CONFIG_DIR");
+        let output = command.output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let found = doctor("atecc608", &[]);
+    assert!(found.contains("/dev/i2c-1: No such file"), "{found}");
+    assert!(found.contains("turn the bus on"), "{found}");
+    std::fs::write(root.join("dev/i2c-1"), "").unwrap();
+    for name in ["atecc608", "se05x"] {
+        let found = doctor(name, &["--login", "--uri", TOKEN]);
+        assert!(found.contains("token \"device\" needs no login"), "{found}");
+        assert!(
+            found.contains("object=key;type=private signs, verified"),
+            "{found}"
+        );
+    }
+    let found = doctor("rpi-otp", &[]);
+    assert!(found.contains("this is no Raspberry Pi"), "{found}");
 }

@@ -125,8 +125,12 @@ impl Profile {
         Err(error).with_context(|| format!("cannot start {} anew", program.display()))
     }
 
-    /// What of it is on this machine: a device, or for a software token its module.
+    /// What of it is on this machine: a device, or for a software token its module. A bus tells only together with the
+    /// module.
     pub(crate) fn seen(&self, root: &Root) -> Option<String> {
+        if self.nodes.iter().any(|node| node.is_bus) && self.module_in(root).is_none() {
+            return None;
+        }
         if let Some(node) = self.nodes.first() {
             return root.path(node.path).exists().then(|| node.path.to_owned());
         }

@@ -31,6 +31,8 @@ pub(crate) enum Made {
     Here,
     /// The vendor's: what to do.
     By(&'static str),
+    /// It is there from the factory, or is written once and for ever: what to do where it is not. Such a token has no PIN.
+    Before(&'static str),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) path: &'static str,
     /// Who opens it: the signer, by the first of `groups`, or a service of the HSM's own.
     pub(crate) opened_by: OpenedBy,
+    /// Whether it is there without the HSM, too: a bus.
+    pub(crate) is_bus: bool,
     /// Those that udev rules give it to; the drop-in has the first.
     pub(crate) groups: &'static [&'static str],
     /// One of these is in the udev rule for it.
@@ -84,7 +88,7 @@ pub(crate) enum Service {
     TeeSupplicant,
 }
 
-pub(crate) static PROFILES: [Profile; 5] = [
+pub(crate) static PROFILES: [Profile; 8] = [
     Profile {
         name: "tpm2",
         title: "TPM 2.0 by tpm2-pkcs11",
@@ -123,6 +127,7 @@ pub(crate) static PROFILES: [Profile; 5] = [
         nodes: &[Node {
             path: "/dev/tpmrm0",
             opened_by: OpenedBy::Signer,
+            is_bus: false,
             groups: &["tss"],
             rule: &["tpmrm"],
             rule_from: "tpm-udev (Debian) or tpm2-tss (Yocto)",
@@ -153,6 +158,7 @@ pub(crate) static PROFILES: [Profile; 5] = [
             Node {
                 path: "/dev/tee0",
                 opened_by: OpenedBy::Signer,
+                is_bus: false,
                 groups: &["tee", "teeclnt"],
                 rule: &["\"tee[", "\"tee0", "\"tee*"],
                 rule_from: "optee-client (Yocto); Debian has none, so write one: KERNEL==\"tee[0-9]*\", \
@@ -163,6 +169,7 @@ pub(crate) static PROFILES: [Profile; 5] = [
             Node {
                 path: "/dev/teepriv0",
                 opened_by: OpenedBy::TeeSupplicant,
+                is_bus: false,
                 groups: &["teepriv", "tee"],
                 rule: &["teepriv"],
                 rule_from: "optee-client (Yocto); a tee-supplicant that runs as root needs none",
@@ -259,7 +266,98 @@ pub(crate) static PROFILES: [Profile; 5] = [
         keys: "EC P-256, P-384 and P-521, RSA, Ed25519. Who can read directories.tokendir of the file \
                SOFTHSM2_CONF has the keys.",
     },
+    Profile {
+        name: "atecc608",
+        title: "Microchip ATECC608 by cryptoauthlib; by documents only",
+        modules: &["libcryptoauth.so.3", "libcryptoauth.so"],
+        packages: Packages {
+            debian: "none: build cryptoauthlib with ATCA_PKCS11 and ATCA_HAL_I2C",
+            yocto: "none of ours: a recipe of cryptoauthlib with the same options",
+        },
+        environment: &[],
+        nodes: &[I2C],
+        usb: &[],
+        services: &[],
+        drop_in: "atecc608.conf",
+        token: Made::Before(
+            "provision the element, and name its address in /var/lib/cryptoauthlib/0.conf; see docs/hsm/atecc608.md",
+        ),
+        key: Made::Before(
+            "name its slot in /var/lib/cryptoauthlib/0.conf (object = private,device,0), and give that name by --key",
+        ),
+        keys: "EC P-256 only, made at the factory. No PIN: whoever may open the bus can sign. A key that 0.conf names can be \
+               neither deleted nor replaced. The element has one session, so clients take turns.",
+    },
+    Profile {
+        name: "se05x",
+        title: "NXP SE05x by NXP's PKCS#11 module; by documents only",
+        modules: &["libsss_pkcs11.so"],
+        packages: Packages {
+            debian: "none: build NXP's se05x-pkcs11 with CMAKE_INSTALL_PREFIX=/usr",
+            yocto: "none of ours: a recipe of NXP's se05x-pkcs11",
+        },
+        environment: &[Variable {
+            name: "EX_SSS_BOOT_SSS_PORT",
+            value: "/dev/i2c-1:0x48",
+            is_path: false,
+        }],
+        nodes: &[I2C],
+        usb: &[],
+        services: &[],
+        drop_in: "se05x.conf",
+        token: Made::Before(
+            "see the element's enable pin, the bus and EX_SSS_BOOT_SSS_PORT; see docs/hsm/se05x.md",
+        ),
+        key: Made::Before(
+            "make it: pkcs11-tool --module libsss_pkcs11.so --keypairgen --key-type EC:prime256v1 --label sss:EF000001, \
+             and give that label by --key",
+        ),
+        keys: "EC P-256, P-384 and P-521, RSA. No PIN: whoever may open the bus can sign. A label is sss: and the key's number \
+               in hexadecimal. Through OP-TEE (CFG_NXP_SE05X) it is --hsm optee.",
+    },
+    Profile {
+        name: "rpi-otp",
+        title: "the key in a Raspberry Pi's OTP by rpifwcrypto-pkcs11: no HSM; by documents only",
+        modules: &["pkcs11/rpifwcrypto-pkcs11.so", "rpifwcrypto-pkcs11.so"],
+        packages: Packages {
+            debian: "none: build rpifwcrypto-pkcs11",
+            yocto: "none of ours: a recipe of rpifwcrypto-pkcs11",
+        },
+        environment: &[],
+        nodes: &[Node {
+            path: "/dev/vcio",
+            opened_by: OpenedBy::Signer,
+            is_bus: true,
+            groups: &["video"],
+            rule: &["vcio"],
+            rule_from: "Raspberry Pi OS; or write one: KERNEL==\"vcio\", MODE=\"0660\", GROUP=\"video\"",
+            if_missing: "this is no Raspberry Pi, or the kernel lacks the firmware's mailbox (vcio)",
+        }],
+        usb: &[],
+        services: &[],
+        drop_in: "rpi-otp.conf",
+        token: Made::Before(
+            "write the key into the OTP, once and for ever: rpi-fw-crypto; see docs/hsm/rpi-otp.md",
+        ),
+        key: Made::Before(
+            "write it into the OTP, once and for ever (rpi-fw-crypto), and give the label that list-keys shows by --key",
+        ),
+        keys: "One EC P-256 key, written once. No PIN. Without lock_device_private_key=1 and signed boot, group video can read \
+               the key.",
+    },
 ];
+
+/// The first bus that programs may use, as on a Raspberry Pi.
+const I2C: Node = Node {
+    path: "/dev/i2c-1",
+    opened_by: OpenedBy::Signer,
+    is_bus: true,
+    groups: &["i2c"],
+    rule: &["\"i2c-", "i2c-dev"],
+    rule_from: "i2c-tools (Debian) or Raspberry Pi OS; or write one: KERNEL==\"i2c-[0-9]*\", MODE=\"0660\", GROUP=\"i2c\"",
+    if_missing: "turn the bus on (a Raspberry Pi: dtparam=i2c_arm=on); the kernel needs CONFIG_I2C_CHARDEV (module i2c-dev); \
+                 for another bus make a drop-in of your own",
+};
 
 const PIV: Made = Made::By(
     "plug the card in; its key is made by ykman piv keys generate --algorithm ECCP256 --pin-policy ONCE \

@@ -96,7 +96,7 @@ impl Setup {
     /// The token's URI; the empty one where a vendor's tool has named the token.
     pub(super) fn token_uri(&self) -> Uri {
         match self.token_made() {
-            Made::Here => Uri {
+            Made::Here | Made::Before(_) => Uri {
                 token: Some(self.wanted.settings.token.clone()),
                 ..Uri::default()
             },
@@ -107,9 +107,9 @@ impl Setup {
     /// What tedge.toml confines clients to, if to anything.
     pub(super) fn confined_to(&self) -> Option<Uri> {
         let uri = match (self.token_made(), self.key_made()) {
-            (Made::Here, _) => self.token_uri(),
+            (Made::Here | Made::Before(_), _) => self.token_uri(),
             (Made::By(_), Made::Here) => return None,
-            (Made::By(_), Made::By(_)) => Uri {
+            (Made::By(_), Made::By(_) | Made::Before(_)) => Uri {
                 id: Some(PIV_AUTHENTICATION.to_vec()),
                 ..Uri::default()
             },

@@ -22,7 +22,7 @@ impl Step for Key {
                 let new = new_key(setup);
                 format!("make a key {:?} of type {}", new.label, new.spec())
             }
-            Made::By(_) => "look for the key".to_owned(),
+            Made::By(_) | Made::Before(_) => "look for the key".to_owned(),
         }
     }
 
@@ -46,8 +46,16 @@ impl Step for Key {
 /// The URI of the key, if it is there.
 pub(super) fn uri(setup: &Setup) -> anyhow::Result<Option<Uri>> {
     let store = setup.store()?;
-    let Made::By(how) = setup.key_made() else {
-        return new_key(setup).find(&store, None);
+    let how = match setup.key_made() {
+        Made::Here => return new_key(setup).find(&store, None),
+        Made::Before(how) => {
+            let new = new_key(setup);
+            return match new.find(&store, None)? {
+                Some(uri) => Ok(Some(uri)),
+                None => bail!("there is no key {:?} in the token: {how}", new.label),
+            };
+        }
+        Made::By(how) => how,
     };
     let slot = Uri {
         id: Some(PIV_AUTHENTICATION.to_vec()),

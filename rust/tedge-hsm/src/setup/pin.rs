@@ -26,7 +26,7 @@ impl Step for UserPin {
         let which = match (setup.pin_file(), setup.token_made()) {
             (Some(file), _) => format!("take the PIN of {}", file.display()),
             (None, Made::Here) => "make a PIN at random".to_owned(),
-            (None, Made::By(_)) => "ask for the token's PIN".to_owned(),
+            (None, Made::By(_) | Made::Before(_)) => "ask for the token's PIN".to_owned(),
         };
         let kept = if seal::can_seal(setup) {
             "seal it for the signer"
@@ -44,6 +44,12 @@ impl Step for UserPin {
         if let Some(file) = &setup.wanted.so_pin_file {
             Pin::read_file(file).context("the security officer's PIN")?;
         }
+        if let Made::Before(_) = setup.token_made() {
+            return match setup.pin_file() {
+                Some(_) => bail!("this HSM has no PIN: leave --pin-file out"),
+                None => Ok(()),
+            };
+        }
         match PIN.find(&setup.root)? {
             None => Ok(seal::check_seal_lasts(setup)?),
             Some(_) => Ok(()),
@@ -51,6 +57,9 @@ impl Step for UserPin {
     }
 
     fn state(&self, setup: &Setup) -> anyhow::Result<State> {
+        if let Made::Before(_) = setup.token_made() {
+            return Ok(State::Done("this HSM has none".to_owned()));
+        }
         let Some(kept) = PIN.find(&setup.root)? else {
             return Ok(State::ToDo(self.aim(setup)));
         };
@@ -128,7 +137,7 @@ pub(crate) fn notice_of_another(new: &Pin) -> Option<String> {
 /// A token that is there has one already, which can't be made up.
 fn pin(setup: &Setup) -> anyhow::Result<Pin> {
     let is_there = match setup.token_made() {
-        Made::By(_) => true,
+        Made::By(_) | Made::Before(_) => true,
         Made::Here => setup.labelled_token()?.is_some(),
     };
     if is_there {

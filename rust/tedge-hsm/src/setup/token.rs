@@ -25,7 +25,7 @@ impl Step for Token {
                 "initialise a blank token as {:?}",
                 setup.wanted.settings.token
             ),
-            Made::By(_) => "look for the token".to_owned(),
+            Made::By(_) | Made::Before(_) => "look for the token".to_owned(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Step for Token {
 
     /// Before the signer is set up for a token that only a vendor's tool can make: that there is one.
     fn check(&self, setup: &Setup) -> anyhow::Result<()> {
-        let Made::By(how) = setup.token_made() else {
+        let (Made::By(how) | Made::Before(how)) = setup.token_made() else {
             return Ok(());
         };
         if let State::Done(_) = TedgeToml.state(setup)? {
@@ -50,7 +50,7 @@ impl Step for Token {
 
     fn state(&self, setup: &Setup) -> anyhow::Result<State> {
         let store = setup.store()?;
-        if let Made::By(how) = setup.token_made() {
+        if let Made::By(how) | Made::Before(how) = setup.token_made() {
             let token = store.tokens()?.into_iter().find(|token| token.initialized);
             return match token {
                 Some(token) => Ok(State::Done(token.uri)),
