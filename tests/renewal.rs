@@ -287,6 +287,55 @@ fn a_link_stays_a_link_and_a_file_keeps_its_owner() {
     device.judge("");
 }
 
+/// User tedge has /etc/tedge, with the CA's file and tedge.toml in it: none of root's passwords goes where he says.
+#[test]
+fn a_password_goes_nowhere_by_a_file_of_another_user() {
+    if !support::user::can_be_others() {
+        return;
+    }
+    let device = Device::new("p256");
+    let theirs = device.hsm.file("theirs.pem");
+    std::fs::copy(device.ca.certificate(), &theirs).unwrap();
+    let chown = |path: &std::path::Path| {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    };
+    chown(&theirs);
+    let mut enroll = device.with_ca(device.signer.tedge_hsm(), "est", &theirs);
+    enroll.args([
+        "--enroll",
+        "--common-name",
+        "device-1",
+        "--user",
+        "installer",
+    ]);
+    let password = device.hsm.file("password");
+    let error = fail(enroll.arg("--password-file").arg(&password));
+    assert!(error.contains("it is not relied on here"), "{error}");
+    assert!(!device.cert().exists());
+    succeed(&mut device.enroll());
+    // What his server would send, root would write down.
+    let error = fail(&mut device.with_ca(device.signer.tedge_hsm(), "est", &theirs));
+    assert!(error.contains("it is not relied on here"), "{error}");
+    // Neither the broker's name nor its CAs are taken from his tedge.toml.
+    let toml = device.hsm.file("tedge.toml");
+    std::fs::write(&toml, "[c8y]\nurl = \"localhost:1\"\n").unwrap();
+    chown(&toml);
+    for host in [None, Some("localhost:1")] {
+        let mut renew = device.renew("est");
+        renew.env("TEDGE_CONFIG_DIR", device.hsm.dir.path());
+        renew.arg("--try-connect").args(host);
+        renew.args(["--try-username", "device-1", "--try-password-file"]);
+        let error = fail(renew.arg(&password));
+        assert!(error.contains("no password goes where it says"), "{error}");
+        let error = fail(renew.arg("--try-ca").arg(&theirs));
+        let said = match host {
+            None => "no password goes where it says",
+            Some(_) => "it is not relied on here",
+        };
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 impl Device {
     fn new(key_type: &str) -> Self {
         Self::on(Kind::SoftHsm, key_type)
@@ -316,7 +365,11 @@ impl Device {
         std::fs::read_to_string(self.cert()).unwrap()
     }
 
-    fn command(&self, mut command: Command, label: &str) -> Command {
+    fn command(&self, command: Command, label: &str) -> Command {
+        self.with_ca(command, label, &self.ca.certificate())
+    }
+
+    fn with_ca(&self, mut command: Command, label: &str, ca: &std::path::Path) -> Command {
         command.args([
             "renew",
             "--uri",
@@ -325,7 +378,7 @@ impl Device {
             &self.server.url(label),
         ]);
         command.arg("--cert").arg(self.cert());
-        command.arg("--ca").arg(self.ca.certificate());
+        command.arg("--ca").arg(ca);
         command
     }
 

@@ -58,6 +58,24 @@ fn a_record_of_somebody_else_is_not_obeyed() {
     );
 }
 
+/// An enrolment that is under way has its key: another one is not left out in silence.
+#[test]
+fn an_enrolment_goes_on_with_the_key_it_began_with() {
+    let device = Device::new();
+    fail(&mut device.est("broken"));
+    let error = fail(device.est("broken").args(["--key", "other"]));
+    assert!(
+        error.contains("is under way, not with pkcs11:object=other"),
+        "{error}"
+    );
+    let error = fail(device.est("broken").args(["--uri", "pkcs11:id=%99"]));
+    assert!(
+        error.contains("is under way, not with pkcs11:id="),
+        "{error}"
+    );
+    assert_eq!(device.keys(), 1);
+}
+
 /// User tedge has the folders that these files are in. What he puts there sends no secret of root's anywhere, and leads to
 /// no folder that root makes for him.
 #[test]
@@ -86,6 +104,18 @@ fn files_of_another_user_are_not_relied_on() {
     chown(&ca, USER);
     let error = fail(&mut device.est_with_ca("est", &ca));
     assert!(error.contains("it is not relied on here"), "{error}");
+    // Nor is a link of his followed, to a folder of root's with CAs that the operator has not named; and none is looked for
+    // where there was none.
+    let link = device.hsm.file("link");
+    std::os::unix::fs::symlink("/etc/ssl/certs", &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(USER), Some(USER)).unwrap();
+    let error = fail(&mut device.est_with_ca("est", &link));
+    assert!(
+        error.contains("is a folder that others can replace"),
+        "{error}"
+    );
+    let error = fail(&mut device.est_with_ca("est", &device.hsm.file("none.pem")));
+    assert!(error.contains("none.pem"), "{error}");
     // The one that is pinned is the one that is trusted, whatever else is in the file.
     let both = device.hsm.file("both.pem");
     let read = |name| std::fs::read_to_string(device.ca.file(name)).unwrap();

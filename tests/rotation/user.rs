@@ -43,6 +43,8 @@ fn a_user_rotates_by_one_rule() {
     std::fs::write(policy, format!("{first}{rule}")).unwrap();
     let device = device.with_signer_restarted();
     open_to_all(&device.hsm, &device.signer);
+    // An update has given the user another number: the file is not his any more, the folder is.
+    chown(device.cert(), Some(USER + 1), Some(USER + 1)).unwrap();
     succeed(&mut rotate(&device));
     device.is_finished();
     assert_eq!(device.cert().metadata().unwrap().uid(), USER);

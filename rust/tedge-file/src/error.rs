@@ -53,6 +53,8 @@ pub enum Problem {
     Slow,
     /// It is not UTF-8.
     NotText,
+    /// Another file has taken its place since it was read.
+    Changed,
 }
 
 /// What is not a regular file.
@@ -147,6 +149,9 @@ impl fmt::Display for Problem {
             ),
             Self::Slow => f.write_str("the other end of it was waited for in vain"),
             Self::NotText => f.write_str("it is not UTF-8"),
+            Self::Changed => {
+                f.write_str("somebody else has written it meanwhile: run this once more")
+            }
         }
     }
 }

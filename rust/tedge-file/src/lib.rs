@@ -12,6 +12,7 @@
 //! What the kernel makes (/proc, /sys) needs none of this.
 
 mod descriptor;
+mod edit;
 mod error;
 mod folder;
 mod leftover;
@@ -22,6 +23,7 @@ mod walk;
 mod write;
 
 pub use descriptor::DESCRIPTOR_TIME;
+pub use edit::Edited;
 pub use error::{FileError, FileKind, Problem, user};
 pub use folder::{Folder, read_folder};
 pub use lock::Lock;

@@ -59,6 +59,12 @@ impl Lock {
                     // Somebody else was quicker.
                     None => continue,
                 },
+                // Root's, from when the folder was root's: who has it now may remove it.
+                Err(Errno::ACCESS) if is_own(&place).map_err(|error| failed(error.into()))? => {
+                    unlinkat(&place.folder, &place.name, AtFlags::empty())
+                        .map_err(|error| failed(error.into()))?;
+                    continue;
+                }
                 Err(error) => return Err(failed(error.into())),
             };
             let look = || fstat(&file).map_err(|error| failed(error.into()));
@@ -120,6 +126,12 @@ fn make(place: &Place) -> Result<Option<File>, Errno> {
         Err(Errno::EXIST) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the folder is this user's, and this user is not root, who may open everything.
+fn is_own(place: &Place) -> Result<bool, Errno> {
+    let user = geteuid();
+    Ok(!user.is_root() && fstat(&place.folder)?.st_uid == user.as_raw())
 }
 
 fn give_to_owner(place: &Place, file: &File) -> Result<(), Errno> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
@@ -33,7 +33,7 @@ pub fn read_private_text(path: &Path, limit: usize) -> Result<String, FileError>
     text_of(file, limit)
 }
 
-fn text_of(file: Opened, limit: usize) -> Result<String, FileError> {
+pub(crate) fn text_of(file: Opened, limit: usize) -> Result<String, FileError> {
     let path = file.path.clone();
     let mut content = Vec::new();
     file.read_into(&mut content, limit)?;
@@ -47,21 +47,7 @@ pub fn open(path: &Path) -> Result<Opened, FileError> {
         let file = descriptor::for_reading(number).map_err(failed)?;
         return Opened::new(file, path);
     }
-    let place = Place::find(path)?;
-    let failed = |problem: Problem| FileError::at_file(&place.shown, problem);
-    let found = place.found.ok_or_else(|| failed(Errno::NOENT.into()))?;
-    // Before it is opened: some devices do something then.
-    if let Some(kind) = irregular(FileType::from_raw_mode(found.st_mode)) {
-        return Err(failed(Problem::Kind(kind)));
-    }
-    // And after that: it may have been exchanged.
-    let file = openat(&place.folder, &place.name, READ, Mode::empty())
-        .map_err(|error| failed(error.into()))?;
-    let found = fstat(&file).map_err(|error| failed(error.into()))?;
-    if let Some(kind) = irregular(FileType::from_raw_mode(found.st_mode)) {
-        return Err(failed(Problem::Kind(kind)));
-    }
-    Opened::new(file.into(), &place.shown)
+    Opened::at(&Place::find(path)?)
 }
 
 /// An open file: a regular one, or what was passed to this process.
@@ -73,6 +59,24 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The regular file that is at `place` at this moment.
+    pub(crate) fn at(place: &Place) -> Result<Self, FileError> {
+        let failed = |problem: Problem| FileError::at_file(&place.shown, problem);
+        let found = place.found.ok_or_else(|| failed(Errno::NOENT.into()))?;
+        // Before it is opened: some devices do something then.
+        if let Some(kind) = irregular(FileType::from_raw_mode(found.st_mode)) {
+            return Err(failed(Problem::Kind(kind)));
+        }
+        // And after that: it may have been exchanged.
+        let file = openat(&place.folder, &place.name, READ, Mode::empty())
+            .map_err(|error| failed(error.into()))?;
+        let found = fstat(&file).map_err(|error| failed(error.into()))?;
+        if let Some(kind) = irregular(FileType::from_raw_mode(found.st_mode)) {
+            return Err(failed(Problem::Kind(kind)));
+        }
+        Self::new(file.into(), &place.shown)
+    }
+
     fn new(file: File, path: &Path) -> Result<Self, FileError> {
         let metadata = file.metadata();
         let metadata = metadata.map_err(|error| FileError::at_file(path, error))?;
@@ -87,6 +91,10 @@ impl Opened {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    pub(crate) fn stat(&self) -> Result<Stat, FileError> {
+        fstat(&self.file).map_err(|error| FileError::at_file(&self.path, error))
     }
 
     /// Fails with [`Problem::NotPrivate`] unless nobody but its owner may read or write it; or it is root's, and the

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::descriptor::{self, DESCRIPTOR_TIME};
 use crate::error::{FileError, Problem, irregular};
@@ -20,7 +21,9 @@ use crate::walk::Place;
 /// Whose a file is, and who else may read or write it.
 #[derive(Clone, Copy, Debug)]
 pub enum Attributes {
-    /// A file that is there keeps its owner, group and mode. A new one belongs to the user of this process.
+    /// A file that is there keeps its owner, group and mode. A new one belongs to the user of this process; but what
+    /// root makes in another user's folder is that user's, who can rename it: root's files there would be taken for what
+    /// root has looked at.
     Keep {
         /// Mode of a new file, such as 0o644, whatever the umask is.
         mode: u32,
@@ -71,13 +74,14 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
 }
 
 /// A place for a regular file, in a folder that is open so that it can be synced.
-struct Target {
-    place: Place,
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) place: Place,
     folder: File,
 }
 
 impl Target {
-    fn find(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn find(path: &Path) -> Result<Self, FileError> {
         let place = Place::find(path)?;
         let kind = place
             .found
@@ -95,7 +99,11 @@ impl Target {
         })
     }
 
-    fn fill(&self, content: &[u8], attributes: Attributes) -> Result<Temporary<'_>, FileError> {
+    pub(crate) fn fill(
+        &self,
+        content: &[u8],
+        attributes: Attributes,
+    ) -> Result<Temporary<'_>, FileError> {
         let temporary = self.temporary(attributes)?;
         let mut file = &temporary.file;
         file.write_all(content)
@@ -113,25 +121,37 @@ impl Target {
             (Attributes::Keep { .. }, Some(old)) => {
                 (old.st_mode & 0o777, Some((old.st_uid, old.st_gid)))
             }
-            (Attributes::Keep { mode }, None) => (mode, None),
+            (Attributes::Keep { mode }, None) => (mode, self.owner_of_new()?),
             (Attributes::Set { mode, owner }, _) => (mode, owner),
         };
         let own = file.metadata().map_err(|error| self.failed(error))?;
         if let Some((uid, gid)) = owner.filter(|owner| *owner != (own.uid(), own.gid())) {
-            fchown(file, Some(uid), Some(gid)).map_err(|error| self.failed(error))?;
+            match fchown(file, Some(uid), Some(gid)) {
+                // Who may not give files away, and may exchange them here, has one of his own instead.
+                Err(error)
+                    if matches!(attributes, Attributes::Keep { .. })
+                        && error.kind() == ErrorKind::PermissionDenied => {}
+                other => other.map_err(|error| self.failed(error))?,
+            }
         }
         file.set_permissions(Permissions::from_mode(mode))
             .map_err(|error| self.failed(error))?;
         Ok(temporary)
     }
 
-    fn failed(&self, problem: impl Into<Problem>) -> FileError {
+    fn owner_of_new(&self) -> Result<Option<(u32, u32)>, FileError> {
+        let folder = self.folder.metadata().map_err(|error| self.failed(error))?;
+        let is_of_another = geteuid().is_root() && folder.uid() != 0;
+        Ok(is_of_another.then(|| (folder.uid(), folder.gid())))
+    }
+
+    pub(crate) fn failed(&self, problem: impl Into<Problem>) -> FileError {
         FileError::at_file(&self.place.shown, problem)
     }
 }
 
 /// A file beside the one that it is to become; it is removed when dropped before that.
-struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     target: &'a Target,
     name: Option<OsString>,
     file: File,
@@ -160,12 +180,12 @@ impl<'a> Temporary<'a> {
     }
 
     /// Takes the place of what is there.
-    fn replace(self) -> Result<(), FileError> {
+    pub(crate) fn replace(self) -> Result<(), FileError> {
         self.put(|folder, new, name| renameat(folder, new, folder, name))
     }
 
     /// Takes the place if nothing is there.
-    fn create(self) -> Result<(), FileError> {
+    pub(crate) fn create(self) -> Result<(), FileError> {
         self.put(|folder, new, name| {
             match renameat_with(folder, new, folder, name, RenameFlags::NOREPLACE) {
                 // File systems that do not know this flag know hard links.

@@ -1,5 +1,6 @@
 //! Files that say what is done with a secret: they count only if root, or who runs this, wrote them.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use tedge_p11_client::parse_certificates;
 use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
-use crate::settings_file::is_own;
+use crate::settings_file::{is_own, is_owner};
 use crate::trust::Trust;
 
 /// Reads a file that belongs to root or to the user of this process and that nobody else may write; none if it is not
@@ -18,8 +19,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> anyhow::Result<Option<Zeroizing
     read_or(
         path,
         limit,
-        "it is not relied on here. Run this as that user, or have root look at it and take it over (chown root:root, \
-         chmod go-w)",
+        "it is not relied on here. Run this as that user, or have root put a copy in its place after a look at the copy",
     )
 }
 
@@ -64,24 +64,34 @@ pub(crate) fn certificates(path: &Path) -> anyhow::Result<Option<Vec<Certificate
 /// The CAs in a file that [`read`] takes, or in a folder that nobody else can put another in the place of, such as
 /// /etc/ssl/certs.
 pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
+    let failed = || format!("cannot read {}", path.display());
     if path.is_dir() {
-        let real = path
-            .canonicalize()
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        for folder in real.ancestors() {
-            if !folder.metadata().is_ok_and(|found| is_own(&found)) {
-                bail!(
-                    "{} is a folder that others can replace ({}): name a file of root's",
-                    path.display(),
-                    folder.display()
-                );
-            }
-        }
+        // First what leads there as it is written: who has one of these folders can have it lead elsewhere.
+        check_ancestors(&std::path::absolute(path).with_context(failed)?)?;
+        let real = path.canonicalize().with_context(failed)?;
+        check_ancestors(&real)?;
         return Trust::read(&real);
     }
     match certificates(path)? {
         Some(cas) => Trust::of(&cas, path),
-        // It says that there is none.
-        None => Trust::read(path),
+        None => Err(std::io::Error::from(ErrorKind::NotFound)).with_context(failed),
     }
+}
+
+/// Fails unless the folder, and each that it is in, can only be replaced by root or who runs this.
+fn check_ancestors(path: &Path) -> anyhow::Result<()> {
+    for folder in path.ancestors() {
+        let is_fixed = folder.symlink_metadata().is_ok_and(|found| {
+            // Anybody may write a link, by its mode; nobody can.
+            is_own(&found) || (found.is_symlink() && is_owner(&found))
+        });
+        if !is_fixed {
+            bail!(
+                "{} is a folder that others can replace ({}): name a file of root's",
+                path.display(),
+                folder.display()
+            );
+        }
+    }
+    Ok(())
 }

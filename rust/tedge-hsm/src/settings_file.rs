@@ -27,7 +27,9 @@ pub(crate) enum SettingsError {
     Unreadable { path: PathBuf, error: FileError },
     #[error("{0}")]
     Moved(&'static Moved),
-    #[error("{0} may be written by users other than root: chown root:root and chmod 644 it")]
+    #[error(
+        "{0} may be written by users other than root: have root put a copy in its place that it has looked at, with mode 644"
+    )]
     OfOthers(PathBuf),
     #[error("cannot read {0}: it is not UTF-8")]
     NotText(PathBuf),
@@ -161,7 +163,12 @@ fn unreadable(path: &Path, error: FileError) -> SettingsError {
 
 /// Whether a file belongs to root or to the user of this process, and nobody else may write it.
 pub(crate) fn is_own(file: &Metadata) -> bool {
-    [0, geteuid().as_raw()].contains(&file.uid()) && file.mode() & 0o022 == 0
+    is_owner(file) && file.mode() & 0o022 == 0
+}
+
+/// Whether a file belongs to root or to the user of this process.
+pub(crate) fn is_owner(file: &Metadata) -> bool {
+    [0, geteuid().as_raw()].contains(&file.uid())
 }
 
 /// systemd lets a value be in quotes.

@@ -40,8 +40,8 @@ pub(crate) struct Server<'a> {
     pub(crate) port: u16,
     /// File with the client's certificate chain.
     pub(crate) cert: &'a Path,
-    /// File or folder with the CAs of the server's certificate.
-    pub(crate) ca: &'a Path,
+    /// The CAs of the server's certificate: where a password follows, those of a file that nobody else may write.
+    pub(crate) trust: &'a Trust,
     /// Application protocols (RFC 7301) that are offered.
     pub(crate) alpn: &'a [String],
     /// What it is connected to through, or directly.
@@ -55,8 +55,8 @@ pub(crate) struct Endpoint<'a> {
     /// As its certificate has it.
     pub(crate) host: &'a str,
     pub(crate) port: u16,
-    /// File or folder with the CAs of the server's certificate.
-    pub(crate) ca: &'a Path,
+    /// The CAs of the server's certificate: where a password follows, those of a file that nobody else may write.
+    pub(crate) trust: &'a Trust,
     /// Application protocols (RFC 7301) that are offered.
     pub(crate) alpn: &'a [String],
     /// What it is connected to through, or directly.
@@ -76,7 +76,7 @@ pub(crate) fn connect(
     let endpoint = Endpoint {
         host: server.host,
         port: server.port,
-        ca: server.ca,
+        trust: server.trust,
         alpn: server.alpn,
         proxies: server.proxies,
         post_quantum: server.post_quantum,
@@ -100,11 +100,7 @@ pub(crate) fn connect_as(
     limit: Duration,
 ) -> anyhow::Result<(TlsStream, Duration)> {
     let (host, port) = (endpoint.host, endpoint.port);
-    let mut tls = TlsClient::new(
-        &Trust::read(endpoint.ca)?,
-        Some(client),
-        endpoint.post_quantum,
-    )?;
+    let mut tls = TlsClient::new(endpoint.trust, Some(client), endpoint.post_quantum)?;
     for config in std::iter::once(&mut tls.config).chain(&mut tls.second) {
         let names = endpoint.alpn.iter().map(|name| name.clone().into_bytes());
         config.alpn_protocols = names.collect();

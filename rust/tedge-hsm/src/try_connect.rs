@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tedge_file::MAX_SETTINGS;
 use tedge_p11_client::{Pin, PrivateKey};
-use tedge_p11_config::{DEFAULT_CONFIG_DIR, read_connections};
+use tedge_p11_config::{Connections, DEFAULT_CONFIG_DIR, parse_connections, read_connections};
 use tedge_proxy::ProxySettings;
 use tedge_tls::PostQuantum;
 
 use crate::brokers::{Broker, brokers, with_port};
 use crate::certificate;
 use crate::mqtt::{Mqtt, Session};
+use crate::own_file;
 use crate::root::Root;
 use crate::tls;
+use crate::trust::Trust;
 
 /// The broker that a certificate is tried with.
 #[derive(Clone, Debug, clap::Args)]
@@ -104,7 +107,13 @@ impl Args {
         limit: Duration,
     ) -> anyhow::Result<Trial> {
         let config = config_dir().join("tedge.toml");
-        let connections = read_connections(&config)?;
+        let is_named = host.is_some() && self.try_ca.is_some();
+        // Where the password goes is not for another user to say.
+        let connections = match &self.try_password_file {
+            Some(_) if is_named => Connections::default(),
+            Some(_) => own_connections(&config)?,
+            None => read_connections(&config)?,
+        };
         let (host, port) = host.map_or((None, PORT), |host| {
             let (host, port) = with_port(host, PORT);
             (Some(host), port)
@@ -152,11 +161,15 @@ impl Trial {
             None => None,
         };
         for broker in &self.brokers {
+            let trust = match &password {
+                Some(_) => own_file::trust(&broker.ca)?,
+                None => Trust::read(&broker.ca)?,
+            };
             let server = tls::Server {
                 host: &broker.host,
                 port: broker.port,
                 cert,
-                ca: &broker.ca,
+                trust: &trust,
                 alpn: &self.alpn,
                 proxies: &self.proxies,
                 post_quantum: self.post_quantum,
@@ -182,6 +195,17 @@ impl Trial {
         }
         Ok(())
     }
+}
+
+/// What tedge.toml says, if it is root's or of the user of this process.
+fn own_connections(config: &Path) -> anyhow::Result<Connections> {
+    let cure = "no password goes where it says. Name the broker by --try-connect HOST and its CAs by --try-ca";
+    let Some(content) = own_file::read_or(config, MAX_SETTINGS, cure)? else {
+        return Ok(Connections::default());
+    };
+    let text = std::str::from_utf8(&content);
+    let text = text.with_context(|| format!("{} is not UTF-8", config.display()))?;
+    Ok(parse_connections(text, config)?)
 }
 
 /// The folder of tedge.toml.

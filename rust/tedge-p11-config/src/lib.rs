@@ -19,7 +19,7 @@ pub use policy_file::{POLICY_FILE, PolicyError, load as load_policy, policy_path
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{
-    Cloud, Connections, Cryptoki, DEFAULT_CERTIFICATE, ProxyTable, TomlError,
+    Cloud, Connections, Cryptoki, DEFAULT_CERTIFICATE, ProxyTable, TomlError, parse_connections,
     read_certificate_path, read_connections, read_cryptoki, read_key_uris, read_proxy,
 };
 pub use user_database::{UserEntry, look_up_user};

@@ -25,7 +25,9 @@ pub enum PolicyError {
         error: FileError,
     },
     /// Others could have written it.
-    #[error("cannot read {0}: users other than root may write it: chown root and chmod 644 it")]
+    #[error(
+        "cannot read {0}: users other than root may write it: have root put a copy in its place that it has looked at, with mode 644"
+    )]
     OfOthers(String),
     /// It is not UTF-8.
     #[error("cannot read {0}: it is not UTF-8")]

@@ -164,6 +164,11 @@ pub fn read_connections(path: &Path) -> Result<Connections, TomlError> {
     read(path)
 }
 
+/// The same in `text`, which was read from `path`.
+pub fn parse_connections(text: &str, path: &Path) -> Result<Connections, TomlError> {
+    parse(text, path)
+}
+
 /// The table `[proxy]` of the file `path`; what is empty is not set. A file that is not there has nothing set.
 pub fn read_proxy(path: &Path) -> Result<ProxyTable, TomlError> {
     #[derive(Default, Deserialize)]
@@ -193,10 +198,14 @@ fn read<T: Default + DeserializeOwned>(path: &Path) -> Result<T, TomlError> {
             });
         }
     };
-    toml::from_str(&text).map_err(|error| TomlError::Malformed {
+    parse(&text, path)
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, TomlError> {
+    toml::from_str(text).map_err(|error| TomlError::Malformed {
         path: path.to_owned(),
-        line: line(&text, &error),
-        message: twice(&text, &error).unwrap_or_else(|| without_values(error.message())),
+        line: line(text, &error),
+        message: twice(text, &error).unwrap_or_else(|| without_values(error.message())),
     })
 }
 

@@ -10,12 +10,14 @@ use tedge_p11_client::{Pin, Uri};
 use crate::certificate;
 use crate::mqtt::{Mqtt, Session};
 use crate::output::{milliseconds, say};
+use crate::own_file;
 use crate::pins;
 use crate::place::Place;
 use crate::post_quantum;
 use crate::proxy::{self, RunBy};
 use crate::store::Store;
 use crate::tls;
+use crate::trust::Trust;
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
 
@@ -103,11 +105,15 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         None => None,
     };
     let proxies = args.proxy.settings(RunBy::Person)?;
+    let trust = match &password {
+        Some(_) => own_file::trust(&args.ca)?,
+        None => Trust::read(&args.ca)?,
+    };
     let server = tls::Server {
         host: &args.host,
         port: args.port,
         cert: &args.cert,
-        ca: &args.ca,
+        trust: &trust,
         alpn: &args.alpn,
         proxies: &proxies,
         post_quantum: args.post_quantum.wanted(),

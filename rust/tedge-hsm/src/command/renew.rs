@@ -34,7 +34,7 @@ use crate::trust::Trust;
 use crate::try_connect::{self, Trial};
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
-use crate::{document, file, issued};
+use crate::{document, file, issued, own_file};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -238,7 +238,8 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
         keys: Keys { store, place },
         est,
         cert,
-        trust: Trust::read(&ca)?,
+        // What its server sends is put into files of root's, or a password is sent to it.
+        trust: own_file::trust(&ca)?,
         limit,
         uri: args.uri,
         new_key: args.new_key.flatten(),
@@ -255,7 +256,6 @@ pub(crate) fn run(store: &Store, place: &Place, args: Args, run_by: RunBy) -> an
         proxies,
         post_quantum,
         tenant,
-        ca: ca.clone(),
         cacerts_out: args.cacerts_out,
         cas: RefCell::default(),
         enroll: args.enroll,
@@ -361,11 +361,10 @@ struct Server<'a> {
     cert: PathBuf,
     /// None if it is any EST server.
     tenant: Option<Tenant>,
-    /// Who is trusted, and in which file or folder they are.
+    /// Who is trusted.
     trust: Trust,
     proxies: ProxySettings,
     post_quantum: PostQuantum,
-    ca: PathBuf,
     limit: Duration,
     uri: Option<Uri>,
     new_key: Option<Uri>,
@@ -632,7 +631,7 @@ impl Tenant {
             host: &self.mqtt.0,
             port: self.mqtt.1,
             cert: &server.cert,
-            ca: &server.ca,
+            trust: &server.trust,
             alpn: &[],
             proxies: &server.proxies,
             post_quantum: server.post_quantum,

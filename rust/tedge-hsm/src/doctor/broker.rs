@@ -16,6 +16,7 @@ use super::report::{Area, Report};
 use crate::brokers::Broker;
 use crate::proxy::RunBy;
 use crate::tls::{self, Handshake, ToProxy};
+use crate::trust::Trust;
 
 pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report: &mut Report) {
     let brokers = brokers(context);
@@ -70,23 +71,24 @@ fn check_broker(
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
-    let server = tls::Server {
-        host,
-        port,
-        cert: &certified.chain,
-        ca: &broker.ca,
-        alpn: &[],
-        proxies,
-        post_quantum: PostQuantum::Prefer,
+    let connect = |trust: Trust| {
+        let server = tls::Server {
+            host,
+            port,
+            cert: &certified.chain,
+            trust: &trust,
+            alpn: &[],
+            proxies,
+            post_quantum: PostQuantum::Prefer,
+        };
+        let handshake = tls::connect(&server, certified.key.clone(), context.limit)?;
+        let version = handshake.stream.conn.protocol_version();
+        let group = group_name(&handshake.stream.conn).unwrap_or("another key exchange");
+        let signature = handshake.signature;
+        verdict(handshake).map_err(|error| tls::explain(&error))?;
+        Ok((version, group, signature))
     };
-    let result =
-        tls::connect(&server, certified.key.clone(), context.limit).and_then(|handshake| {
-            let version = handshake.stream.conn.protocol_version();
-            let group = group_name(&handshake.stream.conn).unwrap_or("another key exchange");
-            let signature = handshake.signature;
-            verdict(handshake).map_err(|error| tls::explain(&error))?;
-            Ok((version, group, signature))
-        });
+    let result = Trust::read(&broker.ca).and_then(connect);
     match result {
         Err(error) => report.failure(
             Area::Broker,

@@ -21,6 +21,7 @@ use crate::certificate::{self, Certificate};
 use crate::machine_id;
 use crate::names::Names;
 use crate::output::note;
+use crate::own_file;
 use crate::root::Root;
 use crate::tls::Endpoint;
 
@@ -87,10 +88,11 @@ impl<'a> Aws<'a> {
         at: &Enrolment<'_>,
         claim: Arc<dyn ResolvesClientCert>,
     ) -> anyhow::Result<Requests> {
+        let trust = own_file::trust(self.args.options.server_ca())?;
         let endpoint = Endpoint {
             host: &self.host,
             port: self.port,
-            ca: self.args.options.server_ca(),
+            trust: &trust,
             alpn: &self.alpn,
             proxies: &at.proxies,
             post_quantum: self.args.options.post_quantum.wanted(),

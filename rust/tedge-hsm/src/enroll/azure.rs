@@ -17,6 +17,7 @@ use crate::brokers::with_port;
 use crate::certificate::{self, Certificate};
 use crate::names::Names;
 use crate::output::note;
+use crate::own_file;
 use crate::tls::Endpoint;
 
 /// Where and as what the device is registered.
@@ -68,10 +69,11 @@ impl<'a> Azure<'a> {
     }
 
     fn connect(&self, at: &Enrolment<'_>, id: &str) -> anyhow::Result<Requests> {
+        let trust = own_file::trust(self.args.options.server_ca())?;
         let endpoint = Endpoint {
             host: &self.host,
             port: self.port,
-            ca: self.args.options.server_ca(),
+            trust: &trust,
             alpn: &[],
             proxies: &at.proxies,
             post_quantum: self.args.options.post_quantum.wanted(),

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tedge_file::{MAX_SETTINGS, printable};
+use tedge_file::{Edited, MAX_SETTINGS, printable};
 use tedge_p11_client::Uri;
 use tedge_tls::PostQuantum;
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::cloud::Connection;
-use crate::file;
 use crate::toml_table::table;
 
 /// What the cloud's table is to say.
@@ -35,7 +34,7 @@ pub(super) struct There {
 
 /// Looks into the file; one that is not there says nothing.
 pub(super) fn look(path: &Path, name: &str) -> anyhow::Result<There> {
-    let document = read(path)?;
+    let (_, document) = read(path)?;
     let cloud = document.get("cloud").and_then(Item::as_table_like);
     let cloud = cloud.and_then(|cloud| cloud.get(name)?.as_table_like());
     let has = |key: &str| cloud.is_some_and(|cloud| cloud.contains_key(key));
@@ -49,27 +48,24 @@ pub(super) fn look(path: &Path, name: &str) -> anyhow::Result<There> {
 /// it is an error. Returns whether anything was written.
 pub(super) fn write(path: &Path, settings: &Settings<'_>) -> anyhow::Result<bool> {
     let failed = || format!("cannot configure the bridge in {}", path.display());
-    let mut document = read(path)?;
+    let (file, mut document) = read(path)?;
     let before = document.to_string();
     edit(&mut document, settings).with_context(failed)?;
     let after = document.to_string();
     if after == before {
         return Ok(false);
     }
-    file::write(path, after.as_bytes())?;
+    file.replace(&after, 0o644)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(true)
 }
 
-fn read(path: &Path) -> anyhow::Result<DocumentMut> {
-    let text = match tedge_file::read_text(path, MAX_SETTINGS) {
-        Ok(text) => text,
-        Err(error) if error.is_not_found() => String::new(),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-    };
-    let document = text.parse().ok();
-    document.with_context(|| format!("{} is not TOML", path.display()))
+fn read(path: &Path) -> anyhow::Result<(Edited, DocumentMut)> {
+    let file = Edited::read(path, MAX_SETTINGS)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let document = file.text().parse().ok();
+    let document = document.with_context(|| format!("{} is not TOML", path.display()))?;
+    Ok((file, document))
 }
 
 fn edit(document: &mut DocumentMut, settings: &Settings<'_>) -> anyhow::Result<()> {

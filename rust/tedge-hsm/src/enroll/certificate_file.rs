@@ -4,9 +4,8 @@ use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use anyhow::Context as _;
-use tedge_file::{Attributes, Folder};
+use tedge_file::Folder;
 
-use crate::certificate::{self, Certificate};
 use crate::file;
 
 /// Makes the folder of the certificate, if need be, in one that is there, and for the user who has that one.
@@ -29,18 +28,4 @@ pub(super) fn make_folder(cert: &Path) -> anyhow::Result<()> {
         fchown(folder.file(), Some(above.uid()), Some(above.gid())).with_context(failed)?;
     }
     Ok(())
-}
-
-/// Writes the certificate with its chain: to be read by all, and of the user who has the folder. It is on the disk when
-/// this returns.
-pub(super) fn write(cert: &Path, chain: &[Certificate]) -> anyhow::Result<()> {
-    let text = certificate::to_pem(chain)?;
-    let failed = || format!("cannot write {}", cert.display());
-    let folder = Folder::open(file::folder(cert)).with_context(failed)?;
-    let of_folder = folder.file().metadata().with_context(failed)?;
-    let owner = rustix::process::geteuid()
-        .is_root()
-        .then(|| (of_folder.uid(), of_folder.gid()));
-    let attributes = Attributes::Set { mode: 0o644, owner };
-    tedge_file::write(cert, text.as_bytes(), attributes).with_context(failed)
 }

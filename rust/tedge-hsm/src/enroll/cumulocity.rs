@@ -1,6 +1,7 @@
 //! Cumulocity's own CA: an operator registers the device in Device Management, with the one-time password that the device
 //! shows him, and the CA issues to who has it.
 
+use std::ffi::CStr;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
-use rustix::fs::FileType;
+use rustix::net::SocketAddrUnix;
 use tedge_file::Attributes;
 use tedge_p11_client::Pin;
 use zeroize::Zeroizing;
@@ -338,8 +339,14 @@ fn is_journal() -> bool {
     };
     let is_stream = std::env::var("JOURNAL_STREAM")
         .is_ok_and(|stream| stream == format!("{}:{}", stdout.st_dev, stdout.st_ino));
-    // The journal is a socket. The variable may have been taken away on the way here.
-    is_stream || FileType::from_raw_mode(stdout.st_mode) == FileType::Socket
+    // The variable may have been taken away on the way here: each journal's socket is in a folder of its own.
+    let is_of_journald = |path: &CStr| {
+        let path = path.to_bytes();
+        path.starts_with(b"/run/systemd/journal") && path.ends_with(b"/stdout")
+    };
+    let peer = rustix::net::getpeername(std::io::stdout()).ok().flatten();
+    let peer = peer.and_then(|peer| SocketAddrUnix::try_from(peer).ok());
+    is_stream || peer.is_some_and(|peer| peer.path().is_some_and(|path| is_of_journald(&path)))
 }
 
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

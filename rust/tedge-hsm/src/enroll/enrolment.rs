@@ -232,6 +232,15 @@ impl Steps<'_> {
                 record::path(self.cert).display()
             );
         }
+        let wanted = key::wanted(self.options)?;
+        let begun: Uri = record.key.parse()?;
+        if is_another(&wanted, &begun) {
+            bail!(
+                "an enrolment with the key {begun} is under way, not with {wanted}: go on with that one, or remove {} \
+                 to begin anew",
+                record::path(self.cert).display()
+            );
+        }
         Ok(())
     }
 
@@ -261,7 +270,7 @@ impl Steps<'_> {
             })?;
             let first = chain.first().context("there is no certificate")?;
             first.check_key(at.key.as_ref())?;
-            certificate_file::write(self.cert, &chain)?;
+            file::write(self.cert, certificate::to_pem(&chain)?.as_bytes())?;
         }
         let chain = installed(self.cert, at.key.as_ref())?;
         note(format_args!(
@@ -329,6 +338,17 @@ impl Steps<'_> {
         note("done   connection   the broker has accepted the device");
         Ok(())
     }
+}
+
+/// Whether both URIs can't name one key.
+fn is_another(wanted: &Uri, begun: &Uri) -> bool {
+    fn differ<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+        one.is_some() && other.is_some() && one != other
+    }
+    differ(wanted.token.as_ref(), begun.token.as_ref())
+        || differ(wanted.serial.as_ref(), begun.serial.as_ref())
+        || differ(wanted.object.as_ref(), begun.object.as_ref())
+        || differ(wanted.id.as_ref(), begun.id.as_ref())
 }
 
 /// The certificate that is installed, with its chain; it must be for the key.

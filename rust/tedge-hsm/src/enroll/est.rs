@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::PossibleValuesParser;
+use tedge_file::Attributes;
 use tedge_p11_client::{KeySpec, PrivateKey};
 use tedge_proxy::ProxySettings;
 
@@ -137,7 +138,13 @@ impl<'a> Est<'a> {
             )
         })?;
         let trust = Trust::of(std::slice::from_ref(&ca), path)?;
-        file::write(path, certificate::to_pem([&ca])?.as_bytes())?;
+        // Root's, also in another user's folder: it is the one that was asked for.
+        let attributes = Attributes::Set {
+            mode: 0o644,
+            owner: None,
+        };
+        tedge_file::write(path, certificate::to_pem([&ca])?.as_bytes(), attributes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         note(format_args!(
             "done   CA           {}: {}",
             path.display(),

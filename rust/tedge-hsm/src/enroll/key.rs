@@ -22,11 +22,7 @@ pub(super) struct Wanted {
 
 /// Looks for the key.
 pub(super) fn find(keys: Keys<'_>, options: &Options) -> anyhow::Result<Wanted> {
-    let label = options.key_label();
-    let mut uri = options.key_uri()?.unwrap_or_default();
-    if uri.object.is_none() && uri.id.is_none() {
-        uri.object = Some(label.to_owned());
-    }
+    let uri = wanted(options)?;
     // By a list, in which a key that is not there is no error: other errors would look like that.
     let listed = keys.store.keys(Some(&uri), keys.pin()?.as_ref())?;
     let mut private = listed.iter().filter(|key| key.class == "private");
@@ -39,6 +35,15 @@ pub(super) fn find(keys: Keys<'_>, options: &Options) -> anyhow::Result<Wanted> 
         bail!("there is no key {uri}");
     }
     Ok(Wanted { found, uri })
+}
+
+/// The key that the options name.
+pub(super) fn wanted(options: &Options) -> anyhow::Result<Uri> {
+    let mut uri = options.key_uri()?.unwrap_or_default();
+    if uri.object.is_none() && uri.id.is_none() {
+        uri.object = Some(options.key_label().to_owned());
+    }
+    Ok(uri)
 }
 
 /// Whether there may be such a key: what can't be asked counts as that.

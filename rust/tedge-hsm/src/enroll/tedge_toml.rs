@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use tedge_file::MAX_SETTINGS;
+use tedge_file::{Edited, MAX_SETTINGS};
 use toml_edit::{DocumentMut, Item, value};
 
 use super::cloud::Connection;
-use crate::file;
 use crate::output::note;
 use crate::toml_table::table;
 
@@ -16,14 +15,9 @@ pub(super) fn write(path: &Path, connection: &Connection) -> anyhow::Result<()> 
     let Some(name) = connection.tedge_toml_table else {
         return Ok(());
     };
-    let text = match tedge_file::read_text(path, MAX_SETTINGS) {
-        Ok(text) => text,
-        Err(error) if error.is_not_found() => String::new(),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-    };
-    let document: Option<DocumentMut> = text.parse().ok();
+    let file = Edited::read(path, MAX_SETTINGS)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let document: Option<DocumentMut> = file.text().parse().ok();
     // Not its own error, which shows the line: that may hold a PIN.
     let mut document = document.with_context(|| format!("{} is not TOML", path.display()))?;
     let cloud = table(document.as_table_mut(), name)?;
@@ -34,9 +28,10 @@ pub(super) fn write(path: &Path, connection: &Connection) -> anyhow::Result<()> 
     let url = connection.tedge_toml_url.as_ref();
     let url = url.unwrap_or(&connection.host);
     cloud.insert("url", value(url));
-    if let Err(error) = file::write(path, document.to_string().as_bytes()) {
+    if let Err(error) = file.replace(&document.to_string(), 0o644) {
         note(format_args!(
-            "{error:#}; for thin-edge.io and tedge-hsm doctor set {name}.url = {url:?} there"
+            "cannot write {}: {error}; for thin-edge.io and tedge-hsm doctor set {name}.url = {url:?} there",
+            path.display()
         ));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tedge_file::{Attributes, Folder, MAX_SETTINGS};
+use tedge_file::{Attributes, Edited, Folder, MAX_SETTINGS};
 
 /// What is in the file, if it is there.
 pub(super) fn text(path: &Path) -> anyhow::Result<Option<String>> {
@@ -12,6 +12,11 @@ pub(super) fn text(path: &Path) -> anyhow::Result<Option<String>> {
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
+}
+
+/// The file as it is, to be written with another text.
+pub(super) fn edit(path: &Path) -> anyhow::Result<Edited> {
+    Edited::read(path, MAX_SETTINGS).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Puts `content` in the file's place, whole or not at all, and for good when this returns. Owner and mode are

@@ -33,7 +33,7 @@ impl Step for TedgeToml {
             return Ok(State::Done(path.display().to_string()));
         }
         // What can't be edited is said before anything is done.
-        edited(&files::text(&path)?.unwrap_or_default(), &missing)?;
+        edited(files::edit(&path)?.text(), &missing)?;
         Ok(State::ToDo(format!(
             "{} gets {}",
             path.display(),
@@ -50,8 +50,10 @@ impl Step for TedgeToml {
         if let Some(dir) = path.parent() {
             files::make_folder(dir, 0o755)?;
         }
-        let text = edited(&files::text(&path)?.unwrap_or_default(), &missing)?;
-        files::replace(&path, text.as_bytes(), 0o644)?;
+        let file = files::edit(&path)?;
+        let text = edited(file.text(), &missing)?;
+        file.replace(&text, 0o644)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(format!("{} has {}", path.display(), shown(&missing)))
     }
 }
