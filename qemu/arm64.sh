@@ -10,11 +10,12 @@
 arm64_tools=ca-certificates,rustc,cargo,gcc,libc6-dev,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross
 arm64_tools+=,libstd-rust-dev:arm64,make,dpkg-dev,device-tree-compiler,u-boot-tools,u-boot-qemu,libssl-dev
 
-# One root file system for them all: of the HSMs' parts each has those of the others, and does not start them.
-arm64_packages=base-files,base-passwd,bash,coreutils,dash,findutils,grep,gzip,libc-bin,login,mawk,mount,passwd,sed,tar,util-linux
-arm64_packages+=,systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,opensc,busybox-static
-# The one has no driver for QEMU's TPM (CONFIG_TCG_TIS), the other none for OP-TEE.
-arm64_packages+=,linux-image-arm64,linux-image-cloud-arm64
+# What of Debian a device has with an Arm CPU, of 32 bits, too.
+arm_packages=base-files,base-passwd,bash,coreutils,dash,findutils,grep,gzip,libc-bin,login,mawk,mount,passwd,sed,tar,util-linux
+arm_packages+=,systemd,systemd-sysv,udev,dbus,kmod,openssh-server,openssl,mosquitto,procps,opensc,busybox-static
+# One root file system for both HSMs: of their parts each has those of the other, and does not start them. The one kernel has
+# no driver for QEMU's TPM (CONFIG_TCG_TIS), the other none for OP-TEE.
+arm64_packages=$arm_packages,linux-image-arm64,linux-image-cloud-arm64
 arm64_packages+=,mosquitto-clients,libckteec0t64,tee-supplicant,libtpm2-pkcs11-1,libtss2-tcti-device0t64,tpm-udev
 
 # cached NAME KEY MAKER...: sets $made, a directory of the cache that MAKER filled, as $new_root, for that key

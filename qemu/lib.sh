@@ -16,6 +16,8 @@ phases=$machine
 # How the kernel mounts the root, and what else it is told.
 root_mode=rw
 kernel_options=()
+# How long certificates are valid.
+days=30
 # Of the device, there.
 certificate=/etc/tedge/device.pem
 
@@ -172,7 +174,7 @@ make_login() {
 }
 
 make_ca() {
-    local new=(openssl req -config "$repo/qemu/ca.conf" -days 30 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -x509)
+    local new=(openssl req -config "$repo/qemu/ca.conf" -days "$days" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -x509)
     {
         "${new[@]}" -extensions ca -keyout "$tmp/ca.key" -out "$tmp/ca.pem"
         "${new[@]}" -extensions server -subj /CN=localhost -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" \
@@ -309,7 +311,7 @@ take_results() {
 # sign: the certificate of the request in the guest, by a CA that the device has no key of
 sign() {
     guest 'cat /run/device.csr' >"$tmp/device.csr" &&
-        openssl x509 -req -in "$tmp/device.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -days 30 \
+        openssl x509 -req -in "$tmp/device.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -days "$days" \
             -extfile "$repo/qemu/ca.conf" -extensions device -out "$tmp/device.pem" &&
         guest "cat >$certificate && sync $certificate" <"$tmp/device.pem" || return
     # The clock of a guest that gets little of this PC falls behind, and it is not valid yet then.
