@@ -30,7 +30,7 @@ BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
 MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
 MODULE_DIST = rust/tedge-p11-module/dist
 
-.PHONY: built help demo test test-device bench attacks soak fuzz lint build deb install install-signer install-cli install-bridge install-module uninstall
+.PHONY: built help demo test test-device bench attacks soak fuzz lint build deb release install install-signer install-cli install-bridge install-module uninstall
 
 help:
 	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
@@ -43,6 +43,7 @@ help:
 	@echo 'make lint                     formatting, clippy, shellcheck'
 	@echo 'make build                    what make install installs'
 	@echo 'make deb [ARCH="amd64 arm64 armhf"]  Debian packages, in target/deb'
+	@echo 'make release [ARCH=...]       what one uploads, in target/dist: source with crates, packages, SBOMs, SHA256SUMS'
 	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
 	@echo 'make uninstall [DESTDIR=...]  takes that away again; settings, state and users stay'
 
@@ -88,6 +89,9 @@ build:
 
 deb:
 	@packaging/build-deb $(ARCH)
+
+release:
+	@packaging/release $(ARCH)
 
 # What is built already needs no cargo: root may have none.
 ifeq ($(BUILD),target/release)
@@ -158,6 +162,8 @@ install-module:
 
 # What `make install` has put in place, but for what is the operator's: settings, state and users.
 uninstall:
+	@if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then systemctl --quiet disable --now tedge-p11-server.socket \
+		tedge-p11-server.service tedge-p11-server-retry.timer tedge-hsm-bridge.service tedge-hsm-renew.timer tedge-hsm-enroll.service || :; fi
 	rm -f $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	rm -f $(foreach file,$(wildcard $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer $(CLI_DIST)/*.service $(CLI_DIST)/*.timer) $(BRIDGE).service,'$(DESTDIR)$(UNITDIR)/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(DIST)/dropins/*) $(DIST)/softhsm2.conf,'$(DESTDIR)$(DROPINDIR)/$(notdir $(file))')

@@ -35,6 +35,7 @@ finish() {
     end_contained
     if [ -n "$new_root" ]; then rm -rf --one-file-system "$new_root"; fi
     if [ -n "$tmp" ]; then rm -rf --one-file-system "$tmp"; fi
+    [ -z "$emulated" ] || echo -1 >"$emulated"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -62,20 +63,20 @@ need_boot() {
     esac
 }
 
-# make_root NAME PACKAGES: sets $root, a minimal Debian $suite with the packages (comma between them), made if the
+# make_root NAME PACKAGES [ARCH]: sets $root, a minimal Debian $suite with the packages (comma between them), made if the
 # cache doesn't have it. Nobody may write to it. Until this script ends no other one makes one of that name.
 make_root() {
-    local name=$1 packages=$2 cache status=0
+    local name=$1 packages=$2 arch=${3:-$(dpkg --print-architecture)} cache status=0
     mkdir -p "${TEDGE_CACHE:-target/cache}"
     cache=$(realpath "${TEDGE_CACHE:-target/cache}")
-    root=$cache/$name-root-$suite-$(dpkg --print-architecture)-$(sha256sum <<<"$packages" | cut -c1-12)
+    root=$cache/$name-root-$suite-$arch-$(sha256sum <<<"$packages" | cut -c1-12)
     exec 9>"$cache/$name-root.lock"
     flock 9
     if [ -d "$root" ]; then return; fi
     new_root=$cache/$name-root.tmp
     echo "# making a root file system with $packages in $root" >&2
     # shellcheck disable=SC2016 # mmdebstrap's shell knows the folder
-    debian_root "$new_root" "$cache/$name-root.log" "$suite" "$packages" --variant=minbase \
+    debian_root "$new_root" "$cache/$name-root.log" "$suite" "$packages" --variant=minbase "--architectures=$arch" \
         '--dpkgopt=path-exclude=/usr/share/doc/*' '--dpkgopt=path-exclude=/usr/share/man/*' \
         '--dpkgopt=path-exclude=/usr/share/locale/*' \
         '--essential-hook=mkdir -p "$1/usr/share/man/man1"' || status=$?
@@ -92,6 +93,34 @@ make_root() {
 
 # furnish ROOT: what a test puts there besides, before it is booted; inside contained()
 furnish() { :; }
+
+# emulate ARCH: has this machine's kernel run programs of that architecture by QEMU's user mode, until this script ends. What
+# QEMU lacks there, a drop-in takes from our units: credentials of systemd's, and most of the sandbox.
+emulate() {
+    local cpu=aarch64 at=/proc/sys/fs/binfmt_misc
+    [ "$1" = arm64 ] || cpu=arm
+    tests/install-packages emulation
+    # Another one may do the same.
+    exec 6>"${TEDGE_CACHE:-target/cache}/binfmt.lock"
+    flock 6
+    [ -e "$at/register" ] || mount -t binfmt_misc binfmt_misc "$at" || skip "this kernel has no binfmt_misc"
+    if [ ! -e "$at/qemu-$cpu" ]; then
+        cat "/usr/lib/binfmt.d/qemu-$cpu.conf" >"$at/register"
+        emulated=$at/qemu-$cpu
+    fi
+    # shellcheck disable=SC2317 # boot calls it
+    furnish() {
+        local dropins=$1/usr/lib/systemd/system/tedge-p11-server.service.d
+        mkdir -p "$dropins"
+        printf '%s\n' '[Service]' LoadCredential= LoadCredentialEncrypted= SystemCallFilter= SystemCallArchitectures= \
+            MemoryDenyWriteExecute=no RestrictNamespaces=no RestrictAddressFamilies= RestrictRealtime=no RestrictSUIDSGID=no LockPersonality=no \
+            ProtectHostname=no ProtectClock=no ProtectKernelLogs=no ProtectKernelModules=no ProtectKernelTunables=no PrivateDevices=no \
+            Environment=CREDENTIALS_DIRECTORY=/run/emulated \
+            'ExecStartPre=+/bin/sh -c "install -d -m 0755 /run/emulated && install -m 0400 -o tedge-p11 /etc/credstore/tedge-p11-server.pin /run/emulated/pin"' \
+            >"$dropins/emulated.conf"
+    }
+}
+emulated=
 
 # boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it (empty: none), runs
 # $tmp/share/guest there, and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of

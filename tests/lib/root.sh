@@ -36,7 +36,7 @@ mirror() {
 }
 
 # debian_root DIR LOG SUITE PACKAGES OPTION...: makes it in DIR with mmdebstrap and its options. Fails with 77 if
-# no mirror can be reached.
+# no mirror can be reached. `main_archive_only=yes` leaves out the updates: not every mirror has those of each architecture.
 debian_root() {
     local dir=$1 log=$2 suite=$3 packages=$4 uri option hook=/usr/share/mmdebstrap/hooks/merged-usr mirrors=()
     local arguments=(--mode=root --dpkgopt=force-unsafe-io "${@:5}")
@@ -53,8 +53,8 @@ debian_root() {
     uri=$(mirror '' debian)
     if [ -n "$uri" ]; then
         mirrors=("deb $uri $suite main")
-        case $suite in
-        sid | unstable) ;;
+        case ${main_archive_only-}$suite in
+        yes* | sid | unstable) ;;
         *)
             mirrors+=("deb $uri $suite-updates main")
             uri=$(mirror -security debian-security)
