@@ -33,7 +33,7 @@ MODULE_DIST = rust/tedge-p11-module/dist
 .PHONY: built help demo test test-device bench attacks soak fuzz lint build deb release install install-signer install-cli install-bridge install-module uninstall
 
 help:
-	@echo 'make demo [HSM=softhsm|tpm2]  a TLS 1.3 handshake with the key in a token'
+	@echo 'make demo [HSM=softhsm|tpm2|kryoptic]  a TLS 1.3 handshake with the key in a token'
 	@echo 'make test                     all tests'
 	@echo 'make test-device              a booted device in QEMU, with its TPM, all that can break it'
 	@echo 'make bench                    what the signer costs, against processes that do without it'

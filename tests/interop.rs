@@ -125,7 +125,7 @@ fn keys_of_others(kind: Kind) {
             );
             "tpm2_ptool"
         }
-        Kind::Piv | Kind::ScHsm => unreachable!("their keys are made by the rigs"),
+        Kind::Piv | Kind::ScHsm | Kind::Kryoptic => unreachable!("not in this test"),
     };
 
     let theirs = urls(&hsm, "--list-privkeys");

@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod module_key;
 mod objects;
+mod post_quantum;
 mod programs;
 mod rates;
 mod session;
@@ -84,6 +85,8 @@ enum Section {
     Programs,
     /// Messages a second through the bridge
     Bridge,
+    /// Handshakes with ML-DSA keys
+    PostQuantum,
 }
 
 /// What is written as JSON.
@@ -98,6 +101,7 @@ struct Report {
     size_bytes: Option<u64>,
     programs: Option<programs::Result>,
     bridge: Option<bridge::Result>,
+    post_quantum: Vec<post_quantum::Row>,
     targets: Vec<Target>,
 }
 
@@ -120,6 +124,7 @@ fn main() -> anyhow::Result<()> {
             Section::Size => report.size_bytes = Some(size::run(targets)?),
             Section::Programs => report.programs = Some(programs::run(&args, targets)?),
             Section::Bridge => report.bridge = Some(bridge::run(&args, targets)?),
+            Section::PostQuantum => report.post_quantum = post_quantum::run(&args)?,
         }
     }
     target::print_summary(&report.targets);

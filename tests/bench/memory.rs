@@ -19,8 +19,8 @@ pub struct Result {
 }
 
 #[derive(Clone, Copy, Serialize)]
-struct Process {
-    anonymous_kib: f64,
+pub(crate) struct Process {
+    pub(crate) anonymous_kib: f64,
     threads: f64,
 }
 
@@ -71,7 +71,7 @@ pub fn run(args: &Args, targets: &mut Vec<Target>) -> anyhow::Result<Result> {
 impl Process {
     /// `smaps_rollup` is exact, but of a process that can't be dumped, as the signer, only root may read it.
     /// RssAnon is up to some 100 KiB off (`/proc/PID/status` in proc(5)).
-    fn read(pid: u32) -> anyhow::Result<Self> {
+    pub(crate) fn read(pid: u32) -> anyhow::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let anonymous = match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
             Ok(rollup) => field(&rollup, "Anonymous:"),

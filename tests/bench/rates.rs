@@ -174,6 +174,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Tpm2 => "tpm2",
         Kind::Piv => "piv",
         Kind::ScHsm => "sc-hsm",
+        Kind::Kryoptic => "kryoptic",
     }
 }
 

@@ -32,7 +32,10 @@ impl Device {
         if let Some(policy) = policy {
             std::fs::write(hsm.file(support::signer::POLICY), policy).unwrap();
         }
-        let ca = Ca::new();
+        let ca = match kind {
+            Kind::Kryoptic => Ca::by(&hsm.openssl()),
+            _ => Ca::new(),
+        };
         let broker = Broker::start(&ca);
         let toml = format!(
             "[device.cryptoki]\nmodule_path = \"{}\"\nuri = \"pkcs11:token=device\"\n\n\

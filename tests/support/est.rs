@@ -15,7 +15,12 @@ pub struct EstServer {
 
 impl EstServer {
     pub fn start(ca: &Ca) -> Self {
-        let mut child = Command::new(repository().join("tests/est-server"))
+        let mut server = Command::new(repository().join("tests/est-server"));
+        if let Some(folder) = ca.openssl_folder() {
+            let path = std::env::var("PATH").unwrap_or_default();
+            server.env("PATH", format!("{}:{path}", folder.display()));
+        }
+        let mut child = server
             .arg(ca.file(""))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

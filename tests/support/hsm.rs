@@ -27,6 +27,8 @@ pub enum Kind {
     Piv,
     /// A SmartCard-HSM, as a Nitrokey HSM 2 is one, behind pcscd and OpenSC.
     ScHsm,
+    /// Kryoptic, which has ML-DSA.
+    Kryoptic,
 }
 
 /// A running HSM with one initialised token, labelled `device`.
@@ -70,6 +72,7 @@ impl Hsm {
             Kind::Tpm2 => "tpm2",
             Kind::Piv => "piv",
             Kind::ScHsm => "sc-hsm",
+            Kind::Kryoptic => "kryoptic",
         };
         let rig_dir = dir.path().join(name);
         let mut child = Command::new(repository().join("tests/hsm").join(name))
@@ -101,7 +104,7 @@ impl Hsm {
             env,
             rig: Some(rig),
         };
-        if matches!(kind, Kind::SoftHsm | Kind::Tpm2) {
+        if matches!(kind, Kind::SoftHsm | Kind::Tpm2 | Kind::Kryoptic) {
             hsm.add_token(LABEL);
         }
         Ok(hsm)
@@ -191,8 +194,17 @@ impl Hsm {
     }
 
     pub fn module(&self) -> PathBuf {
-        let module = self.env.iter().find(|(name, _)| name == "PKCS11_MODULE");
-        PathBuf::from(&module.unwrap().1)
+        self.told("PKCS11_MODULE")
+    }
+
+    /// The command of OpenSSL 3.5, which Kryoptic comes with.
+    pub fn openssl(&self) -> PathBuf {
+        self.told("OPENSSL")
+    }
+
+    fn told(&self, name: &str) -> PathBuf {
+        let told = self.env.iter().find(|(known, _)| known == name);
+        PathBuf::from(&told.unwrap().1)
     }
 
     /// Path of a file of this test.

@@ -11,6 +11,17 @@ use crate::succeed;
 
 /// Panics unless openssl finds that `signature` is one of `message` by `scheme`.
 pub fn verify(key: &PublicKey, scheme: SignatureScheme, message: &[u8], signature: &[u8]) {
+    verify_by(Path::new("openssl"), key, scheme, message, signature);
+}
+
+/// The same by another openssl, which may know more schemes.
+pub fn verify_by(
+    openssl: &Path,
+    key: &PublicKey,
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
         let path = dir.path().join(name);
@@ -20,9 +31,9 @@ pub fn verify(key: &PublicKey, scheme: SignatureScheme, message: &[u8], signatur
     let key = file("key.der", key.spki());
     let message = file("message", message);
     let signature = file("signature", signature);
-    let mut command = Command::new("openssl");
+    let mut command = Command::new(openssl);
     let name = scheme.to_string();
-    if scheme == SignatureScheme::ED25519 {
+    if scheme == SignatureScheme::ED25519 || scheme.is_post_quantum() {
         command.args([
             "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey",
         ]);
@@ -45,12 +56,17 @@ pub fn verify(key: &PublicKey, scheme: SignatureScheme, message: &[u8], signatur
 
 /// Signs with every scheme of the key and has openssl verify.
 pub fn verify_all_schemes(key: &dyn PrivateKey) -> Vec<String> {
+    verify_all_schemes_by(Path::new("openssl"), key)
+}
+
+/// The same by another openssl.
+pub fn verify_all_schemes_by(openssl: &Path, key: &dyn PrivateKey) -> Vec<String> {
     let message = b"what a TLS client signs";
     key.schemes()
         .iter()
         .map(|scheme| {
             let signature = key.sign(*scheme, message).unwrap();
-            verify(key.public_key(), *scheme, message, &signature);
+            verify_by(openssl, key.public_key(), *scheme, message, &signature);
             scheme.to_string()
         })
         .collect()
@@ -59,12 +75,19 @@ pub fn verify_all_schemes(key: &dyn PrivateKey) -> Vec<String> {
 /// A certificate authority for one test.
 pub struct Ca {
     dir: TempDir,
+    openssl: PathBuf,
 }
 
 impl Ca {
     pub fn new() -> Self {
+        Self::by(Path::new("openssl"))
+    }
+
+    /// One that uses another openssl, and so issues to more kinds of keys.
+    pub fn by(openssl: &Path) -> Self {
         let ca = Self {
             dir: tempfile::tempdir().unwrap(),
+            openssl: openssl.to_owned(),
         };
         ca.make_key("ca", &["-x509", "-days", "2", "-out", "ca.pem"]);
         ca.write(
@@ -146,9 +169,14 @@ impl Ca {
     }
 
     pub fn openssl(&self) -> Command {
-        let mut command = Command::new("openssl");
+        let mut command = Command::new(&self.openssl);
         command.current_dir(&self.dir);
         command
+    }
+
+    /// The folder of the openssl, where it is not the system's.
+    pub(crate) fn openssl_folder(&self) -> Option<&Path> {
+        self.openssl.parent().filter(|folder| folder.is_absolute())
     }
 
     /// A P-256 key in a file, and a request or certificate for it, depending on `args`.

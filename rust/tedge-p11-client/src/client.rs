@@ -288,6 +288,7 @@ impl Client {
         };
         let (_, raw) = pem::decode_vec(pem.as_bytes()).map_err(|_| Error::UnknownKey)?;
         PublicKey::from_raw(&raw)
+            .or_else(|| PublicKey::from_ml_dsa(&raw))
             // A later version may send what its label promises.
             .or_else(|| PublicKey::from_spki(&raw))
             .ok_or(Error::UnknownKey)
