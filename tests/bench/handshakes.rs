@@ -208,7 +208,7 @@ fn client_config(identity: &Identity, ca: &Path) -> anyhow::Result<ClientConfig>
     Ok(config)
 }
 
-fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
+pub fn roots(ca: &Path) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca)?)?;
     Ok(roots)

@@ -5,6 +5,7 @@
 mod bridge;
 mod fairness;
 mod handshakes;
+mod key_exchange;
 mod load;
 mod memory;
 mod module_key;
@@ -75,6 +76,8 @@ enum Section {
     Objects,
     /// TLS handshakes a second
     Handshakes,
+    /// What X25519MLKEM768 costs against X25519
+    KeyExchange,
     /// The signer's memory
     Memory,
     /// The time to the first signature
@@ -96,6 +99,7 @@ struct Report {
     fairness: Vec<fairness::Row>,
     objects: Option<objects::Result>,
     handshakes: Vec<handshakes::Row>,
+    key_exchange: Vec<key_exchange::Row>,
     memory: Option<memory::Result>,
     startup: Option<startup::Result>,
     size_bytes: Option<u64>,
@@ -119,6 +123,7 @@ fn main() -> anyhow::Result<()> {
             Section::Fairness => report.fairness = fairness::run(&args, targets)?,
             Section::Objects => report.objects = Some(objects::run(&args, targets)?),
             Section::Handshakes => report.handshakes = handshakes::run(&args, targets)?,
+            Section::KeyExchange => report.key_exchange = key_exchange::run(&args, targets)?,
             Section::Memory => report.memory = Some(memory::run(&args, targets)?),
             Section::Startup => report.startup = Some(startup::run(&args, targets)?),
             Section::Size => report.size_bytes = Some(size::run(targets)?),

@@ -137,7 +137,7 @@ fn secure(
                 let Ok(socket) = open(broker) else {
                     return Err(error);
                 };
-                stream = Waiting::new(socket, Instant::now() + LIMIT / 2);
+                stream = Waiting::new(socket, Instant::now() + LIMIT);
                 match stream.handshake(second, tls, identity) {
                     Ok(()) => return Ok((stream, true)),
                     Err(failure) => failure,

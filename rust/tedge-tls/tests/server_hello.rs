@@ -158,6 +158,9 @@ fn a_ciphertext_for_another_key_shows_only_later() {
     let mut client = Client::new(PostQuantum::Prefer);
     let share = [[0x55; 1088].as_slice(), &[9; 32]].concat();
     assert!(client.answer(X25519MLKEM768, &share).is_none());
+    // From here on, whoever closes the connection has seen more than a long ClientHello.
+    let closed = ErrorKind::UnexpectedEof.into();
+    assert!(!got_no_answer(&client.connection, &closed));
     let error = client
         .feed(&[&[23, 3, 3, 0, 32][..], &[1; 32]].concat())
         .unwrap();
