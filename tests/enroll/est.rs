@@ -43,6 +43,21 @@ fn from_a_blank_token_to_a_connection() {
     let before = std::fs::read(device.cert()).unwrap();
     let said = succeed(&mut device.est("est"));
     assert!(said.ends_with("nothing to do\n"), "{said}");
+    let est = device.est("est");
+    let args = est.get_args().map(|arg| match arg.to_str() {
+        Some("device-1") => "another".into(),
+        _ => arg.to_owned(),
+    });
+    let mut another = Command::new(est.get_program());
+    another
+        .args(args)
+        .env("TEDGE_CONFIG_DIR", device.hsm.dir.path());
+    let output = another.output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(
+        said.contains("is for CN=device-1, and stays: to enrol as CN=another"),
+        "{said}"
+    );
     assert_eq!(std::fs::read(device.cert()).unwrap(), before);
     // It is another device's: the operator decides.
     std::fs::write(device.hsm.file("bridge.toml"), "").unwrap();
@@ -221,6 +236,42 @@ fn who_is_to_wait_waits_with_the_same_request() {
     );
     succeed(&mut device.est("lost"));
     device.is_enrolled("ca.pem");
+}
+
+/// 78 is the exit code after which tedge-hsm-enroll.service is not started again; a person gets 1.
+#[test]
+fn a_unit_does_not_try_a_refusal_again() {
+    let device = Device::new();
+    let settings = device.hsm.file("enroll.conf");
+    let by_unit = |server: &str| {
+        let options = [
+            format!("--est {} --user installer", device.server.url(server)),
+            format!("--password-file {}", device.hsm.file("password").display()),
+            format!("--ca {}", device.ca.certificate().display()),
+            "--device-id device-1 --no-bridge".to_owned(),
+        ];
+        let text = format!("CLOUD=est\nOPTIONS={}\n", options.join(" "));
+        std::fs::write(&settings, text).unwrap();
+        let mut command = device.signer.tedge_hsm();
+        command.env("TEDGE_CONFIG_DIR", device.hsm.dir.path());
+        command.arg("enroll").arg("--settings").arg(&settings);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    write_secret(&device.hsm.file("password"), "wrong\n");
+    let (code, said) = by_unit("est");
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("given up: correct what is wrong"), "{said}");
+    let unit = support::repository().join("rust/tedge-hsm/dist/tedge-hsm-enroll.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    assert!(unit.contains("\nRestartPreventExitStatus=78\n"), "{unit}");
+    // A person is told the same, in the usual way.
+    fail(&mut device.est("est"));
+    // What may pass is tried again.
+    write_secret(&device.hsm.file("password"), "s3cret\n");
+    let (code, said) = by_unit("est");
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
             let hint = hint(&error).map(|hint| format!("; {hint}"));
             let hint = hint.unwrap_or_default();
             output::note(format_args!("tedge-hsm: {error:#}{hint}"));
-            if error.is::<setup::NotLasting>() {
+            if error.is::<setup::NotLasting>() || error.is::<refused::GivenUp>() {
                 return ExitCode::from(EX_CONFIG);
             }
             ExitCode::FAILURE
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// sysexits.h. The first boot's unit does not try again then.
+/// sysexits.h. The units of the first boot and of the enrolment do not try again then.
 const EX_CONFIG: u8 = 78;
 
 /// What the person can do about it, where the error's own words don't say.

@@ -10,6 +10,7 @@ use crate::enroll::{self, aws, azure, cumulocity, est};
 use crate::keys::Keys;
 use crate::place::Place;
 use crate::proxy::RunBy;
+use crate::refused;
 use crate::settings_file::SettingsFile;
 use crate::store::Store;
 use crate::user_pin::UserPin;
@@ -96,14 +97,18 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
 pub(crate) fn run(store: &Store, place: &Place, args: &Args, run_by: RunBy) -> anyhow::Result<()> {
     let keys = Keys { store, place };
     let Some(with) = &args.with else {
-        bail!("which cloud?");
+        bail!("which cloud? est, cumulocity, aws or azure; or name a file by --settings");
     };
     let proxies = with.options().proxy.settings(run_by)?;
     let run = |cloud: &dyn Cloud, options: &Options| enroll::run(cloud, keys, options, &proxies);
-    match with {
+    let enrolled = match with {
         With::Est(args) => run(&est::Est::new(args, proxies.clone())?, &args.options),
         With::Cumulocity(args) => run(&cumulocity::Cumulocity::new(args)?, &args.options),
         With::Aws(args) => run(&aws::Aws::new(args), &args.options),
         With::Azure(args) => run(&azure::Azure::new(args), &args.options),
-    }
+    };
+    enrolled.map_err(|error| match run_by {
+        RunBy::Unit => refused::given_up(error),
+        RunBy::Person => error,
+    })
 }

@@ -22,6 +22,7 @@ use crate::machine_id;
 use crate::names::Names;
 use crate::output::note;
 use crate::own_file;
+use crate::refused::ForGood;
 use crate::root::Root;
 use crate::tls::Endpoint;
 
@@ -320,7 +321,7 @@ impl Unanswered {
                 if rejection.is_passing() {
                     Failure::Passing(error, None)
                 } else {
-                    Failure::Final(error)
+                    Failure::Final(ForGood(error).into())
                 }
             }
             Self::Lost(error) => {

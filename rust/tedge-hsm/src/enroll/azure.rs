@@ -18,6 +18,7 @@ use crate::certificate::{self, Certificate};
 use crate::names::Names;
 use crate::output::note;
 use crate::own_file;
+use crate::refused::ForGood;
 use crate::tls::Endpoint;
 
 /// Where and as what the device is registered.
@@ -167,7 +168,7 @@ impl Registration {
                     "the service refuses the device: {}",
                     refusal(status, &payload)
                 );
-                return Err(Failure::Final(error));
+                return Err(Failure::Final(ForGood(error).into()));
             }
         }
         match Answer::parse(&payload)? {

@@ -94,10 +94,16 @@ fn certified_key(chain: Vec<CertificateDer<'static>>, path: &Path) -> anyhow::Re
     let key = provider.key_provider.load_private_key(key);
     let key = key.map_err(|_| anyhow!("this kind of key is not known"))?;
     let certified = CertifiedKey::new(chain, key);
-    certified
-        .keys_match()
-        .map_err(|_| anyhow!("it is not the key of the certificate in --bootstrap-cert"))?;
-    Ok(certified)
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(anyhow!(
+            "it is not the key of the certificate in --bootstrap-cert"
+        )),
+        // TLS takes those of version 3 (RFC 8446, section 4.4.2.2).
+        Err(error) => Err(anyhow!(
+            "the certificate in --bootstrap-cert can't be used: {error}; it must be of X.509 version 3"
+        )),
+    }
 }
 
 /// Bytes of a key file: RSA with 16,384 bits has 13 KB.

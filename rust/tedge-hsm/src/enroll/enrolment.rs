@@ -154,8 +154,17 @@ impl Steps<'_> {
                     wanted.uri
                 )
             })?;
-            installed(self.cert, key.as_ref())?;
+            let chain = installed(self.cert, key.as_ref())?;
             step = Step::Register;
+            let has = names::subject(chain[0].subject());
+            let wanted = names::subject(&self.cloud.names()?.subject);
+            // A CA may add to it.
+            if !has.contains(&wanted) {
+                note(format_args!(
+                    "note   certificate  {} is for {has}, and stays: to enrol as {wanted}, remove it first",
+                    self.cert.display()
+                ));
+            }
             if self.is_configured()? {
                 say(format_args!(
                     "{}: there already; nothing to do",

@@ -22,6 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::key_type::KeyType;
 use crate::names::Names;
 use crate::output::note;
+use crate::refused::ForGood;
 use crate::tls::TlsClient;
 use crate::trust::Trust;
 use crate::{file, issued, names, own_file};
@@ -293,6 +294,12 @@ fn ask(server: &EstServer, at: &Enrolment<'_>, request: &str) -> anyhow::Result<
             {
                 (None, format!("{why:#}"))
             }
+            // Not those that say that it was too early or too much.
+            Ok(Reply::Refused {
+                status: 400..=407 | 409..=424 | 426..=428 | 430..=499,
+                why,
+                ..
+            }) => return Err(ForGood(why).into()),
             Ok(Reply::Refused { why, .. }) | Err(why) => return Err(why),
         };
         has_waited = true;
