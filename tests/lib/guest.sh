@@ -115,9 +115,25 @@ emulate() {
         printf '%s\n' '[Service]' LoadCredential= LoadCredentialEncrypted= SystemCallFilter= SystemCallArchitectures= \
             MemoryDenyWriteExecute=no RestrictNamespaces=no RestrictAddressFamilies= RestrictRealtime=no RestrictSUIDSGID=no LockPersonality=no \
             ProtectHostname=no ProtectClock=no ProtectKernelLogs=no ProtectKernelModules=no ProtectKernelTunables=no PrivateDevices=no \
+            ProtectSystem=no ProtectHome=no NoExecPaths= ExecPaths= PrivateTmp=no PrivateMounts=no PrivateIPC=no PrivateNetwork=no \
+            IPAddressDeny= DevicePolicy=auto ProtectControlGroups=no ProtectProc=default ProcSubset=all KeyringMode=inherit \
             Environment=CREDENTIALS_DIRECTORY=/run/emulated \
-            'ExecStartPre=+/bin/sh -c "install -d -m 0755 /run/emulated && install -m 0400 -o tedge-p11 /etc/credstore/tedge-p11-server.pin /run/emulated/pin"' \
-            >"$dropins/emulated.conf"
+            ExecStartPre=+/usr/lib/emulated-pin >"$dropins/zz-emulated.conf"
+        cat >"$1/usr/lib/emulated-pin" <<'PIN'
+#!/bin/sh
+install -d -m 0755 /run/emulated
+rm -f /run/emulated/pin
+name=tedge-p11-server.pin
+if [ -e /etc/credstore.encrypted/$name ]; then
+    systemd-creds decrypt --name=pin /etc/credstore.encrypted/$name /run/emulated/pin
+elif [ -e /etc/credstore/$name ]; then
+    cp /etc/credstore/$name /run/emulated/pin
+else
+    exit 0
+fi
+chown tedge-p11 /run/emulated/pin && chmod 0400 /run/emulated/pin
+PIN
+        chmod 0755 "$1/usr/lib/emulated-pin"
     }
 }
 emulated=
