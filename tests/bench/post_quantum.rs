@@ -1,4 +1,4 @@
-//! What ML-DSA costs: full TLS 1.3 handshakes with `openssl s_server` 3.5, which asks for a certificate, one after the
+//! What ML-DSA and X25519MLKEM768 cost: full TLS 1.3 handshakes with `openssl s_server` 3.5, which asks for a certificate, one after the
 //! other. The keys are in Kryoptic, behind the signer. All ways against P-256, in turns in one run.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -16,6 +16,7 @@ use serde::Serialize;
 use support::broker::SServer;
 use support::{Ca, Hsm, Kind, Signer, succeed};
 use tedge_p11_client::ClientCertResolver;
+use tedge_tls::PostQuantum;
 
 use crate::Args;
 use crate::memory::Process;
@@ -25,6 +26,7 @@ use crate::turns::Turns;
 #[derive(Serialize)]
 pub struct Row {
     key: &'static str,
+    key_exchange: &'static str,
     handshakes_per_second: f64,
     /// Of those with P-256.
     share: f64,
@@ -47,6 +49,7 @@ struct Measurement {
 
 struct Way {
     key: &'static str,
+    exchange: PostQuantum,
     config: Arc<ClientConfig>,
     certificate: usize,
     signer: Signer,
@@ -57,12 +60,19 @@ struct Way {
 pub fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
     let mut ways: Vec<Way> = Vec::new();
     let mut ca = None;
-    for key in ["p256", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"] {
+    for (key, exchange) in [
+        ("p256", PostQuantum::Off),
+        ("p256", PostQuantum::Require),
+        ("ml-dsa-65", PostQuantum::Off),
+        ("ml-dsa-44", PostQuantum::Require),
+        ("ml-dsa-65", PostQuantum::Require),
+        ("ml-dsa-87", PostQuantum::Require),
+    ] {
         let Some(hsm) = Hsm::start_if_possible(Kind::Kryoptic) else {
             return Ok(Vec::new());
         };
         let ca = ca.get_or_insert_with(|| Ca::by(&hsm.openssl()));
-        ways.push(Way::new(key, hsm, ca)?);
+        ways.push(Way::new(key, exchange, hsm, ca)?);
     }
     let ca = ca.context("no way")?;
     let server = SServer::start(&ca, &["-tls1_3", "-naccept", "100000000"]);
@@ -70,8 +80,8 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
         "\nTLS 1.3 handshakes with post-quantum keys (Kryoptic, openssl s_server 3.5, one client)"
     );
     println!(
-        "{:10} {:>9} {:>6} {:>8} {:>8} {:>11} {:>10}",
-        "key", "rate 1/s", "share", "sent", "received", "certificate", "signer KiB"
+        "{:10} {:15} {:>9} {:>6} {:>8} {:>8} {:>11} {:>10}",
+        "key", "key exchange", "rate 1/s", "share", "sent", "received", "certificate", "signer KiB"
     );
     let (rounds, duration) = args.fine_rounds();
     let turns = Turns::measure(ways.len(), rounds, |number| {
@@ -94,6 +104,7 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
     for (number, way) in ways.iter().enumerate() {
         let row = Row {
             key: way.key,
+            key_exchange: way.exchange_name(),
             handshakes_per_second: turns.median(number, |m| m.rate),
             share: turns.ratio(number, |m| m.rate),
             sent: turns.median(number, |m| m.sent),
@@ -102,8 +113,9 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
             signer_kib: turns.median(number, |m| m.signer_kib),
         };
         println!(
-            "{:10} {:>9.0} {:>5.1}% {:>8.0} {:>8.0} {:>11} {:>10.0}",
+            "{:10} {:15} {:>9.0} {:>5.1}% {:>8.0} {:>8.0} {:>11} {:>10.0}",
             row.key,
+            row.key_exchange,
             row.handshakes_per_second,
             row.share * 100.0,
             row.sent,
@@ -117,16 +129,25 @@ pub fn run(args: &Args) -> anyhow::Result<Vec<Row>> {
 }
 
 impl Way {
-    fn new(key: &'static str, hsm: Hsm, ca: &Ca) -> anyhow::Result<Self> {
+    fn exchange_name(&self) -> &'static str {
+        match self.exchange {
+            PostQuantum::Off => "X25519",
+            PostQuantum::Prefer | PostQuantum::Require => "X25519MLKEM768",
+        }
+    }
+
+    fn new(key: &'static str, exchange: PostQuantum, hsm: Hsm, ca: &Ca) -> anyhow::Result<Self> {
         let uri = hsm.create_key(key, key);
         let signer = Signer::start(&hsm);
         let mut csr = signer.tedge_hsm();
         let csr = succeed(csr.args(["csr", "--common-name", key, "--uri", &uri]));
-        let certificate: PathBuf = ca.issue(key, &csr);
+        // A file of its own: it is read for each connection.
+        let certificate: PathBuf = ca.issue(&format!("{key}-{}", signer.pid()), &csr);
         let resolver = ClientCertResolver::new(Arc::new(signer.key(&uri)), &certificate)?;
         Ok(Self {
             key,
-            config: Arc::new(config(ca, resolver)?),
+            exchange,
+            config: Arc::new(config(ca, exchange, resolver)?),
             certificate: CertificateDer::from_pem_file(&certificate)?.len(),
             signer,
             _hsm: hsm,
@@ -134,10 +155,14 @@ impl Way {
     }
 }
 
-fn config(ca: &Ca, resolver: ClientCertResolver) -> anyhow::Result<ClientConfig> {
+fn config(
+    ca: &Ca,
+    exchange: PostQuantum,
+    resolver: ClientCertResolver,
+) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca.certificate())?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(exchange.provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
