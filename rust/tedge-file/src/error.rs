@@ -120,7 +120,7 @@ impl fmt::Display for FileError {
             Problem::Link { owner } => write!(
                 f,
                 "{component} is a symbolic link of {}, which {} does not follow: name the file that it leads to, or \
-                 make it root's (chown -h root {component})",
+                 remove the link",
                 user(*owner),
                 user(geteuid().as_raw())
             ),

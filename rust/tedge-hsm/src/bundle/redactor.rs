@@ -1,6 +1,9 @@
 //! What leaves a text before somebody else reads it: secrets, and what names one device, one person or one customer.
 
+use std::cmp::Reverse;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::path::Path;
 
 use regex_lite::{Captures, Regex};
@@ -44,14 +47,20 @@ impl Redactor {
     /// From now on each line of `text` is removed wherever it is.
     pub(super) fn add_secret(&mut self, text: &str) {
         for line in text.lines().map(str::trim) {
-            // A shorter one would be found everywhere.
-            if line.len() >= SHORTEST && !self.secrets.iter().any(|known| **known == line) {
-                self.secrets.push(line.to_owned().into());
+            // As programs write it in quotation marks, and as URIs have it.
+            let forms = [
+                line.to_owned(),
+                line.escape_debug().to_string(),
+                percent_encoded(line),
+            ];
+            for form in forms {
+                // A shorter one would be found everywhere.
+                let is_new = !self.secrets.iter().any(|known| **known == form);
+                if form.len() >= SHORTEST && is_new && self.secrets.len() < MOST_SECRETS {
+                    self.secrets.push(form.into());
+                }
             }
         }
-        // Parts of the longer one would be left.
-        self.secrets
-            .sort_by_key(|known| std::cmp::Reverse(known.len()));
     }
 
     /// The same for what is in a file, if it can be read.
@@ -100,31 +109,39 @@ impl Redactor {
         self.names.replaced(&text)
     }
 
+    /// All is looked for in the text as it is: what is taken out by one rule would hide the form of another secret.
     fn without_secrets(&mut self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let text = self.without_pem(text);
+        let mut found: Vec<Range<usize>> = Vec::new();
         for secret in &self.secrets {
-            self.taken += text.matches(secret.as_str()).count();
-            text = text.replace(secret.as_str(), SECRET);
+            let places = text.match_indices(secret.as_str());
+            found.extend(places.map(|(start, _)| start..start + secret.len()));
         }
-        text = self.without_pem(&text);
         for form in &self.secret_forms {
-            let replaced = form.replace_all(&text, |found: &Captures<'_>| {
-                if names_file(&found[1]) {
-                    return found[0].to_owned();
-                }
-                self.taken += 1;
-                format!("{}{SECRET}", &found[1])
+            let with_secret = form.captures_iter(&text).filter_map(|captures| {
+                let (all, kept) = (captures.get(0)?, captures.get(1)?);
+                (!names_file(kept.as_str())).then_some(kept.end()..all.end())
             });
-            text = replaced.into_owned();
+            found.extend(with_secret);
         }
-        let replaced = self.long.replace_all(&text, |found: &Captures<'_>| {
-            if !is_random(&found[0]) {
-                return found[0].to_owned();
+        let long = self
+            .long
+            .find_iter(&text)
+            .filter(|found| is_random(found.as_str()));
+        found.extend(long.map(|found| found.range()));
+        found.sort_by_key(|range| (range.start, Reverse(range.end)));
+        let mut out = String::with_capacity(text.len());
+        let mut end = 0;
+        for range in found {
+            if range.start >= end {
+                out.push_str(&text[end..range.start]);
+                out.push_str(SECRET);
+                self.taken += 1;
             }
-            self.taken += 1;
-            SECRET.to_owned()
-        });
-        replaced.into_owned()
+            end = end.max(range.end);
+        }
+        out.push_str(&text[end..]);
+        out
     }
 
     /// Without the lines from a PEM block's first to its last one (RFC 7468). Whoever writes only a first one can't hide
@@ -156,15 +173,15 @@ impl Redactor {
 /// Group 1 stays, the rest is a secret.
 const SECRET_FORMS: &[&str] = &[
     // Logins in URLs, and in addresses without a scheme.
-    r#"(://)[^\s"'<>]*@"#,
+    r#"(://)[^\s<>]*@"#,
     r#"(\b)[A-Za-z0-9._%+-]+:[^\s@/"']+@"#,
     r"(?i)\b((?:proxy-)?authorization\s*:\s*|(?:set-)?cookie\s*:\s*)[^\n]+",
     r"(?i)\b((?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}",
     // A JSON web token (RFC 7519).
     r"(\b)eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*",
-    r#"(?i)((?:pass(?:word|wd|phrase|code)|secret|one-time|pin-value|access[_-]?key|private[_-]?key|api[_-]?key|signature|\bsig|jwt|_token)[a-z0-9_.-]*["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)]+)"#,
-    r#"(?i)(\b(?:[a-z]+[ _-])?(?:pin|puk)["']?\s*[=:]\s*["']?)[^\s,;&)"']+"#,
-    r#"(?i)(\b(?:pin|puk|password|passphrase)\s+(?:is\s+|was\s+)?["']?)[0-9]{4,}"#,
+    r#"(?i)((?:pass(?:word|wd|phrase|code)?|pwd|psk|credentials?|otp|secret|one-time|pin-value|access[_-]?key|private[_-]?key|api[_-]?key|signature|\bsig|jwt|_token)[a-z0-9_.-]*["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)]+)"#,
+    r#"(?i)(\b(?:[a-z]+[ _-])?(?:so|user)?(?:pin|puk)["']?\s*[=:]\s*["']?)[^\s,;&)"']+"#,
+    r#"(?i)(\b(?:pin|puk|password|passphrase)\s+(?:is\s+|was\s+)?)(?:[0-9]{4,}|"[^"\n]+"|'[^'\n]+')"#,
 ];
 
 /// What may be a key, a signature, a fingerprint: see [`is_random`].
@@ -259,6 +276,19 @@ fn names_file(setting: &str) -> bool {
     name.ends_with("file") || name.ends_with("path")
 }
 
+/// As RFC 3986 has all but letters, digits and `-._~`.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 /// Without the percent signs of RFC 3986, as far as that is text.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -290,6 +320,8 @@ fn is_random(text: &str) -> bool {
 
 /// In bytes.
 const SHORTEST: usize = 4;
+/// Who fills a file with strings does not keep this busy for hours.
+const MOST_SECRETS: usize = 300;
 /// In bytes, of a file: a PIN or password has fewer.
 const MAX_SECRET: usize = 4096;
 /// In lines: a certificate chain has fewer.
@@ -390,6 +422,18 @@ mod tests {
             "x<secret>y <secret> 12"
         );
         assert_eq!((redactor.names(), redactor.secrets()), (0, 2));
+        redactor.add_secret("a\"b/c");
+        assert_eq!(redactor.clean(r#"a\"b/c a%22b%2Fc"#), "<secret> <secret>");
+    }
+
+    /// User tedge's settings have secrets of his choice.
+    #[test]
+    fn a_secret_that_is_a_word_of_a_form_hides_no_form() {
+        let mut redactor = Redactor::new().unwrap();
+        redactor.add_secret("pin-value\npassword");
+        let text = "x?pin-value=HUSH1 and mqtt_password=HUSH2 and \"password\": \"HUSH3\"";
+        let cleaned = redactor.clean(text);
+        assert!(!cleaned.contains("HUSH"), "{cleaned}");
     }
 
     /// Others write into the log.

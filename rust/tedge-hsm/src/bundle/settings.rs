@@ -152,7 +152,12 @@ impl Toml<'_> {
             Value::String(value) => self.text(key, value.value()),
             _ if PLAIN.contains(&key) => value.to_string().trim().to_owned(),
             // A PIN without its quotation marks is a number.
-            _ => SECRET.to_owned(),
+            _ => {
+                if is_secret(key) {
+                    self.redactor.add_secret(value.to_string().trim());
+                }
+                SECRET.to_owned()
+            }
         }
     }
 
@@ -255,9 +260,14 @@ fn plain_word(word: &str, redactor: &mut Redactor) -> String {
 
 /// A drop-in of systemd's.
 fn unit_file(text: &str) -> String {
+    // A line goes on behind a backslash.
+    let text = text.replace("\\\n", " ");
     let mut lines = String::new();
-    for line in settings_in(text) {
-        if line.starts_with('[') {
+    for line in settings_in(&text) {
+        let section = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'));
+        if section.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphabetic())) {
             lines.push_str(line);
         } else if let Some((key, value)) = line.split_once('=') {
             let key = key.trim();
