@@ -173,7 +173,7 @@ impl Redactor {
 /// Group 1 stays, the rest is a secret.
 const SECRET_FORMS: &[&str] = &[
     // Logins in URLs, and in addresses without a scheme.
-    r#"(://)[^\s<>]*@"#,
+    r"(://)[^\s<>]*@",
     r#"(\b)[A-Za-z0-9._%+-]+:[^\s@/"']+@"#,
     r"(?i)\b((?:proxy-)?authorization\s*:\s*|(?:set-)?cookie\s*:\s*)[^\n]+",
     r"(?i)\b((?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}",
