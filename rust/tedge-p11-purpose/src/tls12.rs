@@ -47,7 +47,8 @@ pub(crate) fn check(
         return Err(Flaw::Trailing);
     }
     // Section 7.4.8: it must be one of those that the server asked for.
-    if !schemes.contains(&scheme.0) {
+    // ML-DSA is for TLS 1.3 alone; the list is the client's own word here.
+    if scheme.is_post_quantum() || !schemes.contains(&scheme.0) {
         return Err(Flaw::Scheme(scheme));
     }
     if x509::subject_public_key_info(leaf)? != public_key.spki() {

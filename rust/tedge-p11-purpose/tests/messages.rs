@@ -52,6 +52,30 @@ fn each_message_has_its_purpose() {
     }
 }
 
+/// Whoever makes up a transcript of TLS 1.2 makes up the server's list of schemes, too.
+#[test]
+fn ml_dsa_signs_no_transcript_of_tls_1_2() {
+    let message = message("p256", "tls12-0403");
+    let with = |scheme: S| {
+        let mut message = message.clone();
+        let [high, low] = scheme.0.to_be_bytes();
+        let places = message.windows(2).enumerate();
+        let places: Vec<_> = places
+            .filter(|(_, two)| *two == [8, 4])
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            message[at..at + 2].copy_from_slice(&[high, low]);
+        }
+        recognize(&message, scheme, Some(&public_key("p256")))
+    };
+    // The list has what was put in.
+    assert_eq!(with(S(0x0999)), Ok(Purpose::Tls12Client));
+    for scheme in [S::ML_DSA_44, S::ML_DSA_65, S::ML_DSA_87] {
+        with(scheme).unwrap_err();
+    }
+}
+
 #[test]
 fn a_message_cut_anywhere_or_with_a_byte_more_has_none() {
     for (key, name, scheme, purpose) in MESSAGES {

@@ -28,6 +28,8 @@ pub(super) struct Settings<'a> {
 pub(super) struct There {
     /// The bridge would connect.
     pub(super) is_configured: bool,
+    /// It would connect with no other key exchange than a post-quantum one.
+    pub(super) is_post_quantum: bool,
     /// Its table has a preset, or rules.
     pub(super) has_rules: bool,
 }
@@ -40,6 +42,10 @@ pub(super) fn look(path: &Path, name: &str) -> anyhow::Result<There> {
     let has = |key: &str| cloud.is_some_and(|cloud| cloud.contains_key(key));
     Ok(There {
         is_configured: has("client_id") && has("host") && has("cert"),
+        is_post_quantum: cloud.is_some_and(|cloud| {
+            let set = cloud.get("post_quantum").and_then(Item::as_str);
+            set.and_then(|text| text.parse().ok()) == Some(PostQuantum::Require)
+        }),
         has_rules: has("preset") || has("out") || has("in"),
     })
 }
@@ -123,8 +129,8 @@ fn is_same(there: &Item, value: &Value) -> bool {
     }
 }
 
-/// With another of these the bridge would be another device, or go elsewhere.
-const DECISIVE: [&str; 2] = ["host", "client_id"];
+/// With another of these the bridge would be another device, go elsewhere, or go there in a way that is not wanted.
+const DECISIVE: [&str; 3] = ["host", "client_id", "post_quantum"];
 
 #[cfg(test)]
 mod tests {
@@ -148,19 +154,21 @@ mod tests {
             ca: None,
             cert: Path::new("/c.pem"),
             key: &"pkcs11:token=device;object=tls".parse()?,
-            post_quantum: PostQuantum::Prefer,
+            post_quantum: PostQuantum::Require,
         };
         let is_written = write(&path, &settings)?;
         let after = std::fs::read_to_string(&path)?;
         assert_eq!(is_written, after != text);
-        assert!(look(&path, "aws")?.is_configured);
+        let there = look(&path, "aws")?;
+        assert!(there.is_configured && there.is_post_quantum);
         // Once more there is nothing to do.
         assert!(!write(&path, &settings)?);
         Ok(after)
     }
 
     const TABLE: &str = "[cloud.aws]\npreset = \"aws-iot\"\nhost = \"a.example\"\nport = 443\nclient_id = \"device-1\"\n\
-                         alpn = [\"x-amzn-mqtt-ca\"]\ncert = \"/c.pem\"\nkey = \"pkcs11:token=device;object=tls\"\n";
+                         alpn = [\"x-amzn-mqtt-ca\"]\ncert = \"/c.pem\"\nkey = \"pkcs11:token=device;object=tls\"\n\
+                         post_quantum = \"require\"\n";
 
     #[test]
     fn what_the_operator_wrote_stays() {
@@ -185,6 +193,10 @@ mod tests {
             (
                 "[cloud.aws]\nclient_id = \"device-2\"\n",
                 "has client_id = \"device-2\"",
+            ),
+            (
+                "[cloud.aws]\npost_quantum = \"off\"\n",
+                "has post_quantum = \"off\"",
             ),
             ("cloud = 1\n", "cloud is no table"),
             ("[cloud\n", "is not TOML"),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Map;
 use tedge_p11_client::{PrivateKey, Uri};
 use tedge_proxy::ProxySettings;
+use tedge_tls::PostQuantum;
 
 use super::bridge_toml::{self, Settings};
 use super::cloud::{Cloud, Connection, Enrolment};
@@ -220,7 +221,9 @@ impl Steps<'_> {
         if !self.has_bridge() {
             return Ok(true);
         }
-        Ok(bridge_toml::look(&self.options.bridge, self.cloud.name())?.is_configured)
+        let there = bridge_toml::look(&self.options.bridge, self.cloud.name())?;
+        let is_required = self.options.post_quantum.wanted() == PostQuantum::Require;
+        Ok(there.is_configured && (there.is_post_quantum || !is_required))
     }
 
     /// Whether the record is one of what is asked for now.
