@@ -38,3 +38,12 @@ crates_in() {
     cargo tree --locked --offline --quiet "${together[@]}" --target "$2" --edges normal --no-dedupe --prefix depth --format ' {p}' |
         awk -v root="$1" '$1 == 0 { on = $2 == root } on && NF > 1 { print $2, substr($3, 2) }' | LC_ALL=C sort -u
 }
+
+# make_anew FOLDER FILE: an empty folder; in place of one that is there only if FILE says that it was made here
+make_anew() {
+    if [ -e "$1" ] && [ ! -e "$1/$2" ] && [ -n "$(ls -A "$1")" ]; then
+        fail "$1 is there and has no $2: it was not made here; remove it, or name another"
+    fi
+    rm -rf "$1"
+    mkdir -p "$1"
+}

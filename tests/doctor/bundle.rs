@@ -32,6 +32,9 @@ const SECRETS: &[&str] = &[
     "dXNlcjpzM2NyZXQ3",
     "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v",
     "unquoted-7",
+    "plugin-key-7",
+    "continued-7",
+    "key-of-two-lines-7",
 ];
 const NAMES: &[&str] = &[
     "box4711",
@@ -211,6 +214,13 @@ url = "mqtt.acme.example:8883"
 address = "http://joe:proxy-password-7@203.0.113.77:3128"
 password = "proxy-password-7"
 pin = 4711471147
+[plugin]
+key = "plugin-key-7"
+keys = ["plugin-key-7"]
+uri = "pkcs11:token=plugin-key-7"
+[cloud.x]
+cert = "plugin-key-7"
+"x = 1\nkey-of-two-lines-7" = true
 "#,
     );
     bench.write(
@@ -236,7 +246,7 @@ topic = "plant-topic/#"
     bench.write(
         "etc/systemd/system/tedge-p11-server.service.d/own.conf",
         "[Service]\nSupplementaryGroups=tss\nEnvironment=TEDGE_DEVICE_CRYPTOKI_PIN=environment-pin-7\n\
-         SetCredential=pin:credential-pin-7\n",
+         SetCredential=pin:credential-pin-7\nSetCredential=pin:\\\n# none\n[continued-7]\nType=notify\n",
     );
 }
 

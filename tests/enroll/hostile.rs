@@ -116,6 +116,25 @@ fn files_of_another_user_are_not_relied_on() {
     );
     let error = fail(&mut device.est_with_ca("est", &device.hsm.file("none.pem")));
     assert!(error.contains("none.pem"), "{error}");
+    // Of a folder of root's those files are left out that are his, also where root's links lead to them; and what leads to
+    // the folder must not be his either. /tmp is anybody's.
+    let folder = tempfile::Builder::new().tempdir_in("/run").unwrap();
+    let [cas, others] = ["cas", "others"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&cas).unwrap();
+    std::fs::create_dir(&others).unwrap();
+    std::os::unix::fs::symlink(&ca, cas.join("link.pem")).unwrap();
+    std::fs::copy(&ca, cas.join("file.pem")).unwrap();
+    chown(&cas.join("file.pem"), USER);
+    std::os::unix::fs::symlink(&cas, others.join("cas")).unwrap();
+    std::os::unix::fs::symlink(others.join("cas"), folder.path().join("way")).unwrap();
+    chown(&others, USER);
+    let error = fail(&mut device.est_with_ca("est", &cas));
+    assert!(error.contains("no certificate"), "{error}");
+    let error = fail(&mut device.est_with_ca("est", &folder.path().join("way")));
+    assert!(
+        error.contains("is a folder that others can replace"),
+        "{error}"
+    );
     // The one that is pinned is the one that is trusted, whatever else is in the file.
     let both = device.hsm.file("both.pem");
     let read = |name| std::fs::read_to_string(device.ca.file(name)).unwrap();

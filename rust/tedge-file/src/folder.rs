@@ -1,7 +1,7 @@
 //! Folders: what is in them, made in them, and removed from them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, symlinka
 use rustix::io::Errno;
 
 use crate::error::{FileError, Problem};
-use crate::read::read;
+use crate::read::open;
 use crate::walk::Place;
 
 /// An open folder: it stays the same one while others rename what leads there. What it is asked to do, it does with
@@ -55,6 +55,22 @@ impl Folder {
             Err(error) => return Err(failed(error)),
         }
         Self::open(&place.shown)
+    }
+
+    /// Makes the folder `name` in this one, with `mode` without the bits of the umask; none if something has that name.
+    pub fn make_in(&self, name: &OsStr, mode: u32) -> Result<Option<Self>, FileError> {
+        let failed = |error: Errno| self.failed_at(name, error);
+        let name = entry(name).map_err(failed)?;
+        match mkdirat(&self.file, name, Mode::from_raw_mode(mode)) {
+            Err(Errno::EXIST) => return Ok(None),
+            done => done.map_err(failed)?,
+        }
+        self.file.sync_all().map_err(|error| self.failed(error))?;
+        let file = openat(&self.file, name, FOLDER, Mode::empty()).map_err(failed)?;
+        Ok(Some(Self {
+            file: file.into(),
+            shown: self.shown.join(name),
+        }))
     }
 
     fn at(place: Place) -> Result<Self, FileError> {
@@ -120,14 +136,29 @@ impl Folder {
 /// Reads the files in a folder that have at most `limit` bytes all together, with their paths, by their
 /// names. What can't be read, or is no regular file, is left out.
 pub fn read_folder(path: &Path, limit: usize) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
+    read_folder_if(path, limit, |_, _| true)
+}
+
+/// The same without the files of which `is_wanted` says no, by their paths, and by owner and mode of what is open.
+pub fn read_folder_if(
+    path: &Path,
+    limit: usize,
+    is_wanted: impl Fn(&Path, &Metadata) -> bool,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
     let folder = Folder::open(path)?;
     let mut files = Vec::new();
     let mut left = limit;
     for name in folder.names(MAX_FILES)? {
         // By its path: the names of /etc/ssl/certs are links to elsewhere.
         let path = folder.shown.join(name);
-        match read(&path, left) {
-            Ok(content) => {
+        let mut content = Vec::new();
+        let read = match open(&path) {
+            Ok(file) if !is_wanted(&path, file.metadata()) => continue,
+            Ok(file) => file.read_into(&mut content, left),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(()) => {
                 left -= content.len();
                 files.push((path, content));
             }

@@ -34,6 +34,7 @@ mod names;
 mod new_key;
 mod output;
 mod own_file;
+mod percent;
 mod pin_state;
 mod pin_store;
 mod pins;

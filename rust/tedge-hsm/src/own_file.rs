@@ -1,8 +1,9 @@
 //! Files that say what is done with a secret: they count only if root, or who runs this, wrote them.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use tedge_file::{FileError, MAX_CERTIFICATES};
@@ -10,6 +11,7 @@ use tedge_p11_client::parse_certificates;
 use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
+use crate::output::note;
 use crate::settings_file::{is_own, is_owner};
 use crate::trust::Trust;
 
@@ -66,11 +68,8 @@ pub(crate) fn certificates(path: &Path) -> anyhow::Result<Option<Vec<Certificate
 pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
     let failed = || format!("cannot read {}", path.display());
     if path.is_dir() {
-        // First what leads there as it is written: who has one of these folders can have it lead elsewhere.
-        check_ancestors(&std::path::absolute(path).with_context(failed)?)?;
-        let real = path.canonicalize().with_context(failed)?;
-        check_ancestors(&real)?;
-        return Trust::read(&real);
+        check_way(&std::path::absolute(path).with_context(failed)?, MAX_LINKS)?;
+        return trust_in_folder(path);
     }
     match certificates(path)? {
         Some(cas) => Trust::of(&cas, path),
@@ -78,20 +77,61 @@ pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
     }
 }
 
-/// Fails unless the folder, and each that it is in, can only be replaced by root or who runs this.
-fn check_ancestors(path: &Path) -> anyhow::Result<()> {
-    for folder in path.ancestors() {
-        let is_fixed = folder.symlink_metadata().is_ok_and(|found| {
-            // Anybody may write a link, by its mode; nobody can.
-            is_own(&found) || (found.is_symlink() && is_owner(&found))
-        });
+/// The CAs in the folder's files; those of others are left out.
+fn trust_in_folder(path: &Path) -> anyhow::Result<Trust> {
+    let is_wanted = |file: &Path, found: &Metadata| {
+        if !is_own(found) {
+            let owner = tedge_file::user(found.uid());
+            note(format_args!(
+                "{} is left out: it belongs to {owner}, or others may write it",
+                file.display()
+            ));
+        }
+        is_own(found)
+    };
+    let files = tedge_file::read_folder_if(path, MAX_CERTIFICATES, is_wanted)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    // Others are a README, or a list of revoked ones.
+    let cas = files
+        .iter()
+        .filter_map(|(_, content)| parse_certificates(content).ok());
+    let cas = cas
+        .flatten()
+        .filter_map(|der| Certificate::from_der(der.to_vec()).ok());
+    Trust::of(&cas.collect::<Vec<_>>(), path)
+}
+
+/// Fails unless the folder, each that it is in, and each symbolic link on the way there can only be replaced by root or
+/// who runs this. `links` is how many are followed at most.
+fn check_way(path: &Path, links: usize) -> anyhow::Result<()> {
+    let mut at = PathBuf::new();
+    let mut components = path.components();
+    while let Some(component) = components.next() {
+        at.push(component);
+        let found = at
+            .symlink_metadata()
+            .with_context(|| format!("cannot read {}", at.display()))?;
+        // Anybody may write a link, by its mode; nobody can.
+        let is_fixed = is_own(&found) || (found.is_symlink() && is_owner(&found));
         if !is_fixed {
             bail!(
                 "{} is a folder that others can replace ({}): name a file of root's",
                 path.display(),
-                folder.display()
+                at.display()
             );
+        }
+        if found.is_symlink() {
+            let target = at.read_link()?;
+            at.pop();
+            let rest = at.join(target).join(components.as_path());
+            let links = links
+                .checked_sub(1)
+                .with_context(|| format!("{} has too many symbolic links", path.display()))?;
+            return check_way(&rest, links);
         }
     }
     Ok(())
 }
+
+/// As many as the kernel follows.
+const MAX_LINKS: usize = 40;

@@ -21,9 +21,6 @@ impl Names {
         if let Some(known) = self.known.get(name) {
             return known.clone();
         }
-        if self.known.len() >= MOST {
-            return format!("{kind}-more");
-        }
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         let stand_in = format!("{kind}-{count}");
@@ -33,7 +30,7 @@ impl Names {
 
     /// The same stand-in for another form of a name.
     pub(super) fn add_form(&mut self, form: String, stand_in: &str) {
-        if !is_common(&form) && self.known.len() < MOST {
+        if !is_common(&form) {
             self.known
                 .entry(form)
                 .or_insert_with(|| stand_in.to_owned());
@@ -103,8 +100,6 @@ const COMMON: &[&str] = &[
     "::1",
     "removed",
 ];
-/// Each is looked for at each place of a text: who fills a file with names does not keep this busy for hours.
-const MOST: usize = 300;
 /// In bytes. A shorter one is replaced only where its form tells what it is.
 const SHORTEST: usize = 3;
 

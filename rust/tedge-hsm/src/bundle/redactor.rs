@@ -1,7 +1,6 @@
 //! What leaves a text before somebody else reads it: secrets, and what names one device, one person or one customer.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::Path;
@@ -10,6 +9,7 @@ use regex_lite::{Captures, Regex};
 use zeroize::Zeroizing;
 
 use super::names::Names;
+use crate::percent;
 
 /// Takes out what it was told, and what has a form by which it is known.
 pub(super) struct Redactor {
@@ -17,6 +17,8 @@ pub(super) struct Redactor {
     names: Names,
     /// How many secrets were taken out.
     taken: usize,
+    /// How many secrets and names are taken up from now on.
+    room: usize,
     secret_forms: Vec<Regex>,
     long: Regex,
     name_forms: Vec<(Regex, Replace)>,
@@ -38,10 +40,23 @@ impl Redactor {
             secrets: Vec::new(),
             names: Names::default(),
             taken: 0,
+            room: usize::MAX,
             secret_forms: secret_forms.collect::<Result<_, _>>()?,
             long: Regex::new(LONG)?,
             name_forms: name_forms.collect::<Result<_, regex_lite::Error>>()?,
         })
+    }
+
+    /// From now on no more than so many secrets and names are taken up, until this is called again: each is looked for at
+    /// each place of a text, and another user's file may have as many as it likes.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.room = most;
+    }
+
+    fn takes_one(&mut self) -> bool {
+        let takes = self.room > 0;
+        self.room = self.room.saturating_sub(1);
+        takes
     }
 
     /// From now on each line of `text` is removed wherever it is.
@@ -51,12 +66,12 @@ impl Redactor {
             let forms = [
                 line.to_owned(),
                 line.escape_debug().to_string(),
-                percent_encoded(line),
+                percent::encoded(line),
             ];
             for form in forms {
                 // A shorter one would be found everywhere.
                 let is_new = !self.secrets.iter().any(|known| **known == form);
-                if form.len() >= SHORTEST && is_new && self.secrets.len() < MOST_SECRETS {
+                if form.len() >= SHORTEST && is_new && self.takes_one() {
                     self.secrets.push(form.into());
                 }
             }
@@ -74,17 +89,21 @@ impl Redactor {
 
     /// From now on `name` has a stand-in, which is returned.
     pub(super) fn add_name(&mut self, kind: &'static str, name: &str) -> String {
-        self.names.stand_in(kind, name)
+        if self.takes_one() {
+            self.names.stand_in(kind, name)
+        } else {
+            format!("{kind}-more")
+        }
     }
 
     /// The same for a setting's value, and for the hosts that it names.
     pub(super) fn add_value(&mut self, value: &str) -> String {
         for part in value.split(|c: char| c.is_whitespace() || "/:@?=&;,[]".contains(c)) {
             if part.contains('.') && part.contains(|c: char| c.is_ascii_alphabetic()) {
-                self.names.stand_in("host", part);
+                self.add_name("host", part);
             }
         }
-        self.names.stand_in("value", value)
+        self.add_name("value", value)
     }
 
     /// How many secrets were taken out until now.
@@ -276,19 +295,6 @@ fn names_file(setting: &str) -> bool {
     name.ends_with("file") || name.ends_with("path")
 }
 
-/// As RFC 3986 has all but letters, digits and `-._~`.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 /// Without the percent signs of RFC 3986, as far as that is text.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -320,8 +326,6 @@ fn is_random(text: &str) -> bool {
 
 /// In bytes.
 const SHORTEST: usize = 4;
-/// Who fills a file with strings does not keep this busy for hours.
-const MOST_SECRETS: usize = 300;
 /// In bytes, of a file: a PIN or password has fewer.
 const MAX_SECRET: usize = 4096;
 /// In lines: a certificate chain has fewer.
@@ -424,6 +428,17 @@ mod tests {
         assert_eq!((redactor.names(), redactor.secrets()), (0, 2));
         redactor.add_secret("a\"b/c");
         assert_eq!(redactor.clean(r#"a\"b/c a%22b%2Fc"#), "<secret> <secret>");
+    }
+
+    #[test]
+    fn another_users_file_leaves_room_for_roots() {
+        let mut redactor = Redactor::new().unwrap();
+        redactor.limit(2);
+        redactor.add_secret("aaaa\nbbbb\ncccc");
+        assert_eq!(redactor.add_name("value", "dddd"), "value-more");
+        redactor.limit(usize::MAX);
+        redactor.add_secret("eeee");
+        assert_eq!(redactor.clean("aaaa cccc eeee"), "<secret> cccc <secret>");
     }
 
     /// User tedge's settings have secrets of his choice.

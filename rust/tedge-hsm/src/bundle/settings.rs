@@ -17,7 +17,16 @@ pub(super) fn entries(context: &Context<'_>, redactor: &mut Redactor) -> Vec<(St
     let mut entries = Vec::new();
     let mut add = |path: PathBuf, form: fn(&File, &Context<'_>, &mut Redactor) -> String| {
         let text = match File::read(&path) {
-            Ok(file) => form(&file, context, redactor),
+            Ok(file) => {
+                redactor.limit(if file.is_own {
+                    usize::MAX
+                } else {
+                    MOST_OF_OTHERS
+                });
+                let text = form(&file, context, redactor);
+                redactor.limit(usize::MAX);
+                text
+            }
             Err(error) if error.is_not_found() => return,
             Err(error) => unreadable(&error),
         };
@@ -116,7 +125,10 @@ impl Toml<'_> {
     fn walk(&mut self, name: &str, item: &Item) {
         if let Some(table) = item.as_table_like() {
             for (key, item) in table.iter() {
-                let key = if is_chosen(name) {
+                let is_bare = key
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+                let key = if is_chosen(name) || !is_bare {
                     self.redactor.add_name("name", key)
                 } else {
                     key.to_owned()
@@ -136,7 +148,12 @@ impl Toml<'_> {
             }
         } else if let Some(value) = item.as_value() {
             let key = name.rsplit('.').next().unwrap_or_default();
-            let shown = self.shown(key, value);
+            let table = name.split(['.', '[']).next().unwrap_or_default();
+            let shown = if TABLES.contains(&table) || is_secret(key) {
+                self.shown(key, value)
+            } else {
+                "(removed)".to_owned()
+            };
             let _ = writeln!(self.lines, "{name} = {shown}");
         }
     }
@@ -184,11 +201,24 @@ impl Toml<'_> {
             "group" => self.context.root.gid(value),
             _ => None,
         };
-        if PLAIN.contains(&key) || id.is_some_and(|id| id < FIRST_PERSON) {
+        if (PLAIN.contains(&key) && has_form(key, value)) || id.is_some_and(|id| id < FIRST_PERSON)
+        {
             format!("{value:?}")
         } else {
             format!("{:?}", self.redactor.add_value(value))
         }
+    }
+}
+
+/// Whether the value is what such a setting has: a URI of PKCS#11, an absolute path, a word.
+fn has_form(key: &str, value: &str) -> bool {
+    match key {
+        "uri" | "key_uri" | "keys" | "key" => value.starts_with("pkcs11:"),
+        "cert" | "ca" | "socket" => value.starts_with('/'),
+        _ if key.ends_with("_path") || key.ends_with("_file") => value.starts_with('/'),
+        _ => value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_*".contains(c)),
     }
 }
 
@@ -260,10 +290,9 @@ fn plain_word(word: &str, redactor: &mut Redactor) -> String {
 
 /// A drop-in of systemd's.
 fn unit_file(text: &str) -> String {
-    // A line goes on behind a backslash.
-    let text = text.replace("\\\n", " ");
     let mut lines = String::new();
-    for line in settings_in(&text) {
+    for line in logical_lines(text) {
+        let line = line.as_str();
         let section = line
             .strip_prefix('[')
             .and_then(|line| line.strip_suffix(']'));
@@ -271,6 +300,10 @@ fn unit_file(text: &str) -> String {
             lines.push_str(line);
         } else if let Some((key, value)) = line.split_once('=') {
             let key = key.trim();
+            if !key.chars().all(|c| c.is_ascii_alphabetic()) {
+                lines.push_str("(removed)\n");
+                continue;
+            }
             let shown = match key {
                 "Environment" => environment(value),
                 _ if DIRECTIVES.contains(&key) => value.trim().to_owned(),
@@ -281,6 +314,24 @@ fn unit_file(text: &str) -> String {
             lines.push_str("(removed)");
         }
         lines.push('\n');
+    }
+    lines
+}
+
+/// As systemd reads them: a line goes on behind a backslash, and comments in between are none of it.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in settings_in(text) {
+        let part = line.strip_suffix('\\');
+        match lines.last_mut().filter(|_| goes_on) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(part.unwrap_or(line));
+            }
+            None => lines.push(part.unwrap_or(line).to_owned()),
+        }
+        goes_on = part.is_some();
     }
     lines
 }
@@ -388,5 +439,11 @@ const DIRECTIVES: &[&str] = &[
 ];
 /// By Debian's numbers: users below it belong to programs.
 const FIRST_PERSON: u32 = 1000;
+/// Tables of ours, and those of thin-edge.io's that we read; others are plugins'.
+const TABLES: &[&str] = &[
+    "device", "c8y", "az", "aws", "proxy", "rule", "limits", "local", "cloud",
+];
+/// Secrets and names that are taken up from a file that another user may write.
+const MOST_OF_OTHERS: usize = 200;
 /// For each unit.
 const MOST_DROP_INS: usize = 64;

@@ -16,8 +16,11 @@ pub(super) fn make_folder(cert: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     let above = Folder::open(file::folder(path)).with_context(failed)?;
+    let name = path.file_name().with_context(failed)?;
+    let Some(folder) = above.make_in(name, 0o755).with_context(failed)? else {
+        return Ok(());
+    };
     let above = above.file().metadata().with_context(failed)?;
-    let folder = Folder::make(path, 0o755).with_context(failed)?;
     let made = folder.file().metadata().with_context(failed)?;
     // What somebody else has put there meanwhile stays as it is.
     if rustix::process::geteuid().is_root()

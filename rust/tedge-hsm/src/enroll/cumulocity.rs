@@ -24,7 +24,7 @@ use crate::est::{EstServer, Login, Operation, Reply};
 use crate::names::Names;
 use crate::output::{note, say};
 use crate::tls::TlsClient;
-use crate::{file, issued, own_file};
+use crate::{file, issued, own_file, percent};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -90,6 +90,11 @@ impl<'a> Cumulocity<'a> {
             };
             bail!("which tenant? give --url HOST: {why}");
         };
+        if let (Err(error), None) = (&toml, &args.ca) {
+            note(format_args!(
+                "{error:#}; the system's CAs are trusted, unless --ca names others"
+            ));
+        }
         let (host, port) = with_port(&url, HTTPS);
         let mqtt = args.mqtt.clone().or_else(|| match args.url {
             Some(_) => None,
@@ -148,7 +153,7 @@ impl<'a> Cumulocity<'a> {
         let password = password.map_or("", Pin::expose);
         Zeroizing::new(format!(
             "{base}/apps/devicemanagement/index.html#/deviceregistration?externalId={}&one-time-password={password}",
-            in_query(id)
+            percent::encoded(id)
         ))
     }
 
@@ -317,21 +322,6 @@ fn random_password() -> anyhow::Result<Pin> {
     Ok(Pin::new(password.to_string())?)
 }
 
-/// Percent-encoded as a part of a query (RFC 3986, sections 2.1 and 3.4).
-fn in_query(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // A String takes everything.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 /// Whether standard output is the journal (systemd.exec(5), `JOURNAL_STREAM`).
 fn is_journal() -> bool {
     let Ok(stdout) = rustix::fs::fstat(std::io::stdout()) else {
@@ -372,6 +362,6 @@ mod tests {
 
     #[test]
     fn an_id_is_part_of_a_query() {
-        assert_eq!(in_query("a b&c/ä"), "a%20b%26c%2F%C3%A4");
+        assert_eq!(percent::encoded("a b&c/ä"), "a%20b%26c%2F%C3%A4");
     }
 }
