@@ -150,7 +150,7 @@ fn a_bundle_is_not_written_over_another_file() {
     let signer = Signer::start_with_default_policy(&bench.hsm);
     let path = bench.write("there", "kept");
     let said = fail(&mut bundle(&bench, &signer, &path));
-    assert!(said.contains("there: File exists"), "{said}");
+    assert!(said.contains("there: no file is overwritten"), "{said}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
 }
 

@@ -83,7 +83,9 @@ impl Bundle {
         let failed = || format!("cannot write {}", path.display());
         let tar = tar(&files).with_context(failed)?;
         // Not over another file, nor over what another user has put there.
-        tedge_file::create(path, &tar, 0o600).with_context(failed)?;
+        tedge_file::create(path, &tar, 0o600)
+            .context("no file is overwritten: name another if that one is there")
+            .with_context(failed)?;
         say(format_args!(
             "{totals}. Only its owner can read it: look through it before you send it"
         ))?;

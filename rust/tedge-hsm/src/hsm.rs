@@ -77,13 +77,19 @@ impl Profile {
         };
         let folders = folders.iter().map(|folder| root.path(folder));
         let folders: Vec<_> = folders.map(|folder| folder.display().to_string()).collect();
+        let packages = &self.packages;
+        let brings = match packages.debian.strip_prefix("none: ") {
+            Some(how) => format!("neither Debian nor our Yocto layer has it: {how}"),
+            None => format!(
+                "Debian has it in {}, Yocto in {}",
+                packages.debian, packages.yocto
+            ),
+        };
         format!(
-            "the PKCS#11 module of {} is not installed ({} in none of {}); Debian has it in {}, Yocto in {}",
+            "the PKCS#11 module of {} is not installed ({} in none of {}); {brings}",
             self.name,
             self.modules[0],
             folders.join(", "),
-            self.packages.debian,
-            self.packages.yocto
         )
     }
 

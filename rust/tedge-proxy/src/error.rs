@@ -11,7 +11,7 @@ use crate::address::AddressError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The address is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Address(#[from] AddressError),
     /// The user is empty, or has a colon or a control character.
     #[error("the proxy's user is empty, or has a colon or a control character")]

@@ -241,7 +241,16 @@ const NAME_FORMS: &[(&str, Replace)] = &[
     ),
     (
         r"(?i)\b(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+(?:com|net|org|edu|gov|info|biz|io|dev|app|cloud|eu|de|at|ch|uk|fr|nl|it|es|se|dk|no|fi|pl|us|ca|jp|cn|in|au|local|lan|internal|intranet|corp|home|example|test|invalid)\b",
-        |names, found| names.stand_in("host", &found[0]),
+        |names, found| {
+            // A setting's name, as the bridge's have it.
+            let is_setting = found[0].starts_with("cloud.")
+                && [".ca", ".in"].iter().any(|end| found[0].ends_with(end));
+            if is_setting {
+                found[0].to_owned()
+            } else {
+                names.stand_in("host", &found[0])
+            }
+        },
     ),
     // MAC addresses and fingerprints.
     (
@@ -407,6 +416,7 @@ mod tests {
                 "at host-1:8883, address-2, address-1 and ::1",
             ),
             ("12:34:56 02:42:ac:11:00:02", "12:34:56 octets-1"),
+            ("cloud.demo.ca = \"/x\"", "cloud.demo.ca = \"/x\""),
             ("serial number: DENK0123", "serial number: serial-1"),
             (
                 "joe@acme.example, tee-supplicant@teepriv0.service",

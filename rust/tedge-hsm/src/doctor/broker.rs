@@ -42,7 +42,7 @@ pub(super) fn check(context: &Context<'_>, certified: Option<&Certified>, report
             return report.failure(
                 Area::Broker,
                 format!("{error:#}"),
-                "a proxy is http://HOST[:PORT], with a user and a password or without: docs/proxy.md",
+                "correct it: http://HOST[:PORT], and the user and the password in settings of their own (docs/proxy.md)",
             );
         }
     };

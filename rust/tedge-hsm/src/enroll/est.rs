@@ -35,7 +35,7 @@ a file or in the token; nothing, where a person at the server decides.
 Examples:
   tedge-hsm enroll est --est https://ca.example --user NAME --password-file FILE
   tedge-hsm enroll est --est https://ca.example --bootstrap-uri 'pkcs11:object=factory' \\
-    --fingerprint SHA256 --broker broker.example
+    --fingerprint SHA256 --broker broker.example --preset NAME
   tedge-hsm enroll --settings /etc/tedge-hsm/enroll.conf")]
 pub(crate) struct Args {
     /// EST server: https://HOST[:PORT], if needed with /.well-known/est/LABEL or another path
