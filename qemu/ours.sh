@@ -14,7 +14,7 @@ install_ours() {
     if [ "$dropin" = tpm2 ]; then
         # shellcheck source=tests/lib/provisioning.sh
         . "$repo/tests/lib/provisioning.sh"
-        module=$(cd "$root" && echo usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11.so)
+        module=$(cd "$root" && echo usr/lib/*-linux-gnu*/pkcs11/libtpm2_pkcs11.so)
         (cd "$repo" && install_provisioning "$root" tpm2 "/$module" device-1)
     else
         local dropins=$root/etc/systemd/system/tedge-p11-server.service.d

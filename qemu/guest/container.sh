@@ -4,7 +4,7 @@
 
 provision() {
     check "the system has booted, and no unit failed" booted
-    name_module "$(echo /usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11.so)"
+    name_module "$(echo /usr/lib/*-linux-gnu*/pkcs11/libtpm2_pkcs11.so)"
     check "a token and a key are made in the TPM" provisioned
     container_root
 }

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154,SC2317 # of lib.sh; checks are called by their names
 # On the device with OP-TEE.
 
-module=$(echo /usr/lib/*-linux-gnu/libckteec.so.0)
+module=$(echo /usr/lib/*-linux-gnu*/libckteec.so.0)
 
 supplicant() { systemctl show --property MainPID --value tee-supplicant; }
 

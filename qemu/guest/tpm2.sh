@@ -3,7 +3,7 @@
 # On the device with a TPM.
 
 # In Debian's place, or OpenEmbedded's.
-module=$(find /usr/lib/*-linux-gnu/pkcs11 /usr/lib/pkcs11 -name libtpm2_pkcs11.so 2>/dev/null | head -n1)
+module=$(find /usr/lib/*-linux-gnu*/pkcs11 /usr/lib/pkcs11 -name libtpm2_pkcs11.so 2>/dev/null | head -n1)
 
 provision() {
     check "the system has booted, and no unit failed" booted

@@ -14,7 +14,7 @@ provision() {
     (umask 077 && printf 123456 >/root/pins/user)
     # QEMU's reader says that it has keys to type a PIN on; OpenSC would wait for those.
     echo 'app default { reader_driver pcsc { enable_pinpad = false; } }' >/etc/opensc/opensc.conf
-    configure "$(echo /usr/lib/*-linux-gnu/opensc-pkcs11.so)"
+    configure "$(echo /usr/lib/*-linux-gnu*/opensc-pkcs11.so)"
     check "pcscd has the card, also for the signer's user" soon card_there
     check "the key in slot 9A signs a request for a certificate, and openssl verifies it" verified
     request >/run/device.csr
