@@ -136,7 +136,8 @@ fn real_devices_do_as_the_virtual_ones() {
         .collect();
     let are_due = due.iter().filter(|due| **due).count() as u64;
     println!("{are_due} of {count} real devices are due");
-    assert!((count / 5..count * 4 / 5).contains(&are_due), "{are_due}");
+    // Those in the last third of their certificate's life are due, and in its first two ninths none is; the others by chance.
+    assert!((count / 4..=count * 5 / 6).contains(&are_due), "{are_due}");
 
     // The CA is away, and then breaks down.
     for (device, due) in devices.iter_mut().zip(&due) {
