@@ -1,7 +1,7 @@
 //! What X25519MLKEM768 costs a client against X25519: handshakes with OpenSSL 3.5, bytes on the wire, and the memory of a
 //! connection whose ClientHello is on its way. No client certificate: that is the same with both.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use support::{Ca, Debian13};
 use tedge_tls::{PostQuantum, group_name};
 
 use crate::Args;
+use crate::counted::Counted;
 use crate::handshakes::roots;
 use crate::load::{self, Measurement};
 use crate::memory::Process;
@@ -119,11 +120,7 @@ fn handshake(
     tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
     // A reset at the end, so that no port is kept for a minute.
     set_socket_linger(&tcp, Some(Duration::ZERO))?;
-    let mut tcp = Counted {
-        tcp,
-        sent: 0,
-        received: 0,
-    };
+    let mut tcp = Counted::new(tcp);
     while connection.is_handshaking() {
         connection.complete_io(&mut tcp)?;
     }
@@ -154,33 +151,6 @@ fn waiting(config: &Arc<ClientConfig>) -> anyhow::Result<f64> {
     #[allow(clippy::cast_precision_loss)]
     let one = (after - before) / WAITING as f64;
     Ok(one)
-}
-
-/// A connection that counts.
-struct Counted {
-    tcp: TcpStream,
-    sent: usize,
-    received: usize,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.tcp.read(buffer)?;
-        self.received += len;
-        Ok(len)
-    }
-}
-
-impl Write for Counted {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let len = self.tcp.write(buffer)?;
-        self.sent += len;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.tcp.flush()
-    }
 }
 
 /// `openssl s_server`, which knows both. It is ended when dropped.

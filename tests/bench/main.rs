@@ -3,6 +3,7 @@
 //! is told, and is no failure: a figure says as much about the machine.
 
 mod bridge;
+mod counted;
 mod fairness;
 mod handshakes;
 mod key_exchange;

@@ -1,7 +1,7 @@
 //! What ML-DSA and X25519MLKEM768 cost: full TLS 1.3 handshakes with `openssl s_server` 3.5, which asks for a certificate, one after the
 //! other. The keys are in Kryoptic, behind the signer. All ways against P-256, in turns in one run.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tedge_p11_client::ClientCertResolver;
 use tedge_tls::PostQuantum;
 
 use crate::Args;
+use crate::counted::Counted;
 use crate::memory::Process;
 use crate::turns::Turns;
 
@@ -176,11 +177,7 @@ fn handshake(config: &Arc<ClientConfig>, port: u16) -> anyhow::Result<(usize, us
     let connection = ClientConnection::new(config.clone(), ServerName::try_from("localhost")?)?;
     let socket = TcpStream::connect(("127.0.0.1", port))?;
     socket.set_nodelay(true)?;
-    let counted = Counted {
-        socket,
-        sent: 0,
-        received: 0,
-    };
+    let counted = Counted::new(socket);
     let mut stream = StreamOwned::new(connection, counted);
     stream.write_all(b"abc\n")?;
     stream.flush()?;
@@ -188,31 +185,4 @@ fn handshake(config: &Arc<ClientConfig>, port: u16) -> anyhow::Result<(usize, us
     BufReader::new(&mut stream).read_line(&mut line)?;
     ensure!(line == "cba\n", "s_server answered {line:?}");
     Ok((stream.sock.sent, stream.sock.received))
-}
-
-/// A socket that counts.
-struct Counted {
-    socket: TcpStream,
-    sent: usize,
-    received: usize,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self.socket.read(buffer)?;
-        self.received += len;
-        Ok(len)
-    }
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.socket.write(bytes)?;
-        self.sent += len;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.socket.flush()
-    }
 }

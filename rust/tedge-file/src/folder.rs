@@ -135,12 +135,8 @@ impl Folder {
 
 /// Reads the files in a folder that have at most `limit` bytes all together, with their paths, by their
 /// names. What can't be read, or is no regular file, is left out.
-pub fn read_folder(path: &Path, limit: usize) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
-    read_folder_if(path, limit, |_, _| true)
-}
-
-/// The same without the files of which `is_wanted` says no, by their paths, and by owner and mode of what is open.
-pub fn read_folder_if(
+/// So are those of which `is_wanted` says no, by their paths, and by owner and mode of what is open.
+pub fn read_folder(
     path: &Path,
     limit: usize,
     is_wanted: impl Fn(&Path, &Metadata) -> bool,

@@ -25,7 +25,7 @@ mod write;
 pub use descriptor::DESCRIPTOR_TIME;
 pub use edit::Edited;
 pub use error::{FileError, FileKind, Problem, user};
-pub use folder::{Folder, read_folder, read_folder_if};
+pub use folder::{Folder, read_folder};
 pub use lock::Lock;
 pub use read::{Opened, is_private, open, read, read_private_text, read_text};
 pub use text::{printable, printable_lines};

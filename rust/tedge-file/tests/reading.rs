@@ -140,11 +140,11 @@ fn of_a_folder_the_regular_files_are_read() {
     symlink("../b", path.join("certs/b")).unwrap();
     symlink("/dev/zero", path.join("certs/c")).unwrap();
     symlink("certs", path.join("link")).unwrap();
-    let files = read_folder(&path.join("link"), 11).unwrap();
+    let files = read_folder(&path.join("link"), 11, |_, _| true).unwrap();
     let contents: Vec<_> = files.into_iter().map(|(_, content)| content).collect();
     assert_eq!(contents, [&b"first"[..], b"second"]);
-    let refused = read_folder(&path.join("certs"), 10).unwrap_err();
+    let refused = read_folder(&path.join("certs"), 10, |_, _| true).unwrap_err();
     assert!(matches!(refused.problem(), Problem::TooLarge { limit: 10 }));
-    let refused = read_folder(&path.join("b"), 10).unwrap_err();
+    let refused = read_folder(&path.join("b"), 10, |_, _| true).unwrap_err();
     assert!(matches!(refused.problem(), Problem::NoFolder));
 }

@@ -22,6 +22,7 @@ use crate::machine_id;
 use crate::output::say;
 use crate::pin_store::{PIN_STORES, SIGNER_PIN, SO_PIN};
 use crate::rotation::record::unix_time;
+use names::FIRST_PERSON;
 use redactor::Redactor;
 
 /// The files of the tar file, before anything is taken out of them.
@@ -249,6 +250,4 @@ What has none of the forms that the program knows is still in the log. So look t
 ";
 /// In the tar file.
 const FOLDER: &str = "tedge-hsm-bundle";
-/// By Debian's numbers: users below it belong to programs.
-const FIRST_PERSON: u32 = 1000;
 const NOBODY: u32 = 65534;

@@ -63,6 +63,15 @@ pub(crate) fn certificates(path: &Path) -> anyhow::Result<Option<Vec<Certificate
     parsed.collect::<anyhow::Result<Vec<_>>>().map(Some)
 }
 
+/// Whom to trust with a connection: [`trust`] if a secret goes over it.
+pub(crate) fn trust_for(path: &Path, has_secret: bool) -> anyhow::Result<Trust> {
+    if has_secret {
+        trust(path)
+    } else {
+        Trust::read(path)
+    }
+}
+
 /// The CAs in a file that [`read`] takes, or in a folder that nobody else can put another in the place of, such as
 /// /etc/ssl/certs.
 pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
@@ -89,16 +98,7 @@ fn trust_in_folder(path: &Path) -> anyhow::Result<Trust> {
         }
         is_own(found)
     };
-    let files = tedge_file::read_folder_if(path, MAX_CERTIFICATES, is_wanted)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    // Others are a README, or a list of revoked ones.
-    let cas = files
-        .iter()
-        .filter_map(|(_, content)| parse_certificates(content).ok());
-    let cas = cas
-        .flatten()
-        .filter_map(|der| Certificate::from_der(der.to_vec()).ok());
-    Trust::of(&cas.collect::<Vec<_>>(), path)
+    Trust::read_folder(path, is_wanted)
 }
 
 /// Fails unless the folder, each that it is in, and each symbolic link on the way there can only be replaced by root or

@@ -309,7 +309,7 @@ pub(crate) static PROFILES: [Profile; 8] = [
             "see the element's enable pin, the bus and EX_SSS_BOOT_SSS_PORT; see docs/hsm/se05x.md",
         ),
         key: Made::Before(
-            "make it: pkcs11-tool --module libsss_pkcs11.so --keypairgen --key-type EC:prime256v1 --label sss:EF000001, \
+            "make it: pkcs11-tool --module libsss_pkcs11.so --keypairgen --key-type EC:prime256v1 --label sss:0xEF000001, \
              and give that label by --key",
         ),
         keys: "EC P-256, P-384 and P-521, RSA. No PIN: whoever may open the bus can sign. A label is sss: and the key's number \

@@ -1,5 +1,6 @@
 //! Who is trusted, and whether a TLS server that trusts the same would take a certificate from a client.
 
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::anyhow;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore};
-use tedge_p11_client::{TlsFailure, Whose, read_ca_certificates, trust_anchors};
+use tedge_p11_client::{TlsFailure, Whose, read_ca_certificates, read_ca_folder, trust_anchors};
 
 use crate::certificate::{Certificate, Issued};
 use crate::{names, verification};
@@ -23,14 +24,23 @@ pub(crate) struct Trust {
 impl Trust {
     /// Fails if there is none, or one in a file is damaged.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let cas = read_ca_certificates(path)?;
-        let roots = trust_anchors(&cas, path)?;
-        Ok(Self { cas, roots })
+        Self::anchored(read_ca_certificates(path)?, path)
+    }
+
+    /// Those in the files of the folder `path` of which `is_wanted` says so.
+    pub(crate) fn read_folder(
+        path: &Path,
+        is_wanted: impl Fn(&Path, &Metadata) -> bool,
+    ) -> anyhow::Result<Self> {
+        Self::anchored(read_ca_folder(path, is_wanted)?, path)
     }
 
     /// These, which were read from `path`; fails if one can't be a CA here.
     pub(crate) fn of(cas: &[Certificate], path: &Path) -> anyhow::Result<Self> {
-        let cas: Vec<_> = cas.iter().map(|ca| ca.der().clone()).collect();
+        Self::anchored(cas.iter().map(|ca| ca.der().clone()).collect(), path)
+    }
+
+    fn anchored(cas: Vec<CertificateDer<'static>>, path: &Path) -> anyhow::Result<Self> {
         let roots = trust_anchors(&cas, path)?;
         Ok(Self { cas, roots })
     }

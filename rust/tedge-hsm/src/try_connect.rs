@@ -17,7 +17,6 @@ use crate::mqtt::{Mqtt, Session};
 use crate::own_file;
 use crate::root::Root;
 use crate::tls;
-use crate::trust::Trust;
 
 /// The broker that a certificate is tried with.
 #[derive(Clone, Debug, clap::Args)]
@@ -161,10 +160,7 @@ impl Trial {
             None => None,
         };
         for broker in &self.brokers {
-            let trust = match &password {
-                Some(_) => own_file::trust(&broker.ca)?,
-                None => Trust::read(&broker.ca)?,
-            };
+            let trust = own_file::trust_for(&broker.ca, password.is_some())?;
             let server = tls::Server {
                 host: &broker.host,
                 port: broker.port,

@@ -1,5 +1,6 @@
 //! The files with a device's certificate and with those of CAs.
 
+use std::fs::Metadata;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -26,12 +27,21 @@ pub fn read_ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>,
     if !path.is_dir() {
         return read_certificates(path);
     }
+    read_ca_folder(path, |_, _| true)
+}
+
+/// The same in those files of the folder `path` of which `is_wanted` says so, by their paths and by owner and mode of what
+/// is open.
+pub fn read_ca_folder(
+    path: &Path,
+    is_wanted: impl Fn(&Path, &Metadata) -> bool,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
     let failed = |error| Error::Certificates {
         path: path.to_owned(),
         error,
     };
     let mut certificates = Vec::new();
-    let files = tedge_file::read_folder(path, MAX_CERTIFICATES);
+    let files = tedge_file::read_folder(path, MAX_CERTIFICATES, is_wanted);
     for (file, content) in files.map_err(|error| failed(error.into()))? {
         match parse_certificates(&content) {
             Ok(some) => certificates.extend(some),

@@ -33,7 +33,9 @@ pub use alert::refuses_certificate;
 #[cfg(feature = "rustls")]
 pub use certificate_failure::Whose;
 #[cfg(feature = "rustls")]
-pub use certificate_files::{read_ca_certificates, read_certificates, trust_anchors};
+pub use certificate_files::{
+    read_ca_certificates, read_ca_folder, read_certificates, trust_anchors,
+};
 #[cfg(feature = "rustls")]
 pub use certificates::{
     CertificatesError, Found, certificate_end, certificate_public_key, parse_certificates,

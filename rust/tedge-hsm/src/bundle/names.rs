@@ -100,6 +100,8 @@ const COMMON: &[&str] = &[
     "::1",
     "removed",
 ];
+/// By Debian's numbers: users below it belong to programs.
+pub(super) const FIRST_PERSON: u32 = 1000;
 /// In bytes. A shorter one is replaced only where its form tells what it is.
 const SHORTEST: usize = 3;
 

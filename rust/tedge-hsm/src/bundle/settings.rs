@@ -7,6 +7,7 @@ use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{PinSource, Uri};
 use toml_edit::{DocumentMut, Item, Value};
 
+use super::names::FIRST_PERSON;
 use super::redactor::{Redactor, SECRET};
 use crate::doctor::Context;
 use crate::profile::PROFILES;
@@ -437,8 +438,6 @@ const DIRECTIVES: &[&str] = &[
     "Wants",
     "WatchdogSec",
 ];
-/// By Debian's numbers: users below it belong to programs.
-const FIRST_PERSON: u32 = 1000;
 /// Tables of ours, and those of thin-edge.io's that we read; others are plugins'.
 const TABLES: &[&str] = &[
     "device", "c8y", "az", "aws", "proxy", "rule", "limits", "local", "cloud",

@@ -17,7 +17,6 @@ use crate::post_quantum;
 use crate::proxy::{self, RunBy};
 use crate::store::Store;
 use crate::tls;
-use crate::trust::Trust;
 use crate::uri_parser::UriParser;
 use crate::user_pin::UserPin;
 
@@ -105,10 +104,7 @@ pub(crate) fn run(store: Store, place: &Place, mut args: Args) -> anyhow::Result
         None => None,
     };
     let proxies = args.proxy.settings(RunBy::Person)?;
-    let trust = match &password {
-        Some(_) => own_file::trust(&args.ca)?,
-        None => Trust::read(&args.ca)?,
-    };
+    let trust = own_file::trust_for(&args.ca, password.is_some())?;
     let server = tls::Server {
         host: &args.host,
         port: args.port,
