@@ -3,7 +3,9 @@
 use der::pem;
 use support::wire::ask;
 use support::{Hsm, Kind, Signer, openssl, parse_uri, succeed};
-use tedge_p11_client::{PrivateKey, PublicKey, SignatureAlgorithm, SignatureScheme};
+use tedge_p11_client::{
+    KeySpec, PrivateKey, PublicKey, SignatureAlgorithm, SignatureScheme, SocketKey,
+};
 use tedge_p11_protocol::{
     ChooseScheme, CreateKey, KeyPairParams, KeyParams, Request, Response, Sign, SignWithScheme,
     V1Scheme,
@@ -278,7 +280,7 @@ fn thin_edge_frames_manage_tokens_and_keys() {
         let created = signer.client().create_key(
             &parse_uri("pkcs11:token=second"),
             Some(&pin(new)),
-            tedge_p11_client::KeySpec::EcP256,
+            KeySpec::EcP256,
             new,
             None,
         );
@@ -331,11 +333,12 @@ fn sixteen_clients_at_once(kind: Kind, signatures: usize, keys: usize) {
         for number in 0..16 {
             let (signer, ec, rsa) = (&signer, &ec, &rsa);
             scope.spawn(move || {
-                let key = signer.key(if number % 2 == 0 { ec } else { rsa });
+                let uri = parse_uri(if number % 2 == 0 { ec } else { rsa });
+                let key = when_made(|| SocketKey::open(signer.client(), &uri, None));
                 for round in 0..signatures {
                     let scheme = key.schemes()[0];
                     let message = format!("{number} {round}");
-                    let signature = key.sign(scheme, message.as_bytes()).unwrap();
+                    let signature = when_made(|| key.sign(scheme, message.as_bytes()));
                     if round == 0 {
                         openssl::verify(key.public_key(), scheme, message.as_bytes(), &signature);
                     }
@@ -343,17 +346,31 @@ fn sixteen_clients_at_once(kind: Kind, signatures: usize, keys: usize) {
             });
             if number < keys {
                 scope.spawn(move || {
-                    let created = signer.client().create_key(
-                        &parse_uri("pkcs11:token=device"),
-                        None,
-                        tedge_p11_client::KeySpec::EcP256,
-                        &format!("new {number}"),
-                        None,
-                    );
-                    openssl::verify_all_schemes(&signer.key(created.unwrap()));
+                    let token = parse_uri("pkcs11:token=device");
+                    let (spec, label) = (KeySpec::EcP256, format!("new {number}"));
+                    let created = when_made(|| {
+                        let client = signer.client();
+                        client.create_key(&token, None, spec, &label, None)
+                    });
+                    let uri = parse_uri(created);
+                    let key = when_made(|| SocketKey::open(signer.client(), &uri, None));
+                    let scheme = key.schemes()[0];
+                    let signature = when_made(|| key.sign(scheme, b"new"));
+                    openssl::verify(key.public_key(), scheme, b"new", &signature);
                 });
             }
         }
     });
     assert!(signer.is_running());
+}
+
+/// What `ask` gets, asked again as long as the token makes a key: of the requests that have to wait for that key, the
+/// signer lets one wait, and tells the others after a moment to try again.
+fn when_made<T>(ask: impl Fn() -> Result<T, tedge_p11_client::Error>) -> T {
+    loop {
+        match ask() {
+            Err(tedge_p11_client::Error::Refused(why)) if why.contains("is making a key") => {}
+            result => return result.unwrap(),
+        }
+    }
 }
