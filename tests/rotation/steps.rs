@@ -162,16 +162,15 @@ fn a_broker_that_refuses_keeps_the_old_pair() {
         error.as_str().unwrap().contains("Connection refused"),
         "{error}"
     );
+    let mut due = device.renew("est");
+    due.args(["--new-key", "--try-connect", "localhost:1", "--days"]);
+    // All of the certificate's life is due, and yet it does not end soon.
+    let error = fail(due.arg("36000"));
+    assert!(!error.contains("it is renewed"), "{error}");
+    assert_eq!(device.certificate(), before);
     // A certificate that is about to end is renewed for the old key.
-    let mut urgent = device.renew("est");
-    urgent.args([
-        "--new-key",
-        "--try-connect",
-        "localhost:1",
-        "--days",
-        "36000",
-    ]);
-    let output = urgent.output().unwrap();
+    let before = device.install_one_that_ends();
+    let output = due.output().unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(

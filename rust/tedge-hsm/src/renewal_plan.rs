@@ -40,8 +40,7 @@ pub enum Plan {
 #[must_use]
 pub fn plan(term: &Term, reserve: Option<u64>, failures: &Failures, now: u64) -> Plan {
     let life = term.until.saturating_sub(term.from);
-    let reserve = reserve.unwrap_or(life / 3).min(life / 3 * 2);
-    let latest = life - reserve;
+    let latest = life - reserve_of(life, reserve);
     // From a third to the whole of that time, so that each hour of the first term has as many as those of later ones.
     let due = term.from + between(latest / 3, latest, chance(term, 0));
     let next = match pause_until(term, failures, now) {
@@ -56,11 +55,16 @@ pub fn plan(term: &Term, reserve: Option<u64>, failures: &Failures, now: u64) ->
 }
 
 /// Whether half of the time is gone in which the certificate should have been renewed: `reserve` seconds, or a third of its
-/// life, before its end.
+/// life, before its end. As in [`plan`], more than two thirds of the life count as two thirds.
 #[must_use]
 pub fn is_urgent(term: &Term, reserve: Option<u64>, now: u64) -> bool {
-    let reserve = reserve.unwrap_or(term.until.saturating_sub(term.from) / 3);
-    term.until.saturating_sub(now) < reserve / 2
+    let life = term.until.saturating_sub(term.from);
+    term.until.saturating_sub(now) < reserve_of(life, reserve) / 2
+}
+
+/// How long before its end a certificate that is valid for `life` is to be renewed, all in seconds.
+fn reserve_of(life: u64, reserve: Option<u64>) -> u64 {
+    reserve.unwrap_or(life / 3).min(life / 3 * 2)
 }
 
 /// Until when the device waits after what failed last; none if it does not.
@@ -141,6 +145,9 @@ mod tests {
             (90, Some(30), 15 * 24, false),
             (90, Some(30), 15 * 24 - 1, true),
             (90, None, 15 * 24 - 1, true),
+            // More than the whole life.
+            (6, Some(30), 2 * 24, false),
+            (6, Some(30), 2 * 24 - 1, true),
             // Where a third of the life is less than a day.
             (1, None, 4, false),
             (1, None, 3, true),
