@@ -18,17 +18,17 @@ BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPLETIONDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSCONFDIR ?= /etc
-DIST = rust/tedge-p11-server/dist
+DIST = dist/tedge-p11-server
 # The files in DIST name these places as they are by default.
 PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-server,$(DROPINDIR),'
 # Where the binaries to install are; built when it is not given.
 BUILD ?= target/release
 PROGRAMS = tedge-p11-server tedge-hsm tedge-hsm-bridge
-CLI_DIST = rust/tedge-hsm/dist
-BRIDGE = rust/tedge-hsm-bridge/dist/tedge-hsm-bridge
+CLI_DIST = dist/tedge-hsm
+BRIDGE = dist/tedge-hsm-bridge/tedge-hsm-bridge
 # The PKCS#11 module has a Cargo profile of its own.
 MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedge_p11.so
-MODULE_DIST = rust/tedge-p11-module/dist
+MODULE_DIST = dist/tedge-p11-module
 
 .PHONY: built help demo test test-device bench attacks soak fuzz lint build deb release install install-signer install-cli install-bridge install-module uninstall
 

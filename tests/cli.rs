@@ -90,7 +90,7 @@ fn run(name: &str) {
                 .env("OPENSC", opensc_module())
                 .env(
                     "DROPINS",
-                    repository().join("rust/tedge-p11-server/dist/dropins"),
+                    repository().join("dist/tedge-p11-server/dropins"),
                 )
                 .stdin(std::process::Stdio::null());
             writeln!(transcript, "{line}\n{}", output(&mut shell)).unwrap();

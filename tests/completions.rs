@@ -151,5 +151,5 @@ fn options(command: &str) -> BTreeSet<String> {
 }
 
 fn dist(file: &str) -> PathBuf {
-    repository().join("rust/tedge-hsm/dist").join(file)
+    repository().join("dist/tedge-hsm").join(file)
 }

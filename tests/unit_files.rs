@@ -114,11 +114,15 @@ fn no_unit_reads_what_a_less_privileged_user_may_write() {
     }
 }
 
-/// Units, drop-ins and the scripts that units run: in the crates' dist/, and in the Yocto layer.
+/// Units, drop-ins and the scripts that units run: in dist/, and in the Yocto layer.
 fn shipped() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    let mut folders = vec![root.join("rust"), root.join("meta-tedge-hsm")];
+    let mut folders = vec![
+        root.join("dist"),
+        root.join("rust"),
+        root.join("meta-tedge-hsm"),
+    ];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

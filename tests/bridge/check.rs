@@ -122,7 +122,7 @@ fn what_the_configuration_names_is_looked_at() {
 /// The example is installed as it is.
 #[test]
 fn the_example_says_that_no_cloud_is_configured() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rust/tedge-hsm-bridge/dist");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/tedge-hsm-bridge");
     let example = dir.join("tedge-hsm-bridge.toml");
     let (code, stdout, stderr) = check(&example);
     assert_eq!((code, &*stdout), (Some(1), ""));

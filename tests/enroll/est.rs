@@ -263,7 +263,7 @@ fn a_unit_does_not_try_a_refusal_again() {
     let (code, said) = by_unit("est");
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("given up: correct what is wrong"), "{said}");
-    let unit = support::repository().join("rust/tedge-hsm/dist/tedge-hsm-enroll.service");
+    let unit = support::repository().join("dist/tedge-hsm/tedge-hsm-enroll.service");
     let unit = std::fs::read_to_string(unit).unwrap();
     assert!(unit.contains("\nRestartPreventExitStatus=78\n"), "{unit}");
     // A person is told the same, in the usual way.

@@ -11,14 +11,14 @@ INHIBIT_DEFAULT_DEPS = "1"
 # meta-tedge's: where its images with a read-only root have what becomes /etc/tedge.
 TEDGE_CONFIG_DIR ?= "${sysconfdir}/tedge"
 
-TEDGE_HSM_CHECKOUT_FILES = "LICENSE rust/tedge-hsm-bridge/dist"
+TEDGE_HSM_CHECKOUT_FILES = "LICENSE dist/tedge-hsm-bridge"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
     settings=${UNPACKDIR}/tedge-hsm-bridge.toml
-    [ -e $settings ] || settings=${S}/rust/tedge-hsm-bridge/dist/tedge-hsm-bridge.toml
+    [ -e $settings ] || settings=${S}/dist/tedge-hsm-bridge/tedge-hsm-bridge.toml
     install -d ${D}${TEDGE_CONFIG_DIR}
     install -m 0644 $settings ${D}${TEDGE_CONFIG_DIR}/tedge-hsm-bridge.toml
 }

@@ -8,7 +8,7 @@ inherit systemd useradd features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 
-DIST = "${S}/rust/tedge-hsm-bridge/dist"
+DIST = "${S}/dist/tedge-hsm-bridge"
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir}

@@ -6,7 +6,7 @@ require tedge-hsm-cargo.inc
 
 inherit bash-completion systemd
 
-DIST = "${S}/rust/tedge-hsm/dist"
+DIST = "${S}/dist/tedge-hsm"
 
 # Written by a test, since a program that is cross-compiled can't be asked for them here.
 do_install:append() {

@@ -7,7 +7,7 @@ require recipes-tedge-hsm/tedge-hsm/tedge-hsm-cargo.inc
 # A panic must not end the program that loaded the module: as Cargo.toml's profile "module" has it.
 export CARGO_PROFILE_RELEASE_PANIC = "unwind"
 
-DIST = "${S}/rust/tedge-p11-module/dist"
+DIST = "${S}/dist/tedge-p11-module"
 
 # The class looks for programs.
 do_install() {

@@ -14,7 +14,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 REQUIRED_DISTRO_FEATURES = "systemd"
 INHIBIT_DEFAULT_DEPS = "1"
 
-TEDGE_HSM_CHECKOUT_FILES = "LICENSE rust/tedge-p11-server/dist"
+TEDGE_HSM_CHECKOUT_FILES = "LICENSE dist/tedge-p11-server"
 
 # The first of TEDGE_HSM is the signer's. Empty leaves it to module_path in tedge.toml, which the environment outdoes.
 TEDGE_HSM_MODULE ?= "${@(tedge_hsm_each(d, 'MODULE') + [''])[0]}"
@@ -33,7 +33,7 @@ TEDGE_HSM_DROPINS[vardepvalue] = "${TEDGE_HSM_DROPINS}"
 # systemd has a meaning for the percent sign, and sed for the ampersand.
 URI_IN_UNIT = "${@d.getVar('TEDGE_HSM_URI').replace('%', '%%').replace('&', '\\&')}"
 
-DIST = "${S}/rust/tedge-p11-server/dist"
+DIST = "${S}/dist/tedge-p11-server"
 DROPINS = "${systemd_system_unitdir}/tedge-p11-server.service.d"
 
 do_configure[noexec] = "1"

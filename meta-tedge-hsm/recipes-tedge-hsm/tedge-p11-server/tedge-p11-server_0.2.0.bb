@@ -12,7 +12,7 @@ REQUIRED_DISTRO_FEATURES = "systemd"
 PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'polkit', d)}"
 PACKAGECONFIG[polkit] = ""
 
-DIST = "${S}/rust/tedge-p11-server/dist"
+DIST = "${S}/dist/tedge-p11-server"
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \

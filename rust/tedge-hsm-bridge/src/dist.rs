@@ -1,4 +1,4 @@
-//! The man page in dist/, made of the command line and of what is said below. `SNAPSHOTS=overwrite cargo test -p
+//! The man page in dist/tedge-hsm-bridge/, made of the command line and of what is said below. `SNAPSHOTS=overwrite cargo test -p
 //! tedge-hsm-bridge dist` writes it anew.
 
 use std::path::Path;
@@ -20,7 +20,8 @@ fn the_man_page_is_that_of_the_command_line() {
     man.render_description_section(&mut page).unwrap();
     man.render_options_section(&mut page).unwrap();
     let page = with_values(&String::from_utf8(page).unwrap()) + MORE;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/tedge-hsm-bridge.8");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../dist/tedge-hsm-bridge/tedge-hsm-bridge.8");
     Assert::new()
         .action_env("SNAPSHOTS")
         .eq(page, Data::read_from(&file, None).raw());

@@ -1,4 +1,4 @@
-//! What is installed beside the program: man pages and completions, in dist/. They are made of the command
+//! What is installed beside the program: man pages and completions, in dist/tedge-hsm/. They are made of the command
 //! line by the test below, so that neither the shipped program nor a cross build, which can't run what it
 //! builds, has to know how. `SNAPSHOTS=overwrite cargo test -p tedge-hsm dist` writes them anew.
 
@@ -15,7 +15,7 @@ use crate::man_page::with_values;
 #[test]
 fn man_pages_and_completions_are_those_of_the_command_line() {
     let made = tempfile::tempdir().unwrap();
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/tedge-hsm");
     let man = made.path().join("man");
     std::fs::create_dir(&man).unwrap();
     let command = Args::command().disable_help_subcommand(true);

@@ -236,7 +236,7 @@ mod tests {
     fn the_environment_is_that_of_the_drop_ins() {
         for profile in &PROFILES {
             let drop_in = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("../tedge-p11-server/dist/dropins")
+                .join("../../dist/tedge-p11-server/dropins")
                 .join(profile.drop_in);
             let text = std::fs::read_to_string(&drop_in).unwrap();
             let lines = |key: &str| -> Vec<String> {

@@ -1,5 +1,6 @@
-//! The man pages in dist/: that of section 8 is made of the command line and of what is said below (`SNAPSHOTS=overwrite cargo
-//! test -p tedge-p11-server dist` writes it anew), that of section 5 describes what the policy's reader knows.
+//! The man pages in dist/tedge-p11-server/: that of section 8 is made of the command line and of what is said below
+//! (`SNAPSHOTS=overwrite cargo test -p tedge-p11-server dist` writes it anew), that of section 5 describes what the policy's
+//! reader knows.
 
 use std::path::Path;
 
@@ -22,7 +23,8 @@ fn the_man_page_is_that_of_the_command_line() {
     man.render_description_section(&mut page).unwrap();
     man.render_options_section(&mut page).unwrap();
     let page = with_values(&String::from_utf8(page).unwrap()) + MORE;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/tedge-p11-server.8");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../dist/tedge-p11-server/tedge-p11-server.8");
     Assert::new()
         .action_env("SNAPSHOTS")
         .eq(page, Data::read_from(&file, None).raw());
@@ -30,7 +32,7 @@ fn the_man_page_is_that_of_the_command_line() {
 
 #[test]
 fn the_page_of_the_policy_describes_what_the_policy_has() {
-    let page = include_str!("../dist/tedge-p11-server.toml.5");
+    let page = include_str!("../../../dist/tedge-p11-server/tedge-p11-server.toml.5");
     for (section, table) in [("RULES", "[[rule]]\n"), ("LIMITS", "[limits]\n")] {
         let message = refused(&format!("{table}nonsense = 1"));
         assert_eq!(described(page, section), known(&message), "{message}");

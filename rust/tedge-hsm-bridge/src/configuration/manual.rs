@@ -7,7 +7,7 @@ use crate::settings_page::{described, examples, known, values};
 
 #[test]
 fn the_page_describes_what_the_configuration_has() {
-    let page = include_str!("../../dist/tedge-hsm-bridge.toml.5");
+    let page = include_str!("../../../../dist/tedge-hsm-bridge/tedge-hsm-bridge.toml.5");
     for (section, table) in [
         ("THE LOCAL BROKER", "[local]"),
         ("HTTP PROXY", "[proxy]"),
