@@ -2,7 +2,14 @@
 
 TEDGE_HSM_KINDS = "tpm2 optee usb softhsm"
 TEDGE_HSM_CLOUDS = "aws azure cumulocity est"
-TEDGE_HSM_KEY_TYPES = "p256 p384 p521 rsa2048 rsa3072 rsa4096 ed25519"
+TEDGE_HSM_KEY_TYPES = "p256 p384 p521 rsa2048 rsa3072 rsa4096 ed25519 ml-dsa-44 ml-dsa-65 ml-dsa-87"
+
+# What no HSM of a kind makes, as docs/hsm/README.md has it; what some of them make is left to the first boot.
+# tpm2-pkcs11 makes P-521 keys that do not work. SoftHSM2 of meta-oe is built without ML-DSA.
+TEDGE_HSM_NO_KEY_TYPES_tpm2 = "p521 ed25519 ml-dsa-44 ml-dsa-65 ml-dsa-87"
+TEDGE_HSM_NO_KEY_TYPES_optee = "ml-dsa-44 ml-dsa-65 ml-dsa-87"
+TEDGE_HSM_NO_KEY_TYPES_usb = "ml-dsa-44 ml-dsa-65 ml-dsa-87"
+TEDGE_HSM_NO_KEY_TYPES_softhsm = "ml-dsa-44 ml-dsa-65 ml-dsa-87"
 
 # As Cargo.toml's rust-version.
 TEDGE_HSM_RUST = "1.85"
@@ -59,6 +66,12 @@ python tedge_hsm_check () {
     if key_type is not None and key_type not in d.getVar('TEDGE_HSM_KEY_TYPES').split():
         bb.fatal("TEDGE_HSM_KEY_TYPE = \"%s\": it is one of: %s."
                  % (key_type, ', '.join(d.getVar('TEDGE_HSM_KEY_TYPES').split())))
+    # With a module that a product names, the HSM is none of these.
+    first = (d.getVar('TEDGE_HSM').split() + [''])[0]
+    lacks = (d.getVar('TEDGE_HSM_NO_KEY_TYPES_' + first) or '').split()
+    if provision and key_type in lacks and d.getVar('TEDGE_HSM_MODULE') is None:
+        bb.fatal("TEDGE_HSM_KEY_TYPE = \"%s\": %s, the first of TEDGE_HSM, has no such keys, and the first boot would make "
+                 "none. If the key is to be in another HSM, name its PKCS#11 module in TEDGE_HSM_MODULE." % (key_type, first))
     seal = d.getVar('TEDGE_HSM_SEAL')
     if seal not in (None, '0', '1'):
         bb.fatal("TEDGE_HSM_SEAL = \"%s\": it is 1, or 0 for a PIN in a file that root alone may read." % seal)
