@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::broker::SServer;
-use support::{Broker, Ca, Signer, succeed};
+use support::{Broker, Ca, Debian13, Signer, succeed};
 
 use crate::{Bench, Findings};
 
@@ -97,6 +97,36 @@ fn a_device_by_its_tedge_toml() {
     let findings = Findings::of(&mut command);
     findings.ok("signer", "signer.sock");
     findings.ok("broker", "the certificate is accepted");
+}
+
+/// A broker that the bridge would not connect to is no good one, and doctor offers no key exchange that the bridge leaves out.
+#[test]
+fn the_key_exchange_is_that_of_the_bridge() {
+    let device = Device::new();
+    let findings = |port: u16, word: &str| {
+        let table = format!(
+            "[cloud.c8y]\nhost = \"localhost\"\nport = {port}\npost_quantum = \"{word}\"\n"
+        );
+        std::fs::write(device.bench.hsm.file("tedge-hsm-bridge.toml"), table).unwrap();
+        Findings::of(&mut device.doctor(port))
+    };
+    let classical = SServer::start(&device.ca, &["-groups", "X25519:P-256"]);
+    findings(classical.port, "prefer").ok("broker", "TLS 1.3 with x25519 and");
+    findings(classical.port, "require").failure(
+        "broker",
+        "the server does not take the key exchange X25519MLKEM768",
+        "or do not require it",
+    );
+    findings(classical.port, "off").ok(
+        "broker",
+        "post_quantum = \"off\" as in the bridge's [cloud.c8y]: TLS 1.3",
+    );
+    let Some(debian13) = Debian13::find() else {
+        return;
+    };
+    let hybrid = SServer::start_by(debian13.command("usr/bin/openssl"), &device.ca, &[]);
+    findings(hybrid.port, "require").ok("broker", "TLS 1.3 with X25519MLKEM768 and");
+    findings(hybrid.port, "off").ok("broker", "TLS 1.3 with x25519 and");
 }
 
 #[test]

@@ -86,18 +86,23 @@ pub struct SServer {
 impl SServer {
     /// Sends each line back the other way round.
     pub fn start(ca: &Ca, args: &[&str]) -> Self {
-        Self::start_as("-rev", ca, args)
+        Self::start_by(ca.openssl(), ca, args)
+    }
+
+    /// As `start`, with another openssl.
+    pub fn start_by(openssl: Command, ca: &Ca, args: &[&str]) -> Self {
+        Self::start_as(openssl, "-rev", ca, args)
     }
 
     /// Answers HTTP.
     pub fn start_http(ca: &Ca) -> Self {
-        Self::start_as("-www", ca, &[])
+        Self::start_as(ca.openssl(), "-www", ca, &[])
     }
 
-    fn start_as(what: &str, ca: &Ca, args: &[&str]) -> Self {
+    fn start_as(mut openssl: Command, what: &str, ca: &Ca, args: &[&str]) -> Self {
         let port = free_port();
-        let mut child = ca
-            .openssl()
+        let mut child = openssl
+            .current_dir(ca.certificate().parent().unwrap())
             .args([
                 "s_server",
                 "-accept",

@@ -1,6 +1,7 @@
 //! The checks of `doctor`, from the device node to the broker, one file an area.
 
 mod args;
+mod bridge_table;
 mod broker;
 mod certificate;
 mod clock;

@@ -1,14 +1,17 @@
 //! A TLS handshake with each configured broker, to the point where it has judged the certificate. No
-//! MQTT: a second connection with the device's client id would end the first.
+//! MQTT: a second connection with the device's client id would end the first. The key exchange is the bridge's, where its
+//! configuration has a table for the broker.
 
 use std::io::{self, Read as _};
 
 use rustls::ProtocolVersion;
+use tedge_file::printable;
 use tedge_p11_client::{About, TlsFailure};
 use tedge_p11_config::read_connections;
 use tedge_proxy::{ProxyError, ProxySettings};
 use tedge_tls::{PostQuantum, group_name};
 
+use super::bridge_table::BridgeTable;
 use super::certificate::Certified;
 use super::context::Context;
 use super::cures;
@@ -67,10 +70,20 @@ fn check_broker(
     report: &mut Report,
 ) {
     let (host, port) = (&broker.host, broker.port);
-    let way = match proxies.for_host(host) {
+    let proxy = match proxies.for_host(host) {
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
+    let (post_quantum, why) = match BridgeTable::of(broker, &context.config_dir) {
+        Some(BridgeTable { name, post_quantum }) => {
+            let name = printable(&name);
+            let why =
+                format!(", post_quantum = \"{post_quantum}\" as in the bridge's [cloud.{name}]");
+            (post_quantum, why)
+        }
+        None => (PostQuantum::default(), String::new()),
+    };
+    let way = proxy + &why;
     let connect = |trust: Trust| {
         let server = tls::Server {
             host,
@@ -79,7 +92,7 @@ fn check_broker(
             trust: &trust,
             alpn: &[],
             proxies,
-            post_quantum: PostQuantum::Prefer,
+            post_quantum,
         };
         let handshake = tls::connect(&server, certified.key.clone(), context.limit)?;
         let version = handshake.stream.conn.protocol_version();
