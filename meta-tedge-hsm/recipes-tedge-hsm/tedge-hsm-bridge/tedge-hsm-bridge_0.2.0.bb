@@ -8,18 +8,8 @@ inherit systemd useradd features_check
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 
-DIST = "${S}/dist/tedge-hsm-bridge"
-
-do_install:append() {
-    install -d ${D}${systemd_system_unitdir}
-    install -m 0644 ${DIST}/*.service ${D}${systemd_system_unitdir}
-    for kind in sysusers tmpfiles; do
-        file=${DIST}/tedge-hsm-bridge.$kind
-        [ ! -e $file ] || install -D -m 0644 $file ${D}${nonarch_libdir}/$kind.d/tedge-hsm-bridge.conf
-    done
-    for page in ${DIST}/*.[58]; do
-        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man${page##*.}/$(basename $page)
-    done
+do_install() {
+    tedge_hsm_install bridge
 }
 
 # It has no cloud to talk to until the device is enrolled, or a product appends to tedge-hsm-bridge-conf and says "enable"

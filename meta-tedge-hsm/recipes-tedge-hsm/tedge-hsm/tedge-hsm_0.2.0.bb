@@ -6,22 +6,8 @@ require tedge-hsm-cargo.inc
 
 inherit bash-completion systemd
 
-DIST = "${S}/dist/tedge-hsm"
-
-# Written by a test, since a program that is cross-compiled can't be asked for them here.
-do_install:append() {
-    install_all() {
-        for file in ${DIST}/$1; do
-            [ ! -e $file ] || install -D -m 0644 $file ${D}$2/$(basename $file)
-        done
-    }
-    install_all '*.service' ${systemd_system_unitdir}
-    install_all '*.timer' ${systemd_system_unitdir}
-    install -D -m 0644 ${DIST}/tedge-hsm-enroll.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/tedge-hsm-enroll.conf
-    install_all 'man/*.1' ${mandir}/man1
-    install_all 'bash/*' ${datadir}/bash-completion/completions
-    install_all 'zsh/*' ${datadir}/zsh/site-functions
-    install_all 'fish/*' ${datadir}/fish/vendor_completions.d
+do_install() {
+    tedge_hsm_install cli
 }
 
 # The timer looks whether the certificate is to be renewed. A product that has an EST server says "enable" here, and

@@ -12,22 +12,8 @@ REQUIRED_DISTRO_FEATURES = "systemd"
 PACKAGECONFIG ??= "${@bb.utils.filter('DISTRO_FEATURES', 'polkit', d)}"
 PACKAGECONFIG[polkit] = ""
 
-DIST = "${S}/dist/tedge-p11-server"
-
-do_install:append() {
-    install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${nonarch_libdir}/tmpfiles.d \
-        ${D}${nonarch_libdir}/tedge-p11-server
-    install -m 0644 ${DIST}/*.service ${DIST}/*.socket ${DIST}/*.timer ${D}${systemd_system_unitdir}
-    install -m 0644 ${DIST}/dropins/*.conf ${DIST}/softhsm2.conf ${D}${nonarch_libdir}/tedge-p11-server
-    install -m 0644 ${DIST}/tedge-p11-server.sysusers ${D}${nonarch_libdir}/sysusers.d/tedge-p11-server.conf
-    install -m 0644 ${DIST}/tedge-p11-server.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/tedge-p11-server.conf
-    if ${@bb.utils.contains('PACKAGECONFIG', 'polkit', 'true', 'false', d)}; then
-        install -d ${D}${datadir}/polkit-1/rules.d
-        install -m 0644 ${DIST}/tedge-p11-server.rules ${D}${datadir}/polkit-1/rules.d/50-tedge-p11-server.rules
-    fi
-    for page in ${DIST}/*.[58]; do
-        [ ! -e $page ] || install -D -m 0644 $page ${D}${mandir}/man${page##*.}/$(basename $page)
-    done
+do_install() {
+    tedge_hsm_install signer POLKITDIR=${@bb.utils.contains('PACKAGECONFIG', 'polkit', '${datadir}/polkit-1/rules.d', '', d)}
 }
 
 # A client starts the service by its socket.
