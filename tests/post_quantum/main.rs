@@ -8,5 +8,6 @@ mod certificates;
 mod device;
 mod handshake;
 mod keys;
+mod renewal;
 mod rig;
 mod rotation;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::repository;
 
-/// Debian 13's openssl and mosquitto.
+/// Debian 13's openssl, mosquitto and python3.
 pub struct Debian13 {
     root: PathBuf,
 }
@@ -39,6 +39,8 @@ impl Debian13 {
         command.arg(self.root.join(program));
         // It has other providers than this machine's.
         command.env("OPENSSL_CONF", self.root.join("etc/ssl/openssl.cnf"));
+        // Python has its modules by where it is, which is the loader's folder here.
+        command.env("PYTHONHOME", self.root.join("usr"));
         command
     }
 }

@@ -1,9 +1,10 @@
 //! The EST server in tests/est-server.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use crate::{Ca, repository};
+use crate::{Ca, Debian13, repository};
 
 /// An EST server that issues with a [`Ca`], on a port of its own.
 pub struct EstServer {
@@ -15,7 +16,17 @@ pub struct EstServer {
 
 impl EstServer {
     pub fn start(ca: &Ca) -> Self {
-        let mut server = Command::new(repository().join("tests/est-server"));
+        Self::spawn(Command::new(script()), ca)
+    }
+
+    /// With the TLS of Debian 13, which takes client certificates with ML-DSA keys.
+    pub fn start_by(debian13: &Debian13, ca: &Ca) -> Self {
+        let mut python = debian13.command("usr/bin/python3");
+        python.arg(script());
+        Self::spawn(python, ca)
+    }
+
+    fn spawn(mut server: Command, ca: &Ca) -> Self {
         if let Some(folder) = ca.openssl_folder() {
             let path = std::env::var("PATH").unwrap_or_default();
             server.env("PATH", format!("{}:{path}", folder.display()));
@@ -53,4 +64,8 @@ impl Drop for EstServer {
         self.stdin = None;
         let _ = self.child.wait();
     }
+}
+
+fn script() -> PathBuf {
+    repository().join("tests/est-server")
 }
