@@ -35,6 +35,8 @@ const SECRETS: &[&str] = &[
     "plugin-key-7",
     "continued-7",
     "key-of-two-lines-7",
+    "secret-of-a-customer-7",
+    "quoted-7",
 ];
 const NAMES: &[&str] = &[
     "box4711",
@@ -48,6 +50,10 @@ const NAMES: &[&str] = &[
     "customer-cloud",
     "plant-topic",
     "02:42:ac:11:00:02",
+    "BOX4711",
+    "plantadmin",
+    "acme-corp",
+    "plant7-acme",
 ];
 
 #[test]
@@ -123,11 +129,11 @@ fn a_bundle_has_what_helps_and_neither_secrets_nor_names() {
         ),
         ("settings/enroll.conf", "EST_PASSWORD=<secret>\n"),
         (
-            "settings/tedge-p11-server.service.d/own.conf",
-            "SupplementaryGroups=tss",
+            "settings/tedge-p11-server.service.d/drop-in-1.conf",
+            "User=user-3\nSupplementaryGroups=tss",
         ),
         (
-            "settings/tedge-p11-server.service.d/own.conf",
+            "settings/tedge-p11-server.service.d/drop-in-1.conf",
             "TEDGE_DEVICE_CRYPTOKI_PIN=(removed)",
         ),
     ] {
@@ -138,6 +144,11 @@ fn a_bundle_has_what_helps_and_neither_secrets_nor_names() {
         let log = file("log/tedge-p11-server.txt");
         assert!(log.contains("CKR_DEVICE_ERROR at 12:34:56"), "{log}");
         assert!(log.contains("user user-1 connects (user-2)"), "{log}");
+        // A client's labels are none of our words.
+        assert!(
+            log.contains(" is what was refused, as it is wrong"),
+            "{log}"
+        );
         let log = file("log/tedge-hsm-bridge.txt");
         assert!(log.contains(" (CN=host-"), "{log}");
     }
@@ -200,6 +211,8 @@ fn plant(bench: &Bench) {
         r#"# the PIN was comment-pin-7
 [device]
 id = "box4711"
+plant7-acme = 1
+plant7-acme-password = "secret-of-a-customer-7"
 [device.cryptoki]
 mode = "socket"
 pin = "toml-pin-7"
@@ -244,8 +257,8 @@ topic = "plant-topic/#"
          EST_PASSWORD=est-variable-7\n# comment-pin-7\n",
     );
     bench.write(
-        "etc/systemd/system/tedge-p11-server.service.d/own.conf",
-        "[Service]\nSupplementaryGroups=tss\nEnvironment=TEDGE_DEVICE_CRYPTOKI_PIN=environment-pin-7\n\
+        "etc/systemd/system/tedge-p11-server.service.d/10-acme-corp.conf",
+        "[Service]\nUser=plantadmin\nSupplementaryGroups=tss\nEnvironment=TEDGE_DEVICE_CRYPTOKI_PIN=environment-pin-7\n\
          SetCredential=pin:credential-pin-7\nSetCredential=pin:\\\n# none\n[continued-7]\nType=notify\n",
     );
 }
@@ -279,6 +292,8 @@ fn plant_in_journal(bench: &Bench) -> bool {
         "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v",
         "-----END PRIVATE KEY-----",
         "https://acme-tenant.cumulocity.com/register?one-time-password=otp-in-url-7",
+        "pkcs11:token=refused;object=wrong is what was refused, as it is wrong",
+        r#"{"password":"ab\"quoted-7"} at BOX4711"#,
         "eth0 02:42:ac:11:00:02 203.0.113.77 proxy-password-7 bridge-proxy-7",
     ] {
         add("tedge-p11-server", message);

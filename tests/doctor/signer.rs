@@ -235,4 +235,20 @@ fn a_pin_file_for_the_signers_group() {
         "may not be read by the signer",
         "chmod 640",
     );
+
+    // Whoever writes tedge.toml chooses the file's name, which root may paste into a shell, and any file of root's.
+    let odd = bench.write("etc/pin;touch pwned #", "123456");
+    chmod(&odd, 0o644);
+    let toml = bench.write(
+        "etc/tedge/tedge.toml",
+        "[device.cryptoki]\nuri = \"pkcs11:token=device?pin-source=file:/etc/pin%3Btouch%20pwned%20%23\"\n",
+    );
+    let doctor = || Findings::of(&mut without_signer(&bench, "signer.sock"));
+    doctor().failure(
+        "config",
+        "pwned # (0644",
+        "etc/pin;touch pwned #', and change",
+    );
+    chmod(&toml, 0o664);
+    doctor().failure("config", "pwned # (0644", "if it is the right one");
 }

@@ -22,7 +22,7 @@ use crate::machine_id;
 use crate::output::say;
 use crate::pin_store::{PIN_STORES, SIGNER_PIN, SO_PIN};
 use crate::rotation::record::unix_time;
-use names::FIRST_PERSON;
+use names::{FIRST_PERSON, Source};
 use redactor::Redactor;
 
 /// The files of the tar file, before anything is taken out of them.
@@ -59,15 +59,15 @@ impl Bundle {
     /// Says what is in it, and writes it to `path`, where nothing may be yet, for its owner only (0600).
     pub(crate) fn write(mut self, path: &Path) -> anyhow::Result<()> {
         // A name that is found in one file is replaced in all.
-        for (_, text) in &self.files {
-            self.redactor.clean(text);
+        for (name, text) in &self.files {
+            self.redactor.clean(source(name), text);
         }
         let taken_before = self.redactor.secrets();
         let mut files: Vec<_> = self
             .files
             .iter()
             .map(|(name, text)| {
-                let text = printable_lines(&self.redactor.clean(text));
+                let text = printable_lines(&self.redactor.clean(source(name), text));
                 (name.as_str(), text)
             })
             .collect();
@@ -91,6 +91,15 @@ impl Bundle {
             "{totals}. Only its owner can read it: look through it before you send it"
         ))?;
         Ok(())
+    }
+}
+
+/// What a file of the bundle is made of.
+fn source(name: &str) -> Source {
+    if name.starts_with("log/") {
+        Source::Log
+    } else {
+        Source::Machine
     }
 }
 

@@ -53,6 +53,7 @@ mod root;
 mod rotation;
 mod settings_file;
 mod setup;
+mod shell;
 mod store;
 mod timed_stream;
 mod tls;

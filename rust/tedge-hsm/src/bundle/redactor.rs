@@ -8,7 +8,7 @@ use std::path::Path;
 use regex_lite::{Captures, Regex};
 use zeroize::Zeroizing;
 
-use super::names::Names;
+use super::names::{Names, Source};
 use crate::percent;
 
 /// Takes out what it was told, and what has a form by which it is known.
@@ -25,7 +25,19 @@ pub(super) struct Redactor {
 }
 
 /// What comes in place of a name that has a form.
-type Replace = fn(&mut Names, &Captures<'_>) -> String;
+type Replace = fn(&mut Found<'_>, &Captures<'_>) -> String;
+
+/// Where a name goes that was found by its form.
+struct Found<'a> {
+    names: &'a mut Names,
+    source: Source,
+}
+
+impl Found<'_> {
+    fn stand_in(&mut self, kind: &'static str, name: &str) -> String {
+        self.names.found(self.source, kind, name)
+    }
+}
 
 /// In place of a secret.
 pub(super) const SECRET: &str = "<secret>";
@@ -116,13 +128,16 @@ impl Redactor {
         self.names.len()
     }
 
-    /// `text` without secrets and names. What is found by its form is known from then on.
-    pub(super) fn clean(&mut self, text: &str) -> String {
+    /// `text` of `source` without secrets and names. What is found by its form is known from then on.
+    pub(super) fn clean(&mut self, source: Source, text: &str) -> String {
         let mut text = self.without_secrets(text);
+        let mut names = Found {
+            names: &mut self.names,
+            source,
+        };
         for (form, replace) in &self.name_forms {
-            let replaced = form.replace_all(&text, |found: &Captures<'_>| {
-                replace(&mut self.names, found)
-            });
+            let replaced =
+                form.replace_all(&text, |found: &Captures<'_>| replace(&mut names, found));
             text = replaced.into_owned();
         }
         self.names.replaced(&text)
@@ -194,13 +209,13 @@ const SECRET_FORMS: &[&str] = &[
     // Logins in URLs, and in addresses without a scheme.
     r"(://)[^\s<>]*@",
     r#"(\b)[A-Za-z0-9._%+-]+:[^\s@/"']+@"#,
-    r"(?i)\b((?:proxy-)?authorization\s*:\s*|(?:set-)?cookie\s*:\s*)[^\n]+",
+    r#"(?i)\b((?:proxy-)?authorization["']?\s*[:=]\s*|(?:set-)?cookie["']?\s*[:=]\s*)[^\n]+"#,
     r"(?i)\b((?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}",
     // A JSON web token (RFC 7519).
     r"(\b)eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*",
-    r#"(?i)((?:pass(?:word|wd|phrase|code)?|pwd|psk|credentials?|otp|secret|one-time|pin-value|access[_-]?key|private[_-]?key|api[_-]?key|signature|\bsig|jwt|_token)[a-z0-9_.-]*["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)]+)"#,
+    r#"(?i)((?:pass(?:word|wd|phrase|code)?|pwd|psk|credentials?|otp|secret|one-time|pin-value|access[_-]?key|private[_-]?key|api[_-]?key|signature|\bsig|jwt|_token)[a-z0-9_.-]*\\?["']?\s*[=:]\s*)(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|''|[^'\\\n])*'|[^\s,;&)]+)"#,
     r#"(?i)(\b(?:[a-z]+[ _-])?(?:so|user)?(?:pin|puk)["']?\s*[=:]\s*["']?)[^\s,;&)"']+"#,
-    r#"(?i)(\b(?:pin|puk|password|passphrase)\s+(?:is\s+|was\s+)?)(?:[0-9]{4,}|"[^"\n]+"|'[^'\n]+')"#,
+    r#"(?i)(\b(?:pin|puk|password|passphrase)\s+(?:is\s+|was\s+)?)(?:[0-9]{4,}|"(?:\\.|[^"\\\n])+"|'(?:\\.|''|[^'\\\n])+')"#,
 ];
 
 /// What may be a key, a signature, a fingerprint: see [`is_random`].
@@ -252,6 +267,11 @@ const NAME_FORMS: &[(&str, Replace)] = &[
             }
         },
     ),
+    // UUIDs (RFC 9562).
+    (
+        r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b",
+        |names, found| names.stand_in("uuid", &found[0]),
+    ),
     // MAC addresses and fingerprints.
     (
         r"\b(?:[0-9A-Fa-f]{2}[:-]){5,}[0-9A-Fa-f]{2}\b",
@@ -280,7 +300,7 @@ const NAME_FORMS: &[(&str, Replace)] = &[
     ),
 ];
 
-fn uri_attribute(names: &mut Names, found: &Captures<'_>) -> String {
+fn uri_attribute(names: &mut Found<'_>, found: &Captures<'_>) -> String {
     let name = &found[1];
     // The end of what the URI is in.
     let value = found[2].trim_end_matches([':', '.']);
@@ -294,7 +314,7 @@ fn uri_attribute(names: &mut Names, found: &Captures<'_>) -> String {
         _ => "label",
     };
     let stand_in = names.stand_in(kind, value);
-    names.add_form(decoded, &stand_in);
+    names.names.add_form(names.source, &decoded, &stand_in);
     format!("{name}={stand_in}{rest}")
 }
 
@@ -345,7 +365,7 @@ mod tests {
     use super::*;
 
     fn clean(text: &str) -> String {
-        Redactor::new().unwrap().clean(text)
+        Redactor::new().unwrap().clean(Source::Machine, text)
     }
 
     #[test]
@@ -367,6 +387,16 @@ mod tests {
             (
                 r#"{"password": "a b", "n": 1}"#,
                 r#"{"password": <secret>, "n": 1}"#,
+            ),
+            (
+                r#"{"password":"ab\"cd", "n": 'a'}"#,
+                r#"{"password":<secret>, "n": 'a'}"#,
+            ),
+            (r"password='a''b c' x", "password=<secret> x"),
+            (r#"{\"password\":\"ab\"} x"#, r#"{\"password\":<secret> x"#),
+            (
+                r#""Authorization": "Own x, y""#,
+                r#""Authorization": <secret>"#,
             ),
             ("EST_PASSWORD=hunter2", "EST_PASSWORD=<secret>"),
             ("password_file = \"/etc/x\"", "password_file = \"/etc/x\""),
@@ -419,6 +449,10 @@ mod tests {
             ("cloud.demo.ca = \"/x\"", "cloud.demo.ca = \"/x\""),
             ("serial number: DENK0123", "serial number: serial-1"),
             (
+                "machine 12345678-1234-1234-1234-123456789abc",
+                "machine uuid-1",
+            ),
+            (
                 "joe@acme.example, tee-supplicant@teepriv0.service",
                 "address-1, tee-supplicant@teepriv0.service",
             ),
@@ -432,12 +466,15 @@ mod tests {
         let mut redactor = Redactor::new().unwrap();
         redactor.add_secret("0042\n31415926\n31415926535\n12\n");
         assert_eq!(
-            redactor.clean("x31415926535y 31415926 12"),
+            redactor.clean(Source::Machine, "x31415926535y 31415926 12"),
             "x<secret>y <secret> 12"
         );
         assert_eq!((redactor.names(), redactor.secrets()), (0, 2));
         redactor.add_secret("a\"b/c");
-        assert_eq!(redactor.clean(r#"a\"b/c a%22b%2Fc"#), "<secret> <secret>");
+        assert_eq!(
+            redactor.clean(Source::Machine, r#"a\"b/c a%22b%2Fc"#),
+            "<secret> <secret>"
+        );
     }
 
     #[test]
@@ -448,7 +485,10 @@ mod tests {
         assert_eq!(redactor.add_name("value", "dddd"), "value-more");
         redactor.limit(usize::MAX);
         redactor.add_secret("eeee");
-        assert_eq!(redactor.clean("aaaa cccc eeee"), "<secret> cccc <secret>");
+        assert_eq!(
+            redactor.clean(Source::Machine, "aaaa cccc eeee"),
+            "<secret> cccc <secret>"
+        );
     }
 
     /// User tedge's settings have secrets of his choice.
@@ -457,7 +497,7 @@ mod tests {
         let mut redactor = Redactor::new().unwrap();
         redactor.add_secret("pin-value\npassword");
         let text = "x?pin-value=HUSH1 and mqtt_password=HUSH2 and \"password\": \"HUSH3\"";
-        let cleaned = redactor.clean(text);
+        let cleaned = redactor.clean(Source::Machine, text);
         assert!(!cleaned.contains("HUSH"), "{cleaned}");
     }
 

@@ -7,7 +7,6 @@ use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{PinSource, Uri};
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::names::FIRST_PERSON;
 use super::redactor::{Redactor, SECRET};
 use crate::doctor::Context;
 use crate::profile::PROFILES;
@@ -48,9 +47,13 @@ pub(super) fn entries(context: &Context<'_>, redactor: &mut Redactor) -> Vec<(St
         let folder = context.root.path(format!("/etc/systemd/system/{unit}.d"));
         for path in drop_ins(&folder) {
             let text = File::read(&path);
-            let text = text.map_or_else(|error| unreadable(&error), |file| unit_file(&file.text));
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            entries.push((format!("settings/{unit}.d/{name}"), text));
+            let text = text.map_or_else(
+                |error| unreadable(&error),
+                |file| unit_file(&file.text, redactor),
+            );
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = drop_in_name(&name, redactor);
+            entries.push((format!("settings/{unit}.d/{name}.conf"), text));
         }
     }
     entries
@@ -99,6 +102,17 @@ fn drop_ins(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Without `.conf`. Ours stay, and that of `systemctl edit`.
+fn drop_in_name(name: &str, redactor: &mut Redactor) -> String {
+    let drop_ins = PROFILES.iter().map(|profile| profile.drop_in);
+    let mut known = drop_ins.map(|drop_in| drop_in.trim_end_matches(".conf"));
+    if known.any(|known| known == name) || DROP_INS.contains(&name) {
+        name.to_owned()
+    } else {
+        redactor.add_name("drop-in", name)
+    }
+}
+
 /// A line for each setting, without comments.
 fn toml(file: &File, context: &Context<'_>, redactor: &mut Redactor) -> String {
     let Ok(document) = file.text.parse::<DocumentMut>() else {
@@ -126,13 +140,10 @@ impl Toml<'_> {
     fn walk(&mut self, name: &str, item: &Item) {
         if let Some(table) = item.as_table_like() {
             for (key, item) in table.iter() {
-                let is_bare = key
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-                let key = if is_chosen(name) || !is_bare {
+                let key = if is_chosen(name) {
                     self.redactor.add_name("name", key)
                 } else {
-                    key.to_owned()
+                    known_key(key).to_owned()
                 };
                 let below = if name.is_empty() {
                     key
@@ -144,6 +155,7 @@ impl Toml<'_> {
         } else if let Some(tables) = item.as_array_of_tables() {
             for (number, table) in (1..).zip(tables.iter()) {
                 for (key, item) in table {
+                    let key = known_key(key);
                     self.walk(&format!("{name}[{number}].{key}"), item);
                 }
             }
@@ -197,13 +209,8 @@ impl Toml<'_> {
             }
             None => {}
         }
-        let id = match key {
-            "user" => self.context.root.uid(value),
-            "group" => self.context.root.gid(value),
-            _ => None,
-        };
-        if (PLAIN.contains(&key) && has_form(key, value)) || id.is_some_and(|id| id < FIRST_PERSON)
-        {
+        let is_account = ["user", "group"].contains(&key) && ACCOUNTS.contains(&value);
+        if (PLAIN.contains(&key) && has_form(key, value)) || is_account {
             format!("{value:?}")
         } else {
             format!("{:?}", self.redactor.add_value(value))
@@ -227,6 +234,22 @@ fn has_form(key: &str, value: &str) -> bool {
 fn is_chosen(table: &str) -> bool {
     let last = table.rsplit('.').next();
     last.is_some_and(|last| last == "cloud" || last == "profiles")
+}
+
+/// The key of a setting, if we or thin-edge.io have one of that name: others may be names of customers, or secrets.
+fn known_key(key: &str) -> &str {
+    if PLAIN.contains(&key)
+        || TABLES.contains(&key)
+        || KEYS.contains(&key)
+        || key == "pin"
+        || SECRET_WORDS.contains(&key)
+    {
+        key
+    } else if is_secret(key) {
+        "(other-secret)"
+    } else {
+        "(other)"
+    }
 }
 
 fn is_secret(key: &str) -> bool {
@@ -290,7 +313,7 @@ fn plain_word(word: &str, redactor: &mut Redactor) -> String {
 }
 
 /// A drop-in of systemd's.
-fn unit_file(text: &str) -> String {
+fn unit_file(text: &str, redactor: &mut Redactor) -> String {
     let mut lines = String::new();
     for line in logical_lines(text) {
         let line = line.as_str();
@@ -307,6 +330,16 @@ fn unit_file(text: &str) -> String {
             }
             let shown = match key {
                 "Environment" => environment(value),
+                _ if OF_ACCOUNTS.contains(&key) => {
+                    let names = value.split_whitespace().map(|name| {
+                        if ACCOUNTS.contains(&name) {
+                            name.to_owned()
+                        } else {
+                            redactor.add_name("user", name)
+                        }
+                    });
+                    names.collect::<Vec<_>>().join(" ")
+                }
                 _ if DIRECTIVES.contains(&key) => value.trim().to_owned(),
                 _ => "(removed)".to_owned(),
             };
@@ -404,7 +437,96 @@ const WORDS: &[&str] = &[
     "csr",
     "self-signed",
 ];
-/// Directives of systemd whose values name paths, groups and units.
+/// Directives of systemd whose values name users and groups.
+const OF_ACCOUNTS: [&str; 5] = [
+    "Group",
+    "SocketGroup",
+    "SocketUser",
+    "SupplementaryGroups",
+    "User",
+];
+/// Users and groups that distributions and our packages make.
+const ACCOUNTS: &[&str] = &[
+    "root",
+    "adm",
+    "dialout",
+    "gpio",
+    "i2c",
+    "mosquitto",
+    "nginx",
+    "nobody",
+    "nogroup",
+    "pcscd",
+    "pkcs11",
+    "plugdev",
+    "scard",
+    "spi",
+    "systemd-journal",
+    "tedge",
+    "tedge-hsm-bridge",
+    "tedge-p11",
+    "tee",
+    "teeclnt",
+    "teepriv",
+    "teesuppl",
+    "tss",
+    "users",
+    "www-data",
+];
+/// Drop-ins of ours that belong to no HSM, and that of `systemctl edit`.
+const DROP_INS: [&str; 3] = ["notify-reload", "override", "sealed-pin"];
+/// Keys of our settings and of thin-edge.io's, beside those in [`PLAIN`] and [`TABLES`].
+const KEYS: &[&str] = &[
+    "ack_timeout",
+    "add",
+    "address",
+    "alpn",
+    "bind",
+    "bridge",
+    "check_interval",
+    "client",
+    "client_id",
+    "cryptoki",
+    "drop_refused",
+    "entity_store",
+    "firmware",
+    "group",
+    "health_topic",
+    "host",
+    "http",
+    "id",
+    "in",
+    "keep_alive",
+    "log",
+    "logs",
+    "max_held",
+    "max_in_flight",
+    "max_message",
+    "mqtt",
+    "no_proxy",
+    "out",
+    "path",
+    "plugin",
+    "post_quantum",
+    "profiles",
+    "reconnect_max",
+    "root_cert_path",
+    "run",
+    "sudo",
+    "signer",
+    "smartrest",
+    "software",
+    "strip",
+    "tls12",
+    "tmp",
+    "topic",
+    "topics",
+    "type",
+    "url",
+    "user",
+    "username",
+];
+/// Directives of systemd whose values name paths and units.
 const DIRECTIVES: &[&str] = &[
     "After",
     "Before",
@@ -413,7 +535,6 @@ const DIRECTIVES: &[&str] = &[
     "ConditionPathExists",
     "DeviceAllow",
     "DevicePolicy",
-    "Group",
     "LoadCredential",
     "LoadCredentialEncrypted",
     "NotifyAccess",
@@ -426,15 +547,11 @@ const DIRECTIVES: &[&str] = &[
     "Restart",
     "RestartSec",
     "RestrictAddressFamilies",
-    "SocketGroup",
     "SocketMode",
-    "SocketUser",
-    "SupplementaryGroups",
     "SystemCallFilter",
     "TimeoutStartSec",
     "Type",
     "UnsetEnvironment",
-    "User",
     "Wants",
     "WatchdogSec",
 ];

@@ -10,7 +10,8 @@ use tedge_p11_client::{PinSource, Uri};
 use super::context::Context;
 use super::report::{Area, Report};
 use crate::pin_store::{PIN_STORES, PinStore, SEALED_PIN_LINK, SIGNER_PIN, STATE, TMPFILES};
-use crate::settings_file::{Moved, SETTINGS_FOLDER};
+use crate::settings_file::{Moved, SETTINGS_FOLDER, is_own};
+use crate::shell::quoted;
 
 pub(super) fn check(context: &Context<'_>, report: &mut Report) {
     check_tedge_toml(context, report);
@@ -67,7 +68,7 @@ fn check_tedge_toml(context: &Context<'_>, report: &mut Report) {
             format!(
                 "{shown} ({permissions}) may be written by every user, and it names the module"
             ),
-            format!("chmod o-w {shown}"),
+            format!("chmod o-w {}", quoted(shown)),
         );
     }
     if let Some(uri) = cryptoki.uri.as_deref().filter(|uri| !uri.is_empty()) {
@@ -130,7 +131,13 @@ fn check_pin_files(context: &Context<'_>, report: &mut Report) {
         .and_then(|c| c.uri.as_deref());
     let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
     if let Some(PinSource::File(file)) = uri.and_then(|uri| uri.pin) {
-        check_pin_file(context, &context.root.path(file), Reader::Signer, report);
+        let toml = context.config_dir.join("tedge.toml").metadata();
+        let reader = if toml.is_ok_and(|toml| is_own(&toml)) {
+            Reader::Signer
+        } else {
+            Reader::OfOthers
+        };
+        check_pin_file(context, &context.root.path(file), reader, report);
     }
     if let Some(file) = &context.place.pin_file {
         check_pin_file(context, file, Reader::Myself, report);
@@ -170,8 +177,8 @@ fn check_pin_file(context: &Context<'_>, path: &Path, reader: Reader, report: &m
     let user = (context.root.uid(SIGNER)).zip(context.root.own_gid(SIGNER));
     let group = match (reader, user) {
         (Reader::Systemd, _) => None,
-        (Reader::Signer, Some((_, gid))) => Some(gid),
-        (Reader::Signer, None) | (Reader::Myself, _) => Some(getegid().as_raw()),
+        (Reader::Signer | Reader::OfOthers, Some((_, gid))) => Some(gid),
+        (Reader::Signer | Reader::OfOthers, None) | (Reader::Myself, _) => Some(getegid().as_raw()),
     };
     if !tedge_file::is_private(&file, group) {
         return report.failure(
@@ -179,18 +186,27 @@ fn check_pin_file(context: &Context<'_>, path: &Path, reader: Reader, report: &m
             format!(
                 "the PIN file {shown} ({permissions}) may be read by users other than its owner"
             ),
-            format!("chmod 600 {shown}, and change the PIN if others could log in here"),
+            match reader {
+                Reader::OfOthers => LOOK.to_owned(),
+                _ => format!(
+                    "chmod 600 {}, and change the PIN if others could log in here",
+                    quoted(shown)
+                ),
+            },
         );
     }
     let may_read =
         |(uid, gid)| file.uid() == uid || (file.gid() == gid && file.mode() & 0o040 != 0);
     match (reader, user) {
-        (Reader::Signer, Some(user)) if !may_read(user) => report.failure(
+        (Reader::Signer | Reader::OfOthers, Some(user)) if !may_read(user) => report.failure(
             Area::Config,
             format!(
                 "the PIN file {shown} ({permissions}) may not be read by the signer, user {SIGNER}"
             ),
-            format!("chown root:{SIGNER} {shown}; chmod 640 {shown}"),
+            match reader {
+                Reader::OfOthers => LOOK.to_owned(),
+                _ => format!("chown root:{SIGNER} {0}; chmod 640 {0}", quoted(shown)),
+            },
         ),
         _ => report.ok(
             Area::Config,
@@ -205,8 +221,13 @@ enum Reader {
     /// As root.
     Systemd,
     Signer,
+    /// The same, by a tedge.toml that another user than root may write: it may name any file of root's.
+    OfOthers,
     Myself,
 }
+
+const LOOK: &str = "tedge.toml, which users other than root may write, names this file: if it is the right one, have root alone and the \
+                    signer's group read it";
 
 /// The policy's file.
 pub(super) fn policy_file(context: &Context<'_>) -> std::path::PathBuf {

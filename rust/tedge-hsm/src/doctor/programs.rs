@@ -8,6 +8,7 @@ use tedge_p11_token::{Access, Everything, Module};
 use super::context::{Context, within};
 use super::report::{Area, Report};
 use crate::hsm::LIBRARY_FOLDERS;
+use crate::shell::quoted;
 
 pub(super) fn check(context: &Context<'_>, signer_answers: bool, report: &mut Report) {
     let Some(module) = check_files(context, report) else {
@@ -143,7 +144,7 @@ fn check_keys(context: &Context<'_>, module: &Path, signer_answers: bool, report
                 theirs.display(),
                 signers.display()
             ),
-            format!("start programs with {SOCKET}={}", signers.display()),
+            format!("start programs with {SOCKET}={}", quoted(signers.display())),
         );
     }
     let file = context.root.path(module);
