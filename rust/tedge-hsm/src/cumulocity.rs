@@ -74,6 +74,12 @@ fn parse(payload: &[u8]) -> anyhow::Result<Pin> {
     }
 }
 
+/// The token in an answer: for fuzz/.
+#[must_use]
+pub fn token_of(payload: &[u8]) -> Option<String> {
+    parse(payload).ok().map(|token| token.expose().to_owned())
+}
+
 const QUESTIONS: &str = "s/uat";
 const ANSWERS: &str = "s/dat";
 /// IANA's port of HTTP over TLS.

@@ -19,4 +19,5 @@ mod requests;
 mod tedge_toml;
 pub(crate) mod waiting;
 
+pub use self::csr_attributes::texts as csr_attributes_texts;
 pub(crate) use self::enrolment::run;

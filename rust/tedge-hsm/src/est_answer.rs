@@ -39,7 +39,7 @@ pub fn certificates(answer: &Answer) -> anyhow::Result<Vec<CertificateDer<'stati
 }
 
 /// What the server wants of requests, in DER (RFC 7030, section 4.5.2); none if it wants nothing.
-pub(crate) fn attributes(answer: &Answer) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn attributes(answer: &Answer) -> anyhow::Result<Option<Vec<u8>>> {
     match answer.status {
         // Servers that do not know the question say 404 or 501, or 400 with a page.
         204 | 400 | 404 | 405 | 501 => return Ok(None),
@@ -58,12 +58,14 @@ pub(crate) fn attributes(answer: &Answer) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// The status, and what the server says to people, in one line.
-pub(crate) fn said(answer: &Answer) -> String {
+#[must_use]
+pub fn said(answer: &Answer) -> String {
     format!("HTTP {}{}", answer.status, words(answer))
 }
 
 /// When the server wants to be asked again (RFC 9110, section 10.2.3), if it says so: at least a second from now.
-pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(answer: &Answer) -> Option<Duration> {
     let text = answer.header(Header::RetryAfter)?.trim();
     let after = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -133,7 +133,8 @@ impl Answer {
     }
 }
 
-fn answer(mut response: Response<Body>) -> anyhow::Result<Answer> {
+/// Reads what is looked at. Fails if a body of which something is to be made is too long, or is not there as announced.
+pub fn answer(mut response: Response<Body>) -> anyhow::Result<Answer> {
     let mut headers = Vec::new();
     for (header, name) in [
         (Header::ContentType, header::CONTENT_TYPE),

@@ -74,8 +74,14 @@ use tedge_p11_client::{TlsFailure, forbid_core_dumps};
 use crate::args::Args;
 
 // What reads the bytes of others, for fuzz/.
-pub use est_answer::certificates as est_certificates;
-pub use http::{Answer, Header};
+pub use cumulocity::token_of as cumulocity_token;
+pub use enroll::aws::texts as aws_texts;
+pub use enroll::azure::texts as azure_texts;
+pub use enroll::csr_attributes_texts;
+pub use est_answer::{
+    attributes as est_attributes, certificates as est_certificates, retry_after, said,
+};
+pub use http::{Answer, Header, answer as http_answer};
 pub use pkcs7::certificates as pkcs7_certificates;
 
 /// The program `tedge-hsm`: does what its arguments ask for.

@@ -53,22 +53,27 @@ impl Proxy {
         let mut received = 0;
         loop {
             let header = read_header(tcp, &mut received, deadline)?;
-            let answer = Answer::parse(&header)?;
-            match answer.status {
-                // An interim one (RFC 9110, section 15.2): another follows.
-                100..=199 => {}
-                // Whatever else it says of content: behind the header is the tunnel (section 9.3.6).
-                200..=299 => return Ok(()),
-                // tinyproxy 1.11 says 401, which is a server's own, not a proxy's.
-                status @ (401 | 407) => return Err(self.wants(status, &answer.schemes)),
-                status => {
-                    return Err(Problem::Refuses {
-                        target,
-                        status,
-                        reason: answer.reason,
-                    });
-                }
+            if self.agrees(&header, &target)? {
+                return Ok(());
             }
+        }
+    }
+
+    /// What the header of an answer to CONNECT means: whether the tunnel to `target` stands, or else another header follows.
+    pub fn agrees(&self, header: &[u8], target: &str) -> Result<bool, Problem> {
+        let answer = Answer::parse(header)?;
+        match answer.status {
+            // An interim one (RFC 9110, section 15.2): another follows.
+            100..=199 => Ok(false),
+            // Whatever else it says of content: behind the header is the tunnel (section 9.3.6).
+            200..=299 => Ok(true),
+            // tinyproxy 1.11 says 401, which is a server's own, not a proxy's.
+            status @ (401 | 407) => Err(self.wants(status, &answer.schemes)),
+            status => Err(Problem::Refuses {
+                target: target.to_owned(),
+                status,
+                reason: answer.reason,
+            }),
         }
     }
 

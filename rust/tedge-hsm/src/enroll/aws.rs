@@ -11,6 +11,7 @@ use rustls::client::ResolvesClientCert;
 use serde_json::{Map, Value, json};
 use tedge_file::Attributes;
 
+pub use self::answer::texts;
 use self::answer::{Created, Registered, Rejection, ThingName};
 use super::cloud::{Cloud, Connection, Enrolment};
 use super::options::Options;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
 use tedge_p11_client::ClientCertResolver;
 
+pub use self::answer::texts;
 use self::answer::{Answer, Assignment, OperationId, Topic, refusal};
 use super::cloud::{Cloud, Connection, Enrolment};
 use super::options::Options;

@@ -181,6 +181,15 @@ const MAX_EXTENSIONS: usize = 4096;
 /// Of those that are not understood.
 const MOST_SAID: usize = 8;
 
+/// What a person would see of them: for fuzz/.
+#[must_use]
+pub fn texts(der: &[u8]) -> Vec<String> {
+    match CsrAttributes::parse(der) {
+        Ok(wanted) => wanted.unknown,
+        Err(error) => vec![format!("{error:#}")],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use base64ct::{Base64, Encoding as _};

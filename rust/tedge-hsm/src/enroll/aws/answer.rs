@@ -148,6 +148,21 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// What a person would see of `payload`, read as each of the answers in turn: for fuzz/.
+#[must_use]
+pub fn texts(payload: &[u8]) -> Vec<String> {
+    let mut texts = vec![Rejection::parse(payload).to_string()];
+    match Created::parse(payload) {
+        Ok(created) => texts.extend([created.token, created.id]),
+        Err(error) => texts.push(format!("{error:#}")),
+    }
+    match Registered::parse(payload) {
+        Ok(registered) => texts.push(registered.thing.0),
+        Err(error) => texts.push(format!("{error:#}")),
+    }
+    texts
+}
+
 /// API reference, Certificate.
 const ID_LEN: usize = 64;
 /// API reference, Thing: `[a-zA-Z0-9:_-]+`, of 1 to 128.

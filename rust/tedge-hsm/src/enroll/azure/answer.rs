@@ -198,6 +198,18 @@ pub(super) fn assignment(hub_name: Option<&str>, id: Option<&str>) -> anyhow::Re
     })
 }
 
+/// What a person would see of a message, and of its topic's parts: for fuzz/.
+#[must_use]
+pub fn texts(topic: &str, payload: &[u8]) -> Vec<String> {
+    let status = Topic::parse(topic, "1").map_or(0, |topic| topic.status);
+    let answer = match Answer::parse(payload) {
+        Ok(Answer::Assigning(id)) => vec![id.0],
+        Ok(Answer::Assigned(assignment)) => vec![assignment.hub, assignment.device_id],
+        Err(error) => vec![format!("{error:#}")],
+    };
+    [answer, vec![refusal(status, payload)]].concat()
+}
+
 /// Bytes; they have some fifty.
 const MAX_OPERATION_ID: usize = 256;
 /// IoT Hub's developer guide, "Device identity properties".
