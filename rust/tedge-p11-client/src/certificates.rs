@@ -171,7 +171,8 @@ fn first_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((element, der.get(element.len()..)?))
 }
 
-/// The sections of PEM.
+/// The sections of PEM: each begins a line (RFC 7468, section 2) or follows another. What others chose is in the middle of
+/// lines that root's programs write, such as the error in a record, and must not become a CA there.
 struct Sections<'a>(&'a [u8]);
 
 struct Section<'a> {
@@ -185,13 +186,18 @@ impl<'a> Iterator for Sections<'a> {
 
     fn next(&mut self) -> Option<Section<'a>> {
         loop {
-            let (_, behind) = split(self.0, b"-----BEGIN ")?;
+            let (before, behind) = split(self.0, b"-----BEGIN ")?;
+            let line = before.rsplit(|byte| b"\r\n".contains(byte)).next();
+            let begins_line = line.is_none_or(is_blank);
             let (label, behind) = split(behind, b"-----")?;
-            self.0 = behind;
-            // Else it is a line of text.
-            if label.len() > MAX_SHOWN || !label.iter().all(|b| (b' '..=b'~').contains(b)) {
+            let is_label =
+                label.len() <= MAX_SHOWN && label.iter().all(|b| (b' '..=b'~').contains(b));
+            if !(begins_line && is_label) {
+                // It is a line of text, and what is behind it does not begin a line either.
+                self.0 = &self.0[before.len() + 1..];
                 continue;
             }
+            self.0 = behind;
             let label = String::from_utf8_lossy(label).into_owned();
             let end = format!("END {label}-----");
             let body = match split(behind, b"-----") {
@@ -204,6 +210,12 @@ impl<'a> Iterator for Sections<'a> {
             return Some(Section { label, body });
         }
     }
+}
+
+/// Whether there is nothing in a line but what programs put there unasked.
+fn is_blank(line: &[u8]) -> bool {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    line.iter().all(u8::is_ascii_whitespace)
 }
 
 impl Section<'_> {
@@ -273,7 +285,7 @@ impl Found {
                 "base64 without the lines -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
             }
             content if content.trim_ascii().starts_with(b"<") => "HTML or XML",
-            content if content.is_ascii() => "text without -----BEGIN CERTIFICATE-----",
+            content if content.is_ascii() => "text without a line -----BEGIN CERTIFICATE-----",
             _ => "something that is neither PEM nor DER",
         };
         Self(what.to_owned())
@@ -306,6 +318,8 @@ fn split<'a>(text: &'a [u8], marker: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 
 const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
 const SEQUENCE: u8 = 0x30;
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// `[0] EXPLICIT Version`; version 1 leaves it out.
 const VERSION: Tag = Tag::ContextSpecific {
     constructed: true,
@@ -349,6 +363,11 @@ mod tests {
             plain.trim_end().to_owned(),
             format!("subject: CN=a\n-----\n{plain}text"),
             format!("{}{plain}", pem("PRIVATE KEY", b"key")),
+            plain
+                .replace('\n', "\n    ")
+                .replace("-----BEGIN", "\t-----BEGIN"),
+            format!("{}{plain}", pem("OTHER", b"a").trim_end()),
+            format!("told by -----BEGIN CERTIFICATE-----\n{plain}"),
             pem("X509 CERTIFICATE", LEAST),
             pem("TRUSTED CERTIFICATE", &trusted),
         ] {
@@ -380,8 +399,23 @@ mod tests {
                 "UTF-16 text: save it as UTF-8 or ASCII",
             ),
             (b"MIIB\nAAAA\n", "base64 without the lines"),
+            (
+                format!("a-----BEGIN OTHER-----{}", pem("CERTIFICATE", LEAST)).as_bytes(),
+                "text without a line -----BEGIN CERTIFICATE-----",
+            ),
             (b"<html>", "HTML"),
-            (b"device-1", "text without -----BEGIN CERTIFICATE-----"),
+            (
+                b"device-1",
+                "text without a line -----BEGIN CERTIFICATE-----",
+            ),
+            (
+                format!(
+                    "{{\"error\": \"{}\"}}",
+                    pem("CERTIFICATE", LEAST).escape_debug()
+                )
+                .as_bytes(),
+                "text without a line -----BEGIN CERTIFICATE-----",
+            ),
             (b"\x7fELF\xff", "neither PEM nor DER"),
             (&LEAST[..9], "DER that is cut off"),
             (&[0x30, 3, 2, 1, 3], "openssl pkcs12"),
