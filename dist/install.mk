@@ -20,7 +20,8 @@ BASHCOMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPLETIONDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPLETIONDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SYSCONFDIR ?= /etc
-# The operator's files, which are installed only where there are none. `no`: not at all, since another package has them.
+# Folders of the operator's files, and examples of these. None of the files: on many devices user tedge owns /etc/tedge, and root,
+# dpkg included, writes nothing by its name there. `no`: neither, since another package has them.
 SETTINGS ?= yes
 DIST = dist/tedge-p11-server
 # The files in DIST name these places as they are by default.
@@ -39,7 +40,7 @@ with_settings = $(if $(filter no,$(SETTINGS)),,$(1))
 .PHONY: install-signer install-cli install-bridge install-module uninstall
 
 install-signer:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-p11-server '$(DESTDIR)$(BINDIR)'
 	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer; do \
 		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
@@ -50,9 +51,7 @@ install-signer:
 	$(if $(POLKITDIR),install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules')
 	install -m 0644 $(DIST)/*.5 '$(DESTDIR)$(MANDIR)/man5'
 	install -m 0644 $(DIST)/*.8 '$(DESTDIR)$(MANDIR)/man8'
-	# The policy that is there is the operator's.
-	[ '$(SETTINGS)' = no ] || [ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-p11-server.toml' ] || \
-		install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+	$(call with_settings,install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(DATADIR)/tedge-hsm')
 
 install-cli:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(TMPFILESDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR) $(call with_settings,$(SYSCONFDIR)/tedge-hsm),'$(DESTDIR)$(dir)')
@@ -69,14 +68,13 @@ install-cli:
 		[ '$(SETTINGS)' = no ] || [ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
 
 install-bridge:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge),'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-hsm-bridge '$(DESTDIR)$(BINDIR)'
 	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
 	install -m 0644 $(BRIDGE).toml.5 '$(DESTDIR)$(MANDIR)/man5'
 	install -m 0644 $(BRIDGE).8 '$(DESTDIR)$(MANDIR)/man8'
-	[ '$(SETTINGS)' = no ] || [ -e '$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-bridge.toml' ] || \
-		install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(SYSCONFDIR)/tedge'
+	$(call with_settings,install -m 0644 $(BRIDGE).toml '$(DESTDIR)$(DATADIR)/tedge-hsm')
 
 install-module:
 	install -d $(foreach dir,$(P11MODULEDIR) $(P11KITDIR) $(DATADIR)/tedge-p11,'$(DESTDIR)$(dir)')
@@ -97,4 +95,5 @@ uninstall:
 	rm -f $(foreach file,$(wildcard $(CLI_DIST)/man/*.1),'$(DESTDIR)$(MANDIR)/man1/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.5) $(BRIDGE).toml.5,'$(DESTDIR)$(MANDIR)/man5/$(notdir $(file))') $(foreach file,$(wildcard $(DIST)/*.8) $(BRIDGE).8,'$(DESTDIR)$(MANDIR)/man8/$(notdir $(file))')
 	rm -f $(foreach file,$(wildcard $(CLI_DIST)/bash/*),'$(DESTDIR)$(BASHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/zsh/*),'$(DESTDIR)$(ZSHCOMPLETIONDIR)/$(notdir $(file))') $(foreach file,$(wildcard $(CLI_DIST)/fish/*),'$(DESTDIR)$(FISHCOMPLETIONDIR)/$(notdir $(file))')
 	rm -f '$(DESTDIR)$(P11MODULEDIR)/libtedge_p11.so' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
-	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DROPINDIR)' '$(DESTDIR)$(DATADIR)/tedge-p11'
+	rm -f '$(DESTDIR)$(DATADIR)/tedge-hsm/tedge-p11-server.toml' '$(DESTDIR)$(DATADIR)/tedge-hsm/tedge-hsm-bridge.toml'
+	-rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DROPINDIR)' '$(DESTDIR)$(DATADIR)/tedge-p11' '$(DESTDIR)$(DATADIR)/tedge-hsm'

@@ -56,7 +56,7 @@ fill_more() {
     sed 's/@TEE_GROUP_NAME@/tee/' "$repo/meta-tedge-hsm/recipes-tedge-hsm/tedge-hsm-udev/files/70-tedge-hsm.rules.in" \
         >"$root/etc/udev/rules.d/70-tedge-hsm.rules"
     systemctl --root="$root" enable tee-supplicant
-    install -m 0644 "$repo/qemu/bridge.toml" "$root/etc/tedge/tedge-hsm-bridge.toml"
+    install -m 0644 "$repo/qemu/bridge.toml" "$root/etc/tedge-hsm/tedge-hsm-bridge.toml"
 }
 
 # The page has the same rules.

@@ -27,7 +27,7 @@ fill_more() {
     # What else is in an image decides which numbers its users get.
     if [ "$version" != 1 ]; then printf '%s\n' 'u newcomer-1 -' 'u newcomer-2 -' >"$root/usr/lib/sysusers.d/00-newer.conf"; fi
     sed "s,/etc/tedge/device.pem,$certificate," "$repo/qemu/bridge.toml" |
-        install -m 0644 /dev/stdin "$root/etc/tedge/tedge-hsm-bridge.toml"
+        install -m 0644 /dev/stdin "$root/etc/tedge-hsm/tedge-hsm-bridge.toml"
     sed -i 's/^COMMON_NAME=.*/COMMON_NAME=device-%m/' "$root/etc/tedge-hsm/provision.conf"
     mkdir -p "$root/var/log/journal"
     mke2fs -q -t ext4 -L var -d "$root/var" "$tmp/factory-var" 200M

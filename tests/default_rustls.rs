@@ -70,7 +70,7 @@ fn the_rust_of_the_readme_connects() {
             &device.chain,
             "/etc/tedge/device-certs/tedge-certificate.pem",
         ),
-        (&device.ca.certificate(), "/etc/tedge/ca.pem"),
+        (&device.ca.certificate(), "/etc/tedge-hsm/ca.pem"),
         (&example("readme"), "/readme"),
     ] {
         command.arg("--ro-bind").arg(outside).arg(inside);

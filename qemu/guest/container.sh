@@ -59,15 +59,14 @@ containers() {
     check "root of a user namespace that is nobody outside: refused" \
         refused 'ermission denied' contain "${stranger[@]}" -- list-tokens
 
-    cp /etc/tedge/tedge-p11-server.toml /run/policy
     printf '[[rule]]\nuser = "tedge"\noperations = ["sign", "describe"]\npurposes = ["tls13-client"]\n' \
-        >/etc/tedge/tedge-p11-server.toml
+        >/etc/tedge-hsm/tedge-p11-server.toml
     systemctl reload "$unit"
     soon refused 'no rule' as member tedge-hsm list-tokens >/dev/null
     check "a policy that names tedge lets it in" allowed
     check "and not another member of the group, who is refused by his uid" refused "uid $member .*no rule" \
         connect_contained --user "$member:$group"
-    cp /run/policy /etc/tedge/tedge-p11-server.toml
+    rm /etc/tedge-hsm/tedge-p11-server.toml
     systemctl reload "$unit"
 
     asked() { [ "$(wc -l </run/asks/served)" -gt "$1" ]; }

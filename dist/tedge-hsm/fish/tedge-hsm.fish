@@ -247,7 +247,7 @@ complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fi
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est cumulocity aws azure help" -f -a "azure" -d 'Azure IoT Hub, by the Device Provisioning Service and a certificate that is there already'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and not __fish_seen_subcommand_from est cumulocity aws azure help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l est -d 'EST server: https://HOST[:PORT], if needed with /.well-known/est/LABEL or another path' -r
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l ca -d 'PEM or DER file with the CA certificates that verify the server and the certificate' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l ca -d 'PEM or DER file with the CA certificates that verify the server and the certificate [default: /etc/tedge-hsm/est-ca.pem, or the one in /etc/tedge if only that is there]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l fingerprint -d 'SHA-256 of the CA\'s certificate, which is fetched from the server where the file of --ca is not there yet' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l user -d 'Log in to the server as this user' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l password-file -d 'File with the user\'s password' -r -F
@@ -277,7 +277,7 @@ ml-dsa-44\t''
 ml-dsa-65\t''
 ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud [default: /etc/tedge-hsm/tedge-hsm-bridge.toml, or the one in /etc/tedge if only that is there]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l timeout -d 'Time limit for each request, in seconds' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from est" -l wait -d 'Seconds to wait for somebody to let the device in' -r
@@ -314,7 +314,7 @@ ml-dsa-44\t''
 ml-dsa-65\t''
 ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud [default: /etc/tedge-hsm/tedge-hsm-bridge.toml, or the one in /etc/tedge if only that is there]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l timeout -d 'Time limit for each request, in seconds' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from cumulocity" -l wait -d 'Seconds to wait for somebody to let the device in' -r
@@ -354,7 +354,7 @@ ml-dsa-44\t''
 ml-dsa-65\t''
 ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud [default: /etc/tedge-hsm/tedge-hsm-bridge.toml, or the one in /etc/tedge if only that is there]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l timeout -d 'Time limit for each request, in seconds' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from aws" -l wait -d 'Seconds to wait for somebody to let the device in' -r
@@ -388,7 +388,7 @@ ml-dsa-44\t''
 ml-dsa-65\t''
 ml-dsa-87\t''"
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l cert -d 'File for the certificate [default: device.cert_path of tedge.toml]' -r -F
-complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud' -r -F
+complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l bridge -d 'The bridge\'s configuration, which gets a table for the cloud [default: /etc/tedge-hsm/tedge-hsm-bridge.toml, or the one in /etc/tedge if only that is there]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l broker-ca -d 'PEM or DER file with the CA certificates that verify the broker\'s [default: those of the system]' -r -F
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l timeout -d 'Time limit for each request, in seconds' -r
 complete -c tedge-hsm -n "__fish_tedge_hsm_using_subcommand enroll; and __fish_seen_subcommand_from azure" -l wait -d 'Seconds to wait for somebody to let the device in' -r

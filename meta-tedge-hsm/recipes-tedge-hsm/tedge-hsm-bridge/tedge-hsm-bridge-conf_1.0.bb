@@ -8,9 +8,6 @@ inherit allarch
 
 INHIBIT_DEFAULT_DEPS = "1"
 
-# meta-tedge's: where its images with a read-only root have what becomes /etc/tedge.
-TEDGE_CONFIG_DIR ?= "${sysconfdir}/tedge"
-
 TEDGE_HSM_CHECKOUT_FILES = "LICENSE dist/tedge-hsm-bridge"
 
 do_configure[noexec] = "1"
@@ -19,9 +16,9 @@ do_compile[noexec] = "1"
 do_install() {
     settings=${UNPACKDIR}/tedge-hsm-bridge.toml
     [ -e $settings ] || settings=${S}/dist/tedge-hsm-bridge/tedge-hsm-bridge.toml
-    install -d ${D}${TEDGE_CONFIG_DIR}
-    install -m 0644 $settings ${D}${TEDGE_CONFIG_DIR}/tedge-hsm-bridge.toml
+    install -d ${D}${sysconfdir}/tedge-hsm
+    install -m 0644 $settings ${D}${sysconfdir}/tedge-hsm/tedge-hsm-bridge.toml
 }
 
-CONFFILES:${PN} = "${TEDGE_CONFIG_DIR}/tedge-hsm-bridge.toml"
+CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/tedge-hsm-bridge.toml"
 RPROVIDES:${PN} = "virtual-tedge-hsm-bridge-conf"

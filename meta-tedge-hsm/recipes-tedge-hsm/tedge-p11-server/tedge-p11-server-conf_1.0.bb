@@ -21,8 +21,6 @@ TEDGE_HSM_MODULE ?= "${@(tedge_hsm_each(d, 'MODULE') + [''])[0]}"
 # Confines all clients to what it names.
 TEDGE_HSM_URI ?= "${@'pkcs11:token=${TEDGE_HSM_TOKEN}' if d.getVar('TEDGE_HSM_PROVISION') else ''}"
 TEDGE_HSM_DROPINS ?= "${@' '.join(tedge_hsm_each(d, 'DROPIN'))}"
-# meta-tedge's: where its images with a read-only root have what becomes /etc/tedge.
-TEDGE_CONFIG_DIR ?= "${sysconfdir}/tedge"
 # optee-client's, which a product may change.
 TEE_GROUP_NAME ?= "tee"
 
@@ -42,8 +40,8 @@ do_compile[noexec] = "1"
 do_install() {
     policy=${UNPACKDIR}/tedge-p11-server.toml
     [ -e $policy ] || policy=${DIST}/tedge-p11-server.toml
-    install -d ${D}${TEDGE_CONFIG_DIR} ${D}${DROPINS}
-    install -m 0644 $policy ${D}${TEDGE_CONFIG_DIR}/tedge-p11-server.toml
+    install -d ${D}${sysconfdir}/tedge-hsm ${D}${DROPINS}
+    install -m 0644 $policy ${D}${sysconfdir}/tedge-hsm/tedge-p11-server.toml
 
     for dropin in notify-reload.conf ${TEDGE_HSM_DROPINS}; do
         [ -e ${DIST}/dropins/$dropin ] || bbfatal "the signer has no drop-in $dropin"
@@ -62,7 +60,7 @@ do_install() {
 }
 
 FILES:${PN} += "${DROPINS}"
-CONFFILES:${PN} = "${TEDGE_CONFIG_DIR}/tedge-p11-server.toml"
+CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/tedge-p11-server.toml"
 # The groups that the drop-ins name.
 RDEPENDS:${PN} = "tedge-hsm-udev"
 RPROVIDES:${PN} = "virtual-tedge-p11-server-conf"

@@ -16,6 +16,13 @@ use crate::error::Problem;
 /// for a person who types at the other end.
 pub const DESCRIPTOR_TIME: Duration = Duration::from_secs(5 * 60);
 
+/// Whether a path names what whoever started this process has opened for it. A file of settings is no place for that: who
+/// writes it could have a program wait.
+#[must_use]
+pub fn is_descriptor(path: &Path) -> bool {
+    number(path).is_some()
+}
+
 /// The descriptor that `path` names as one of this process, if that is what it does.
 pub(crate) fn number(path: &Path) -> Option<u32> {
     let path = path.to_str()?;

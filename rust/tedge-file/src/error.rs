@@ -28,6 +28,11 @@ pub enum Problem {
         /// The user id of the link's owner.
         owner: u32,
     },
+    /// A symbolic link is in a folder in which another user may rename files.
+    MovedLink {
+        /// The user id of the folder's owner.
+        owner: u32,
+    },
     /// More symbolic links than the kernel follows, too.
     TooManyLinks,
     /// It is no regular file.
@@ -124,6 +129,11 @@ impl fmt::Display for FileError {
                 user(*owner),
                 user(geteuid().as_raw())
             ),
+            Problem::MovedLink { owner } => write!(
+                f,
+                "{component} is a symbolic link in a folder of {}, who may have given it this name: remove the link",
+                user(*owner)
+            ),
             problem if self.is_file => problem.fmt(f),
             problem => write!(f, "{component}: {problem}"),
         }
@@ -135,6 +145,9 @@ impl fmt::Display for Problem {
         match self {
             Self::System(error) => error.fmt(f),
             Self::Link { owner } => write!(f, "it is a symbolic link of {}", user(*owner)),
+            Self::MovedLink { owner } => {
+                write!(f, "it is a symbolic link in a folder of {}", user(*owner))
+            }
             Self::TooManyLinks => f.write_str("too many symbolic links lead to each other"),
             Self::Kind(kind) => write!(f, "it is no regular file, but a {kind}"),
             Self::NoFolder => f.write_str("it is no folder"),

@@ -22,7 +22,7 @@ mod text;
 mod walk;
 mod write;
 
-pub use descriptor::DESCRIPTOR_TIME;
+pub use descriptor::{DESCRIPTOR_TIME, is_descriptor};
 pub use edit::Edited;
 pub use error::{FileError, FileKind, Problem, user};
 pub use folder::{Folder, read_folder};

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) name: OsString,
     /// What is there, which is no symbolic link.
     pub(crate) found: Option<Stat>,
+    /// The symbolic link with the path's last name, if another user may have given it that.
+    pub(crate) moved_link: Option<(PathBuf, u32)>,
     /// Where it is, for people.
     pub(crate) shown: PathBuf,
 }
@@ -32,6 +34,7 @@ impl Place {
         let (mut folder, mut walked) = start(path)?;
         let mut rest = names(path);
         let mut links = 0;
+        let mut moved_link = None;
         loop {
             let name = rest.pop().unwrap_or_else(|| ".".into());
             let is_last = rest.is_empty();
@@ -50,6 +53,7 @@ impl Place {
                         folder,
                         name,
                         found: None,
+                        moved_link,
                         shown,
                     });
                 }
@@ -64,6 +68,10 @@ impl Place {
                         return Err(FileError::at_folder(path, Problem::TooManyLinks));
                     }
                     may_follow(found.st_uid, &shown)?;
+                    let around = fstat(&folder).map_err(failed)?;
+                    if is_last && may_rename(&around) {
+                        moved_link = Some((shown.clone(), around.st_uid));
+                    }
                     let target = readlinkat(&entry, "", Vec::new()).map_err(failed)?;
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                     rest.extend(names(&target));
@@ -80,6 +88,7 @@ impl Place {
                         folder,
                         name,
                         found: Some(found),
+                        moved_link,
                         shown,
                     });
                 }
@@ -95,6 +104,13 @@ fn may_follow(owner: u32, link: &Path) -> Result<(), FileError> {
         return Ok(());
     }
     Err(FileError::at_folder(link, Problem::Link { owner }))
+}
+
+/// Whether users other than root and the one that this process runs as may rename what is in a folder: whose a link there is
+/// does not tell who put it under that name.
+fn may_rename(folder: &Stat) -> bool {
+    let is_of_others = ![0, geteuid().as_raw()].contains(&folder.st_uid);
+    is_of_others || (folder.st_mode & 0o022 != 0 && folder.st_mode & 0o1000 == 0)
 }
 
 /// Where a path begins, and what is shown of that.

@@ -28,7 +28,8 @@ pub enum Attributes {
         /// Mode of a new file, such as 0o644, whatever the umask is.
         mode: u32,
     },
-    /// These, whether a file was there or not.
+    /// These, whether a file was there or not. No link is followed that another user could have given this name: these are
+    /// files of programs, not of operators, who make links.
     Set {
         /// Mode, such as 0o600, whatever the umask is.
         mode: u32,
@@ -104,6 +105,13 @@ impl Target {
         content: &[u8],
         attributes: Attributes,
     ) -> Result<Temporary<'_>, FileError> {
+        if let (Attributes::Set { .. }, Some((link, owner))) = (attributes, &self.place.moved_link)
+        {
+            return Err(FileError::at_folder(
+                link,
+                Problem::MovedLink { owner: *owner },
+            ));
+        }
         let temporary = self.temporary(attributes)?;
         let mut file = &temporary.file;
         file.write_all(content)

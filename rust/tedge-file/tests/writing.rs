@@ -135,6 +135,51 @@ fn no_link_of_another_user_leads_to_a_file() {
     assert_eq!(read(&file).unwrap(), b"old");
 }
 
+/// Root's own link says nothing where another user may rename it. An operator's file is written all the same.
+#[test]
+fn a_link_in_another_users_folder_leads_to_no_file_of_a_program() {
+    let dir = tempdir().unwrap();
+    let path = dir.path();
+    let file = path.join("precious");
+    write(&file, b"old").unwrap();
+    let theirs = path.join("theirs");
+    create_dir(&theirs).unwrap();
+    let link = theirs.join("x.renewal");
+    symlink(&file, &link).unwrap();
+    if lchown(&theirs, Some(NOBODY), None).is_err() {
+        println!("skipped: giving away a folder takes root");
+        return;
+    }
+    let own = Attributes::Set {
+        mode: 0o644,
+        owner: None,
+    };
+    for refused in [
+        tedge_file::write(&link, b"new", own),
+        create(&link, b"new", 0o600),
+    ] {
+        let refused = refused.unwrap_err();
+        if !matches!(refused.problem(), Problem::MovedLink { owner: NOBODY }) {
+            assert!(refused.to_string().contains("exists"), "{refused}");
+        }
+    }
+    assert_eq!(read(&file).unwrap(), b"old");
+    symlink(path.join("new"), theirs.join("y.renewal")).unwrap();
+    let refused = create(&theirs.join("y.renewal"), b"new", 0o600).unwrap_err();
+    assert!(
+        matches!(refused.problem(), Problem::MovedLink { owner: NOBODY }),
+        "{refused}"
+    );
+    tedge_file::write(&link, b"new", Attributes::Keep { mode: 0o600 }).unwrap();
+    assert_eq!(read(&file).unwrap(), b"new");
+    // The other way round, a link of root's in a folder of root's, it leads there.
+    std::fs::remove_file(&link).unwrap();
+    let link = path.join("link");
+    symlink(&file, &link).unwrap();
+    tedge_file::write(&link, b"newer", own).unwrap();
+    assert_eq!(read(&file).unwrap(), b"newer");
+}
+
 /// Between any two steps, the folder may become a link and a folder again.
 #[test]
 fn a_folder_that_becomes_a_link_leads_nowhere() {

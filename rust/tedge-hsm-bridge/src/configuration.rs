@@ -30,7 +30,11 @@ use crate::rule::{Rule, matches};
 pub(crate) enum ConfigurationError {
     #[error("cannot read {path}: {error}")]
     Unreadable { path: String, error: FileError },
-    /// As in the example that is installed.
+    #[error(
+        "no cloud is configured: there is no {0} yet; /usr/share/tedge-hsm/tedge-hsm-bridge.toml is an example"
+    )]
+    NoFile(String),
+    /// As in that example.
     #[error("{0}: no cloud is configured: it has no table [cloud.NAME] yet")]
     NoCloud(String),
     #[error("{path}, line {line}, {key}: {message}")]
@@ -42,14 +46,19 @@ pub(crate) enum ConfigurationError {
     },
 }
 
-/// Reads the configuration in `path`. Without a table `[proxy]` there, that of the tedge.toml beside it counts. One that
+/// Reads the configuration in `path`. Without a table `[proxy]` there, that of the tedge.toml in `config_dir` counts. One that
 /// can't be used is no reason to carry nothing: it is the second of what is returned, and nothing goes through a proxy.
-pub(crate) fn load(path: &Path) -> Result<(Configuration, Option<String>), ConfigurationError> {
+pub(crate) fn load(
+    path: &Path,
+    config_dir: &Path,
+) -> Result<(Configuration, Option<String>), ConfigurationError> {
     let name = path.display().to_string();
     let text = tedge_file::read_text(path, MAX_SETTINGS).map_err(|error| {
-        ConfigurationError::Unreadable {
-            path: name.clone(),
-            error,
+        let path = name.clone();
+        if error.is_not_found() {
+            ConfigurationError::NoFile(path)
+        } else {
+            ConfigurationError::Unreadable { path, error }
         }
     })?;
     let (mut configuration, has_proxy) = parse(&text).map_err(|mistake| {
@@ -68,8 +77,7 @@ pub(crate) fn load(path: &Path) -> Result<(Configuration, Option<String>), Confi
     if has_proxy {
         return Ok((configuration, None));
     }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let (proxies, trouble) = match proxies::of_tedge_toml(folder) {
+    let (proxies, trouble) = match proxies::of_tedge_toml(config_dir) {
         Ok(proxies) => (proxies, None),
         Err(trouble) => (ProxySettings::default(), Some(trouble)),
     };

@@ -32,15 +32,17 @@ const MORE: &str = r#".SH EXIT STATUS
 the command line; 3 if \fB\-\-check\fR found that something is missing or can't be used.
 .SH FILES
 .TP
-/etc/tedge/tedge\-hsm\-bridge.toml
-Brokers, keys and rules: see
+/etc/tedge\-hsm/tedge\-hsm\-bridge.toml, /etc/tedge/tedge\-hsm\-bridge.toml
+The first of the two that exists. Brokers, keys and rules: see
 .BR tedge\-hsm\-bridge.toml (5).
-The file that is installed names no cloud and has an example.
+.TP
+/usr/share/tedge\-hsm/tedge\-hsm\-bridge.toml
+An example, to begin with. It names no cloud.
 .TP
 /run/tedge\-p11\-server/tedge\-p11\-server.sock
 The socket of the signer, which has the key.
 .SH EXAMPLES
-A cloud in /etc/tedge/tedge\-hsm\-bridge.toml:
+A cloud in /etc/tedge\-hsm/tedge\-hsm\-bridge.toml:
 .PP
 .nf
 [cloud.c8y]

@@ -52,9 +52,10 @@ use crate::profile::Configuration;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // The password of a cloud is in this process.
     forbid_core_dumps();
-    let (configuration, trouble) = configuration::load(&args.config)?;
+    let (config, config_dir) = args.config();
+    let (configuration, trouble) = configuration::load(&config, &config_dir)?;
     if args.check {
-        return Ok(look(&args.config, &configuration, trouble));
+        return Ok(look(&config, &configuration, trouble));
     }
     tedge_daemon::init(PROGRAM, args.log_level)?;
     if let Some(trouble) = trouble {

@@ -1,11 +1,12 @@
 //! Enrollment over Secure Transport: RFC 7030, with the clarifications of RFC 8951.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use base64ct::{Base64, Encoding as _};
 use tedge_p11_client::Pin;
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, ROOT_DIR, roots_first};
 use tedge_proxy::ProxySettings;
 use zeroize::Zeroizing;
 
@@ -192,6 +193,11 @@ fn certificates(answer: &Answer) -> anyhow::Result<Vec<Certificate>> {
         .into_iter()
         .map(|der| Certificate::from_der(der.to_vec()).context("a certificate in the answer"))
         .collect()
+}
+
+/// The file with the CA of the EST server, if none is named.
+pub(crate) fn default_ca() -> PathBuf {
+    roots_first("est-ca.pem", ROOT_DIR.as_ref(), DEFAULT_CONFIG_DIR.as_ref())
 }
 
 #[cfg(test)]

@@ -132,9 +132,7 @@ impl Moved {
     /// What to do about it.
     pub(crate) fn cure(&self) -> String {
         let Self { old, new } = self;
-        format!(
-            "look whether it says what it should, then install -D -o root -g root -m 644 {old} {new} && rm {old}"
-        )
+        format!("write {new} anew, with what {old} should say, then rm {old}")
     }
 }
 

@@ -15,7 +15,10 @@ mod user_database;
 
 pub use peer::{Account, Peer};
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
-pub use policy_file::{POLICY_FILE, PolicyError, load as load_policy, policy_path};
+pub use policy_file::{
+    BRIDGE_FILE, POLICY_FILE, PolicyError, bridge_path, load as load_policy, policy_path,
+    roots_first,
+};
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;
 pub use tedge_toml::{
@@ -24,8 +27,8 @@ pub use tedge_toml::{
 };
 pub use user_database::{UserEntry, look_up_user};
 
-/// Folder of tedge.toml, and of the policy where [`ROOT_DIR`] has none, unless told otherwise.
+/// Folder of tedge.toml, and of policy and bridge's configuration where [`ROOT_DIR`] has none, unless told otherwise.
 pub const DEFAULT_CONFIG_DIR: &str = "/etc/tedge";
-/// Root's own folder, where thin-edge.io's user can take no file away. A policy that is here goes before one in
-/// [`DEFAULT_CONFIG_DIR`].
+/// Root's own folder, where thin-edge.io's user can take no file away. A policy or bridge's configuration that is here goes
+/// before one in [`DEFAULT_CONFIG_DIR`].
 pub const ROOT_DIR: &str = "/etc/tedge-hsm";

@@ -12,6 +12,8 @@ use crate::user_database::UserDatabase;
 
 /// Name of the policy's file.
 pub const POLICY_FILE: &str = "tedge-p11-server.toml";
+/// Name of the file with the bridge's configuration.
+pub const BRIDGE_FILE: &str = "tedge-hsm-bridge.toml";
 
 /// Why there is no policy to go by.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +45,31 @@ pub enum PolicyError {
 }
 
 /// Where the policy is: in the folder `given` if one was named; else in `of_root`, which is
-/// [`ROOT_DIR`](crate::ROOT_DIR), if there is one in it; else in `default`.
+/// [`ROOT_DIR`](crate::ROOT_DIR), unless only `default` has one.
 #[must_use]
 pub fn policy_path(given: Option<&Path>, of_root: &Path, default: &Path) -> PathBuf {
-    let of_root = of_root.join(POLICY_FILE);
     match given {
         Some(folder) => folder.join(POLICY_FILE),
-        // One that can't be read is there, too: it is not for others to replace.
-        None if of_root.symlink_metadata().is_ok() => of_root,
-        None => default.join(POLICY_FILE),
+        None => roots_first(POLICY_FILE, of_root, default),
+    }
+}
+
+/// Where the bridge's configuration is: in `of_root`, which is [`ROOT_DIR`](crate::ROOT_DIR), unless only `default` has one.
+#[must_use]
+pub fn bridge_path(of_root: &Path, default: &Path) -> PathBuf {
+    roots_first(BRIDGE_FILE, of_root, default)
+}
+
+/// The file `name` in `of_root`, unless only `default` has one.
+#[must_use]
+pub fn roots_first(name: &str, of_root: &Path, default: &Path) -> PathBuf {
+    let [of_root, default] = [of_root, default].map(|folder| folder.join(name));
+    // One that can't be read is there, too: it is not for others to replace.
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if is_there(&default) && !is_there(&of_root) {
+        default
+    } else {
+        of_root
     }
 }
 
@@ -101,8 +119,12 @@ mod tests {
     fn the_policy_in_roots_own_folder_goes_before_the_others() {
         let dir = tempfile::tempdir().unwrap();
         let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
-        std::fs::create_dir(&root).unwrap();
+        for folder in [&root, &default] {
+            std::fs::create_dir(folder).unwrap();
+        }
         let path = |given| policy_path(given, &root, &default);
+        assert_eq!(path(None), root.join(POLICY_FILE));
+        std::fs::write(default.join(POLICY_FILE), "").unwrap();
         assert_eq!(path(None), default.join(POLICY_FILE));
         std::fs::write(root.join(POLICY_FILE), "").unwrap();
         assert_eq!(path(None), root.join(POLICY_FILE));
@@ -110,5 +132,17 @@ mod tests {
             path(Some(Path::new("/x"))),
             Path::new("/x").join(POLICY_FILE)
         );
+    }
+
+    #[test]
+    fn a_file_of_roots_that_leads_nowhere_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
+        for folder in [&root, &default] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(default.join(BRIDGE_FILE), "").unwrap();
+        std::os::unix::fs::symlink("/none", root.join(BRIDGE_FILE)).unwrap();
+        assert_eq!(bridge_path(&root, &default), root.join(BRIDGE_FILE));
     }
 }

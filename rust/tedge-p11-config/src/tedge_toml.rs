@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use tedge_file::{FileError, MAX_SETTINGS};
 use zeroize::Zeroizing;
 
@@ -41,7 +41,19 @@ pub struct Connections {
 #[derive(Debug, Default, Deserialize)]
 pub struct Certificate {
     /// PEM file with the certificate chain.
+    #[serde(default, deserialize_with = "file_path")]
     pub cert_path: Option<PathBuf>,
+}
+
+/// A path that names a file, not what the program that reads it was started with.
+fn file_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = Option::<PathBuf>::deserialize(deserializer)?;
+    match path {
+        Some(path) if tedge_file::is_descriptor(&path) => {
+            Err(D::Error::custom("a file is wanted, not standard input"))
+        }
+        path => Ok(path),
+    }
 }
 
 /// A cloud's table.
@@ -54,6 +66,7 @@ pub struct Cloud {
     /// Host name and port of its HTTP service, where that is another.
     pub http: Option<String>,
     /// File or folder with the certificates that the broker's is verified with.
+    #[serde(default, deserialize_with = "file_path")]
     pub root_cert_path: Option<PathBuf>,
     /// A certificate for this cloud only.
     #[serde(default)]
@@ -351,11 +364,24 @@ mod tests {
         assert_eq!(*proxy.password().unwrap(), "hunter2");
         std::fs::write(&path, "[proxy]\npassword = 7\nusername = 123").unwrap();
         let error = read_proxy(&path).err().unwrap().to_string();
+        // The folder's name is chance, and may have a 7 in it.
+        let error = error.replace(&path.display().to_string(), "FILE");
         assert!(
             error.contains("line 2") || error.contains("line 3"),
             "{error}"
         );
         assert!(!error.contains('7') && !error.contains("123"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_is_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["/dev/stdin", "/dev/fd/3", "/proc/self/fd/0"] {
+            let text = format!("[device]\ncert_path = \"{path}\"\n");
+            std::fs::write(dir.path().join("tedge.toml"), text).unwrap();
+            let error = read_certificate_path(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("tedge.toml, line 2: "), "{error}");
+        }
     }
 
     #[test]

@@ -105,6 +105,9 @@ Table [device.cryptoki]: module_path, pin, uri, socket_path.
 The policy; the first of the two that exists. See
 .BR tedge\-p11\-server.toml (5).
 .TP
+/usr/share/tedge\-hsm/tedge\-p11\-server.toml
+The rules that hold without a policy, to begin with.
+.TP
 /usr/lib/tedge\-p11\-server/*.conf
 Drop\-ins of the unit, one for each kind of HSM.
 .B tedge\-hsm setup

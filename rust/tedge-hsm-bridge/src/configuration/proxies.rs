@@ -1,4 +1,4 @@
-//! The proxy that clouds are connected to through: by the bridge's own file, else by thin-edge.io's tedge.toml beside it.
+//! The proxy that clouds are connected to through: by the bridge's own file, else by thin-edge.io's tedge.toml.
 //! Variables of the environment are not looked at.
 
 use std::path::Path;

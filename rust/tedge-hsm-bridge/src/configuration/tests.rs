@@ -194,7 +194,7 @@ fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
     let proxy = |own: &str, tedge_toml: &str| {
         std::fs::write(&path, format!("{own}{HEAD}preset = \"aws-iot\"\n")).unwrap();
         std::fs::write(dir.path().join("tedge.toml"), tedge_toml).unwrap();
-        let (profiles, trouble) = load(&path).unwrap();
+        let (profiles, trouble) = load(&path, dir.path()).unwrap();
         assert!(profiles[0].local.proxy.is_none());
         let proxy = profiles[0].cloud.proxy.as_ref();
         (proxy.map(ToString::to_string), trouble)

@@ -16,7 +16,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 use crate::brokers::with_port;
 use crate::certificate::{self, Certificate};
 use crate::cumulocity::{self, HTTPS};
-use crate::est::{EstServer, Login, Operation};
+use crate::est::{EstServer, Login, Operation, default_ca};
 use crate::keys::Keys;
 use crate::names::{self, Names};
 use crate::output::{note, say};
@@ -185,8 +185,9 @@ pub(crate) fn options(path: &Path) -> anyhow::Result<Vec<String>> {
             "OPTIONS",
         ],
     )?;
+    let default_ca = default_ca().display().to_string();
     let (server, ca) = match (settings.get("EST_URL"), settings.get("CUMULOCITY")) {
-        (Some(est), None) => (format!("--est={est}"), DEFAULT_CA),
+        (Some(est), None) => (format!("--est={est}"), default_ca.as_str()),
         (None, Some(host)) => (format!("--cumulocity={host}"), SYSTEMS_CAS),
         _ => bail!("{} sets one of EST_URL and CUMULOCITY", path.display()),
     };
@@ -667,7 +668,6 @@ fn now() -> anyhow::Result<Duration> {
 const SECONDS_A_DAY: u64 = 86_400;
 /// As thin-edge.io has it.
 const DEFAULT_CERT: &str = "/etc/tedge/device-certs/tedge-certificate.pem";
-const DEFAULT_CA: &str = "/etc/tedge/est-ca.pem";
 const SYSTEMS_CAS: &str = "/etc/ssl/certs";
 /// IANA's name for port 8883.
 const SECURE_MQTT: u16 = 8883;

@@ -195,7 +195,7 @@ fn try_any_bytes(key: &dyn PrivateKey, report: &mut Report) {
             Area::Policy,
             "the signer signs any bytes for this user: an attacker who takes over a client can make documents and \
              certificates in the device's name",
-            "leave purposes = [\"any\"] out of the rules in /etc/tedge/tedge-p11-server.toml",
+            "leave purposes = [\"any\"] out of the policy's rules",
         ),
         Err(_) => report.ok(Area::Policy, "the signer refuses to sign bytes without a purpose"),
     }

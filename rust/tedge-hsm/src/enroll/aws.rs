@@ -212,7 +212,7 @@ impl Cloud for Aws<'_> {
         let (options, cert) = (&self.args.options, self.args.options.cert()?);
         if cert.exists()
             && !options.no_bridge
-            && !bridge_toml::look(&options.bridge, self.name())?.is_configured
+            && !bridge_toml::look(&options.bridge(), self.name())?.is_configured
         {
             bail!(
                 "AWS tells the thing's name only to whom it provisions, and {} is there already: remove it to be \
@@ -271,7 +271,7 @@ impl Cloud for Aws<'_> {
             return Ok(());
         }
         let beside = || {
-            let bridge = &self.args.options.bridge;
+            let bridge = self.args.options.bridge();
             bridge.with_file_name("aws-device-configuration.json")
         };
         let path = self
@@ -280,10 +280,8 @@ impl Cloud for Aws<'_> {
             .clone()
             .unwrap_or_else(beside);
         let text = configuration + "\n";
-        let attributes = Attributes::Set {
-            mode: 0o600,
-            owner: None,
-        };
+        // What the cloud wrote is not root's own, where another user may give it another name.
+        let attributes = Attributes::Keep { mode: 0o600 };
         tedge_file::write(&path, text.as_bytes(), attributes)
             .with_context(|| format!("cannot write {}", path.display()))?;
         note(format_args!(

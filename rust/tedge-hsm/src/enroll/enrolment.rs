@@ -177,16 +177,16 @@ impl Steps<'_> {
         file::check_writable(self.cert)?;
         if self.has_bridge() {
             // What can't be read or edited is said now, too.
-            let there = bridge_toml::look(&self.options.bridge, self.cloud.name())?;
+            let there = bridge_toml::look(&self.options.bridge(), self.cloud.name())?;
             if !there.has_rules && !self.cloud.has_preset() {
                 bail!(
                     "the bridge would not know what to carry: put rules ([[cloud.{0}.out]], [[cloud.{0}.in]]) into {1} \
                      first, or name a --preset; --no-bridge leaves the bridge alone",
                     self.cloud.name(),
-                    self.options.bridge.display()
+                    self.options.bridge().display()
                 );
             }
-            file::check_writable(&self.options.bridge).context(
+            file::check_writable(&self.options.bridge()).context(
                 "root, or who may write there, configures the bridge; --no-bridge leaves it alone",
             )?;
         }
@@ -221,7 +221,7 @@ impl Steps<'_> {
         if !self.has_bridge() {
             return Ok(true);
         }
-        let there = bridge_toml::look(&self.options.bridge, self.cloud.name())?;
+        let there = bridge_toml::look(&self.options.bridge(), self.cloud.name())?;
         let is_required = self.options.post_quantum.wanted() == PostQuantum::Require;
         Ok(there.is_configured && (there.is_post_quantum || !is_required))
     }
@@ -305,14 +305,14 @@ impl Steps<'_> {
                 key: &lasting_uri(at.key.uri()),
                 post_quantum: self.options.post_quantum.wanted(),
             };
-            let done = if bridge_toml::write(&self.options.bridge, &settings)? {
+            let done = if bridge_toml::write(&self.options.bridge(), &settings)? {
                 "done"
             } else {
                 "ok"
             };
             note(format_args!(
                 "{done:<6} bridge       {}: [cloud.{}]",
-                self.options.bridge.display(),
+                self.options.bridge().display(),
                 self.cloud.name()
             ));
         }

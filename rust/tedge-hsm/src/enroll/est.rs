@@ -17,7 +17,7 @@ use super::options::Options;
 use crate::brokers::with_port;
 use crate::certificate::{self, Certificate};
 use crate::document::{self, Extras};
-use crate::est::{EstServer, Login, Operation, Reply};
+use crate::est::{EstServer, Login, Operation, Reply, default_ca};
 use crate::fingerprint::Fingerprint;
 use crate::key_type::KeyType;
 use crate::names::Names;
@@ -42,9 +42,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     est: String,
 
-    /// PEM or DER file with the CA certificates that verify the server and the certificate
-    #[arg(long, value_name = "FILE", default_value = "/etc/tedge/est-ca.pem")]
-    ca: PathBuf,
+    /// PEM or DER file with the CA certificates that verify the server and the certificate [default:
+    /// /etc/tedge-hsm/est-ca.pem, or the one in /etc/tedge if only that is there]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// SHA-256 of the CA's certificate, which is fetched from the server where the file of --ca is not there yet
     #[arg(long, value_name = "SHA256")]
@@ -77,6 +78,12 @@ pub(crate) struct Args {
     pub(crate) options: Options,
 }
 
+impl Args {
+    fn ca(&self) -> PathBuf {
+        self.ca.clone().unwrap_or_else(default_ca)
+    }
+}
+
 /// An EST server, and what logs in to it.
 pub(crate) struct Est<'a> {
     args: &'a Args,
@@ -101,7 +108,7 @@ impl<'a> Est<'a> {
 
     /// Whom to trust: the CAs in the file, or of them the one with the fingerprint, which is fetched where there is no file.
     fn trust(&self) -> anyhow::Result<Trust> {
-        let path = &self.args.ca;
+        let path = &self.args.ca();
         let Some(fingerprint) = self.args.fingerprint else {
             return own_file::trust(path);
         };
@@ -121,7 +128,7 @@ impl<'a> Est<'a> {
 
     /// The CA with the fingerprint, out of those that the server sends to anybody; it is put into the file.
     fn fetch(&self, fingerprint: Fingerprint) -> anyhow::Result<Trust> {
-        let path = &self.args.ca;
+        let path = &self.args.ca();
         let server = EstServer::new(
             &self.args.est,
             TlsClient::to_anybody(self.args.options.post_quantum.wanted())?,
@@ -188,8 +195,8 @@ impl Cloud for Est<'_> {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if self.args.fingerprint.is_some() && !self.args.ca.exists() {
-            file::check_writable(&self.args.ca)?;
+        if self.args.fingerprint.is_some() && !self.args.ca().exists() {
+            file::check_writable(&self.args.ca())?;
         } else {
             self.trust()?;
         }

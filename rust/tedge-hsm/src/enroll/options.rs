@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tedge_p11_client::Uri;
-use tedge_p11_config::DEFAULT_CERTIFICATE;
+use tedge_p11_config::{DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, bridge_path};
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::own_toml;
@@ -49,13 +49,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 
-    /// The bridge's configuration, which gets a table for the cloud
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/tedge/tedge-hsm-bridge.toml"
-    )]
-    pub(super) bridge: PathBuf,
+    /// The bridge's configuration, which gets a table for the cloud [default: /etc/tedge-hsm/tedge-hsm-bridge.toml, or the
+    /// one in /etc/tedge if only that is there]
+    #[arg(long, value_name = "FILE")]
+    bridge: Option<PathBuf>,
 
     /// Leave the bridge's configuration alone
     #[arg(long)]
@@ -140,6 +137,12 @@ impl Options {
         let uri: Option<Uri> = uri.map(|uri| uri.parse()).transpose()?;
         // No file is read because that one says so.
         Ok(uri.map(|uri| Uri { pin: None, ..uri }))
+    }
+
+    /// The bridge's configuration.
+    pub(super) fn bridge(&self) -> PathBuf {
+        let default = || bridge_path(ROOT_DIR.as_ref(), DEFAULT_CONFIG_DIR.as_ref());
+        self.bridge.clone().unwrap_or_else(default)
     }
 
     /// The key's label.
