@@ -63,8 +63,8 @@ fn a_module_that_hangs() {
     let bench = Bench::new();
     for (function, area) in [("C_Initialize", "module"), ("C_GetSlotList", "token")] {
         let mut command = bench.faulty(&format!("{function} hang"));
-        let findings = Findings::of(command.args(["--timeout", "1"]));
-        findings.failure(area, "1 s", "device");
+        let findings = Findings::of(command.args(["--timeout", "10"]));
+        findings.failure(area, "10 s", "device");
     }
 }
 
@@ -206,7 +206,7 @@ fn a_key_that_does_not_sign() {
         ("C_Sign hang", "finger"),
     ] {
         let mut command = bench.faulty(rule);
-        command.args(["--login", "--uri", "pkcs11:token=device", "--timeout", "2"]);
+        command.args(["--login", "--uri", "pkcs11:token=device", "--timeout", "10"]);
         Findings::of(&mut command).failure("key", "object=tls", cure);
     }
 }
