@@ -4,6 +4,8 @@
 
 # shellcheck source=tests/lib/root.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/root.sh"
+# shellcheck source=tests/lib/emulation.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/emulation.sh"
 
 me=${0##*/}
 number=0 failures=0
@@ -35,7 +37,7 @@ finish() {
     end_contained
     if [ -n "$new_root" ]; then rm -rf --one-file-system "$new_root"; fi
     if [ -n "$tmp" ]; then rm -rf --one-file-system "$tmp"; fi
-    [ -z "$emulated" ] || echo -1 >"$emulated"
+    end_emulation
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -97,17 +99,7 @@ furnish() { :; }
 # emulate ARCH: has this machine's kernel run programs of that architecture by QEMU's user mode, until this script ends. What
 # QEMU lacks there, a drop-in takes from our units: credentials of systemd's, and most of the sandbox.
 emulate() {
-    local cpu=aarch64 at=/proc/sys/fs/binfmt_misc
-    [ "$1" = arm64 ] || cpu=arm
-    tests/install-packages emulation
-    # Another one may do the same.
-    exec 6>"${TEDGE_CACHE:-target/cache}/binfmt.lock"
-    flock 6
-    [ -e "$at/register" ] || mount -t binfmt_misc binfmt_misc "$at" || skip "this kernel has no binfmt_misc"
-    if [ ! -e "$at/qemu-$cpu" ]; then
-        cat "/usr/lib/binfmt.d/qemu-$cpu.conf" >"$at/register"
-        emulated=$at/qemu-$cpu
-    fi
+    begin_emulation "$1" || skip "programs of $1 can't be run here: this kernel has no binfmt_misc, or a package is missing"
     # shellcheck disable=SC2317 # boot calls it
     furnish() {
         local dropins=$1/usr/lib/systemd/system/tedge-p11-server.service.d
@@ -136,7 +128,6 @@ PIN
         chmod 0755 "$1/usr/lib/emulated-pin"
     }
 }
-emulated=
 
 # boot SECONDS ROOT BIN NODE...: boots the root with the programs of BIN installed in it (empty: none), runs
 # $tmp/share/guest there, and turns it off. What is written to it is in memory only, but for $tmp/share, its /mnt. NODE is an option of

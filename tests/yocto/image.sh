@@ -6,16 +6,18 @@
 # image_prepare: what an image needs beside the layers. Without a mirror or PyPI there is none.
 image_prepare() {
     local program key
-    for program in qemu-system-x86_64 swtpm mmdebstrap ssh ping mkfs.ext4 depmod apt-ftparchive; do
+    local qemu=qemu-system-x86_64
+    [ "$machine" = qemux86-64 ] || qemu=qemu-system-aarch64
+    for program in "$qemu" swtpm mmdebstrap ssh ping mkfs.ext4 depmod apt-ftparchive; do
         command -v "$program" >/dev/null || { echo "$program is not installed"; return 77; }
     done
     [ "$(id -u)" = 0 ] || { echo 'Debian'\''s root file system takes root to make'; return 77; }
     mkdir -p "$base"
-    key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" | sha256sum)
+    key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" "$tree/qemu/initrd.sh" | sha256sum)
     if [ "$(cat "$base/.made" 2>/dev/null)" != "$key" ]; then
         rm -rf --one-file-system "$base"
         mkdir -p "$base"
-        "$here/image-base" "$base" || return
+        "$here/image-base" "$base" "$machine" || return
         echo "$key" >"$base/.made"
     fi
     # QEMU's own Python module, which testimage takes from qemu-native.
@@ -27,12 +29,13 @@ image_prepare() {
     printf '[safe]\n\tdirectory = *\n' >"$work/.gitconfig"
 }
 
-# image_configuration HSM PROVISION [read-only]: the build folder `image-HSM`, or `image-HSM-read-only`. With --recipes
-# SoftHSM2 and tpm2-pkcs11 are built, in place of Debian's.
+# image_configuration HSM PROVISION [read-only]: the build folder `image-HSM`, or `image-HSM-read-only`, of other machines
+# than qemux86-64 with their names. With --recipes SoftHSM2 and tpm2-pkcs11 are built, in place of Debian's.
 image_configuration() {
-    local others=("$meta_oe")
+    local others=("$meta_oe") folder=image-$1${3:+-$3}
+    [ "$machine" = qemux86-64 ] || folder+=-$machine
     [ -z "$recipes_too" ] || others=("${layers[@]}")
-    configuration "image-$1${3:+-$3}" "${others[@]}" "$here/image-layer" < <(
+    configuration "$folder" "${others[@]}" "$here/image-layer" < <(
         [ -z "$recipes_too" ] || cat "$here/recipes.conf"
         sed -e "s,@BASE@,$base," -e "s,@QMP@,$(realpath "$work/../qmp")/qemu/qmp," "$here/image.conf"
         printf 'TEDGE_HSM = "%s"\nTEDGE_HSM_PROVISION = "%s"\n' "$1" "$2"
@@ -46,12 +49,12 @@ RECIPES
 CORE_IMAGE_EXTRA_INSTALL += "tedge-p11-server-ptest tedge-hsm-ptest tedge-hsm-bridge-ptest"
 TEST_SUITES += "tedge_ptest"
 PTEST
-        [ -z "${3-}" ] || cat <<READ_ONLY
+        [ "${3-}" != read-only ] || cat <<READ_ONLY
 EXTRA_IMAGE_FEATURES = "read-only-rootfs"
 TEDGE_HSM_STATE_DIR = "/data/tedge"
 IMAGE_CLASSES += "data-partition"
 CORE_IMAGE_EXTRA_INSTALL += "volatile-binds"
-QB_ROOTFS_OPT:append = " -drive id=data,file=$work/image-$1-$3/data,if=none,format=raw -device virtio-blk-pci,drive=data"
+QB_ROOTFS_OPT:append = " -drive id=data,file=$work/$folder/data,if=none,format=raw -device virtio-blk-pci,drive=data"
 TEST_SUITES += "tedge_read_only"
 READ_ONLY
     )
@@ -87,7 +90,7 @@ image_boots() {
 image_cases() {
     local status=0 name result passed=0 cases
     rm -rf "$build/tmp/tedge-hsm-swtpm" "$build/data"
-    [ -z "${2-}" ] || "${user[@]}" mke2fs -q -t ext4 -L data "$build/data" 64M >"$log" 2>&1
+    [ "${2-}" != read-only ] || "${user[@]}" mke2fs -q -t ext4 -L data "$build/data" 64M >"$log" 2>&1
     nice=0 in_build "$tree/meta-tedge-hsm/scripts/with-swtpm" bitbake -c testimage -f tedge-hsm-image-qemu >"$log" 2>&1 || status=$?
     ! grep Terminated "$log" || status=1
     report "$status" "$1: testimage"
@@ -97,15 +100,22 @@ image_cases() {
     done < <(sed -n 's/^.*RESULTS - \(tedge_[^ ]*\): \([A-Z]*\).*/\1 \2/p' "$log")
     cases=("$tree"/meta-tedge-hsm/lib/oeqa/runtime/cases/*.py)
     [ -z "$ptest" ] || [ -n "${2-}" ] || cases+=("$here/image-layer/lib/oeqa/runtime/cases/tedge_ptest.py")
-    [ -z "${2-}" ] || cases+=("$here/image-layer/lib/oeqa/runtime/cases/tedge_read_only.py")
+    [ -z "${2-}" ] || cases+=("$here/image-layer/lib/oeqa/runtime/cases/tedge_${2/-/_}.py")
     status=0
     [ "$passed" = "$(cat "${cases[@]}" | grep -c '    def test_')" ] || status=1
     report "$status" "$1: testimage ran every case of ours, and all passed" 0
 }
 
 image() {
-    local status=0 why hsm provision read_only name
-    base=$(realpath -m "$work/../image-base")
+    local status=0 why hsm provision variant name
+    machine=${only_for:-qemux86-64}
+    if [ "$machine" = qemuarm ]; then
+        echo '# skipped: the image: there is none of qemuarm'
+        return
+    fi
+    name=image-base
+    [ "$machine" = qemux86-64 ] || name+=-$machine
+    base=$(realpath -m "$work/../$name")
     why=$(image_prepare 2>&1) || status=$?
     if [ "$status" = 77 ]; then
         echo "# skipped: the image: $why"
@@ -114,12 +124,11 @@ image() {
     echo "$why" >"$log"
     report "$status" 'the root file system under the image'
     [ "$status" = 0 ] || return 0
-    machine=qemux86-64
     # By another descriptor than that of standard input, which what runs in QEMU reads.
-    while read -r hsm provision read_only <&3; do
-        name=$hsm${read_only:+, $read_only}
-        [ -z "$which" ] || [ "$which" = "$hsm${read_only:+-$read_only}" ] || continue
-        image_configuration "$hsm" "$provision" "$read_only"
+    while read -r hsm provision variant <&3; do
+        name=$hsm${variant:+, $variant}
+        [ -z "$which" ] || [ "$which" = "$hsm${variant:+-$variant}" ] || continue
+        image_configuration "$hsm" "$provision" "$variant"
         # BitBake's database of fake owners does not outlive a run that was cut off.
         rm -rf "$build/tmp"
         status=$failures
@@ -127,8 +136,9 @@ image() {
         [ "$failures" = "$status" ] || continue
         try "$name: the image is a plain ext4" image_types
         [ -z "$recipes_too" ] || try "$name: the PKCS#11 module is that of the recipe" image_recipes "$hsm"
-        [ "$name" != tpm2 ] || image_boots
-        image_cases "$name" "$read_only"
+        # qemu/run has no machine for an image of Arm.
+        [ "$name $machine" != 'tpm2 qemux86-64' ] || image_boots
+        image_cases "$name" "$variant"
     done 3<<'IMAGES'
 tpm2 csr
 softhsm self-signed

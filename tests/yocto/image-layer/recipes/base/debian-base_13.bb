@@ -16,8 +16,8 @@ do_install() {
     tar --numeric-owner --same-owner -xpf ${DEBIAN_BASE_TAR} -C ${D}
     for name in ${DEBIAN_REPLACED}; do
         case $name in
-        softhsm) files="usr/lib/softhsm usr/lib/x86_64-linux-gnu/softhsm usr/bin/softhsm2-* usr/share/p11-kit/modules/softhsm2.module etc/softhsm" ;;
-        tpm2-pkcs11) files="usr/lib/pkcs11/libtpm2_pkcs11.so usr/lib/x86_64-linux-gnu/libtpm2_pkcs11* usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11*" ;;
+        softhsm) files="usr/lib/softhsm usr/lib/*-linux-gnu/softhsm usr/bin/softhsm2-* usr/share/p11-kit/modules/softhsm2.module etc/softhsm" ;;
+        tpm2-pkcs11) files="usr/lib/pkcs11/libtpm2_pkcs11.so usr/lib/*-linux-gnu/libtpm2_pkcs11* usr/lib/*-linux-gnu/pkcs11/libtpm2_pkcs11*" ;;
         *) bbfatal "what Debian has of $name is not known" ;;
         esac
         (cd ${D} && rm -rf $files)

@@ -6,8 +6,8 @@ PROVIDES += "virtual/kernel"
 inherit deploy nopackages
 S = "${UNPACKDIR}"
 # By image-base.
-DEBIAN_BZIMAGE ?= ""
-do_deploy[file-checksums] += "${DEBIAN_BZIMAGE}:True"
+DEBIAN_KERNEL ?= ""
+do_deploy[file-checksums] += "${DEBIAN_KERNEL}:True"
 do_fetch[noexec] = "1"
 do_unpack[noexec] = "1"
 do_patch[noexec] = "1"
@@ -23,6 +23,6 @@ do_packagedata() {
 do_packagedata[noexec] = "1"
 addtask packagedata after do_install
 do_deploy() {
-    install -D -m 0644 ${DEBIAN_BZIMAGE} ${DEPLOYDIR}/${KERNEL_IMAGETYPE}
+    install -D -m 0644 ${DEBIAN_KERNEL} ${DEPLOYDIR}/${KERNEL_IMAGETYPE}
 }
 addtask deploy after do_install before do_build
