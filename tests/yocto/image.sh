@@ -29,7 +29,7 @@ image_prepare() {
     printf '[safe]\n\tdirectory = *\n' >"$work/.gitconfig"
 }
 
-# image_configuration HSM PROVISION [read-only]: the build folder `image-HSM`, or `image-HSM-read-only`, of other machines
+# image_configuration HSM PROVISION [read-only|enroll]: the build folder `image-HSM`, or `image-HSM-read-only`, of other machines
 # than qemux86-64 with their names. With --recipes SoftHSM2 and tpm2-pkcs11 are built, in place of Debian's.
 image_configuration() {
     local others=("$meta_oe") folder=image-$1${3:+-$3}
@@ -57,8 +57,28 @@ CORE_IMAGE_EXTRA_INSTALL += "volatile-binds"
 QB_ROOTFS_OPT:append = " -drive id=data,file=$work/$folder/data,if=none,format=raw -device virtio-blk-pci,drive=data"
 TEST_SUITES += "tedge_read_only"
 READ_ONLY
+        # The case on the device brings the server to this port.
+        [ "${3-}" != enroll ] || cat <<ENROLL
+TEDGE_HSM_ENROLL = "est --est https://localhost:18443 --ca /etc/tedge-hsm/est-ca.pem --user installer \
+    --password-file /etc/tedge-hsm/est-password --broker localhost:28883 --broker-ca /etc/tedge-hsm/est-ca.pem --preset cumulocity"
+TEDGE_TEST_EST = "$work/$folder/est"
+IMAGE_CLASSES += "est-client"
+TEST_SUITES += "tedge_enroll"
+ENROLL
     )
     images=$build/tmp/deploy/images/$machine
+    [ "${3-}" != enroll ] || make_est_ca "$build/est" >"$log" 2>&1
+}
+
+# make_est_ca DIR: what tests/est-server wants there: a CA, and localhost's certificate by it.
+make_est_ca() {
+    local new=(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30)
+    rm -rf "$1"
+    mkdir "$1"
+    "${new[@]}" -subj /CN=est-ca -keyout "$1/ca.key" -out "$1/ca.pem"
+    "${new[@]}" -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+        -CA "$1/ca.pem" -CAkey "$1/ca.key" -keyout "$1/localhost.key" -out "$1/localhost.pem"
+    if [ "$(id -u)" = 0 ]; then chown -R nobody:nogroup "$1"; fi
 }
 
 # The machine's own types, which runqemu can't keep, stay away.
@@ -85,7 +105,7 @@ image_boots() {
     report "$status" "qemu/run tpm2 --image: $(grep -c '^ok' "$log") of $(grep -cE '^(not )?ok' "$log")" 0
 }
 
-# image_cases NAME [read-only]: testimage, and a line for each of our cases. It says that all have passed when all were
+# image_cases NAME [read-only|enroll]: testimage, and a line for each of our cases. It says that all have passed when all were
 # skipped, so they are counted: a case that is skipped is a failure here.
 image_cases() {
     local status=0 name result passed=0 cases
@@ -143,5 +163,6 @@ image() {
 tpm2 csr
 softhsm self-signed
 tpm2 csr read-only
+tpm2 csr enroll
 IMAGES
 }
