@@ -24,7 +24,7 @@ SYSCONFDIR ?= /etc
 # dpkg included, writes nothing by its name there. `no`: neither, since another package has them.
 SETTINGS ?= yes
 DIST = dist/tedge-p11-server
-# The files in DIST name these places as they are by default.
+# The files in DIST name these places as they are by default. Not by a pipe to `install`: BitBake's pseudo knows no /dev/stdin.
 PLACES = sed -e 's,/usr/bin/tedge,$(BINDIR)/tedge,' -e 's,/usr/lib/tedge-p11-server,$(DROPINDIR),'
 # Where the binaries to install are; built when it is not given.
 BUILD ?= target/release
@@ -43,9 +43,9 @@ install-signer:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-p11-server '$(DESTDIR)$(BINDIR)'
 	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer; do \
-		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
+		install -m 0644 $$file '$(DESTDIR)$(UNITDIR)' && $(PLACES) -i '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	for file in $(DIST)/dropins/* $(DIST)/softhsm2.conf; do \
-		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
+		install -m 0644 $$file '$(DESTDIR)$(DROPINDIR)' && $(PLACES) -i '$(DESTDIR)$(DROPINDIR)'/$${file##*/} || exit; done
 	install -m 0644 $(DIST)/tedge-p11-server.sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-p11-server.conf'
 	install -m 0644 $(DIST)/tedge-p11-server.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-p11-server.conf'
 	$(if $(POLKITDIR),install -m 0644 $(DIST)/tedge-p11-server.rules '$(DESTDIR)$(POLKITDIR)/50-tedge-p11-server.rules')
@@ -58,7 +58,7 @@ install-cli:
 	install -m 0755 $(BUILD)/tedge-hsm '$(DESTDIR)$(BINDIR)'
 	install -m 0644 $(CLI_DIST)/tedge-hsm-enroll.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-hsm-enroll.conf'
 	for file in $(CLI_DIST)/*.service $(CLI_DIST)/*.timer; do \
-		$(PLACES) $$file | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
+		install -m 0644 $$file '$(DESTDIR)$(UNITDIR)' && $(PLACES) -i '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
 	install -m 0644 $(CLI_DIST)/man/*.1 '$(DESTDIR)$(MANDIR)/man1'
 	install -m 0644 $(CLI_DIST)/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
 	install -m 0644 $(CLI_DIST)/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
@@ -70,7 +70,8 @@ install-cli:
 install-bridge:
 	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
 	install -m 0755 $(BUILD)/tedge-hsm-bridge '$(DESTDIR)$(BINDIR)'
-	$(PLACES) $(BRIDGE).service | install -m 0644 /dev/stdin '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
+	install -m 0644 $(BRIDGE).service '$(DESTDIR)$(UNITDIR)'
+	$(PLACES) -i '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'
 	install -m 0644 $(BRIDGE).sysusers '$(DESTDIR)$(SYSUSERSDIR)/tedge-hsm-bridge.conf'
 	install -m 0644 $(BRIDGE).toml.5 '$(DESTDIR)$(MANDIR)/man5'
 	install -m 0644 $(BRIDGE).8 '$(DESTDIR)$(MANDIR)/man8'
@@ -79,10 +80,10 @@ install-bridge:
 install-module:
 	install -d $(foreach dir,$(P11MODULEDIR) $(P11KITDIR) $(DATADIR)/tedge-p11,'$(DESTDIR)$(dir)')
 	install -m 0755 '$(MODULE)' '$(DESTDIR)$(P11MODULEDIR)'
-	sed 's,@P11MODULEDIR@,$(P11MODULEDIR),' $(MODULE_DIST)/tedge-p11.module | \
-		install -m 0644 /dev/stdin '$(DESTDIR)$(P11KITDIR)/tedge-p11.module'
-	sed -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' $(MODULE_DIST)/openssl.cnf | \
-		install -m 0644 /dev/stdin '$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
+	install -m 0644 $(MODULE_DIST)/tedge-p11.module '$(DESTDIR)$(P11KITDIR)'
+	install -m 0644 $(MODULE_DIST)/openssl.cnf '$(DESTDIR)$(DATADIR)/tedge-p11'
+	sed -i -e 's,@P11MODULEDIR@,$(P11MODULEDIR),' -e 's,@DATADIR@,$(DATADIR),' '$(DESTDIR)$(P11KITDIR)/tedge-p11.module' \
+		'$(DESTDIR)$(DATADIR)/tedge-p11/openssl.cnf'
 
 # What `make install` has put in place, but for what is the operator's: settings, state and users.
 uninstall:
