@@ -1,71 +1,26 @@
 //! `tedge-hsm connect` with what some brokers want beside a certificate: a user name with a password, and a protocol's name
 //! in the TLS handshake (ALPN). mosquitto and openssl's s_server judge.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use support::broker::SServer;
-use support::{Broker, Ca, Hsm, Kind, Signer, fail, succeed, write_secret};
+use support::{Broker, Device, fail, succeed, write_secret};
 
-struct Device {
-    signer: Signer,
-    hsm: Hsm,
-    ca: Ca,
-    cert: PathBuf,
-    uri: String,
-}
-
-impl Device {
-    fn new() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        let uri = hsm.create_key("device", "p256");
-        let signer = Signer::start_with_default_policy(&hsm);
-        let ca = Ca::new();
-        let mut csr = signer.tedge_hsm();
-        csr.args(["csr", "--common-name", "device-1", "--uri", &uri]);
-        let cert = ca.issue("device", &succeed(&mut csr));
-        Self {
-            signer,
-            hsm,
-            ca,
-            cert,
-            uri,
-        }
-    }
-
-    fn connect(&self, port: u16) -> Command {
-        let mut command = self.signer.tedge_hsm();
-        let port = port.to_string();
-        command.args([
-            "connect",
-            "--host",
-            "localhost",
-            "--port",
-            &port,
-            "--uri",
-            &self.uri,
-        ]);
-        command.arg("--cert").arg(&self.cert);
-        command.arg("--ca").arg(self.ca.certificate());
-        command
-    }
-
-    fn log_in(&self, port: u16, user: &str, password: &str) -> Command {
-        let file = self.hsm.file("password");
-        write_secret(&file, password);
-        let mut command = self.connect(port);
-        command
-            .args(["--username", user, "--password-file"])
-            .arg(file);
-        command
-    }
+fn log_in(device: &Device, port: u16, user: &str, password: &str) -> Command {
+    let file = device.hsm.file("password");
+    write_secret(&file, password);
+    let mut command = device.connect(port);
+    command
+        .args(["--username", user, "--password-file"])
+        .arg(file);
+    command
 }
 
 #[test]
 fn a_broker_that_checks_passwords() {
-    let device = Device::new();
+    let device = Device::start_with_default_policy();
     let broker = Broker::start_with_password(&device.ca, "hub/device-1", "s3cret word");
-    let log_in = |user, password| device.log_in(broker.port, user, password);
+    let log_in = |user, password| log_in(&device, broker.port, user, password);
     // An editor's end of line is no part of it.
     for password in ["s3cret word", "s3cret word\n"] {
         let mut connect = log_in("hub/device-1", password);
@@ -92,7 +47,7 @@ fn a_broker_that_checks_passwords() {
 
 #[test]
 fn a_server_that_wants_a_protocol_named() {
-    let device = Device::new();
+    let device = Device::start_with_default_policy();
     let server = SServer::start(&device.ca, &["-tls1_3", "-alpn", "x-amzn-mqtt-ca"]);
     let with = |names: &[&str]| -> (String, String) {
         let mut connect = device.connect(server.port);

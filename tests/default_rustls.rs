@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use support::broker::SServer;
-use support::{Ca, Hsm, Kind, Signer, repository, succeed};
+use support::{Device, repository, succeed};
 
 #[test]
 fn the_examples_connect() {
-    let device = Device::new();
+    let device = Device::start();
     let server = SServer::start_http(&device.ca);
     for (name, answer) in [
         ("blocking", "HTTP/1.0 200 ok"),
@@ -19,7 +19,7 @@ fn the_examples_connect() {
     ] {
         let mut command = Command::new(example(name));
         command.arg(device.signer.socket()).arg(&device.uri);
-        command.args([&device.chain, &device.ca.certificate()]);
+        command.args([&device.cert, &device.ca.certificate()]);
         let said = succeed(command.args(["localhost", &server.port.to_string()]));
         assert_eq!(said.trim_end(), answer, "{name}");
     }
@@ -27,7 +27,7 @@ fn the_examples_connect() {
 
 #[test]
 fn a_request_by_rcgen_is_signed() {
-    let device = Device::new();
+    let device = Device::start();
     let mut command = Command::new(example("csr"));
     command.arg(device.signer.socket());
     let request = succeed(command.args([&device.uri, "device-2"]));
@@ -47,7 +47,7 @@ fn the_rust_of_the_readme_connects() {
         println!("skipped: bubblewrap is not installed, or may not make containers here");
         return;
     }
-    let device = Device::new();
+    let device = Device::start();
     let server = SServer::start_http(&device.ca);
     let mut command = Command::new("bwrap");
     command.args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib"]);
@@ -67,7 +67,7 @@ fn the_rust_of_the_readme_connects() {
             "/run/tedge-p11-server/tedge-p11-server.sock",
         ),
         (
-            &device.chain,
+            &device.cert,
             "/etc/tedge/device-certs/tedge-certificate.pem",
         ),
         (&device.ca.certificate(), "/etc/tedge-hsm/ca.pem"),
@@ -77,34 +77,6 @@ fn the_rust_of_the_readme_connects() {
     }
     let said = succeed(command.args(["/readme", "localhost", &server.port.to_string()]));
     assert_eq!(said.trim_end(), "connected, Some(TLSv1_3)");
-}
-
-/// A key `tls` on a token `device`, with its certificate.
-struct Device {
-    signer: Signer,
-    ca: Ca,
-    uri: String,
-    chain: PathBuf,
-    _hsm: Hsm,
-}
-
-impl Device {
-    fn new() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        let uri = hsm.create_key("tls", "p256");
-        let signer = Signer::start(&hsm);
-        let ca = Ca::new();
-        let mut csr = signer.tedge_hsm();
-        let csr = succeed(csr.args(["csr", "--common-name", "device-1", "--uri", &uri]));
-        let chain = ca.issue("device-1", &csr);
-        Self {
-            signer,
-            ca,
-            uri,
-            chain,
-            _hsm: hsm,
-        }
-    }
 }
 
 /// Built once for all tests; what is built stays, since aws-lc takes minutes.

@@ -1,39 +1,34 @@
 //! `tedge-hsm` through tinyproxy: names that only the proxy can look up, logins, refusals, and where the settings come from.
 
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 
 use support::est::EstServer;
 use support::http_proxy::{PASSWORD, Squid, TARGET, USER, login, without_names};
-use support::{Broker, Ca, Hsm, HttpProxy, Kind, Signer, fail, succeed, write_secret};
+use support::{Broker, Device, HttpProxy, fail, succeed, write_secret};
 
-struct Device {
-    signer: Signer,
-    hsm: Hsm,
-    ca: Ca,
-    cert: PathBuf,
+/// A device whose brokers and CAs have a name that only the proxy can look up.
+struct Behind(Device);
+
+impl Deref for Behind {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.0
+    }
 }
 
-impl Device {
+impl Behind {
     fn new() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        let uri = hsm.create_key("device", "p256");
-        let signer = Signer::start_with_default_policy(&hsm);
-        let ca = Ca::new();
-        ca.add_server_name(TARGET);
-        let mut csr = signer.tedge_hsm();
-        csr.args(["csr", "--common-name", "device-1", "--uri", &uri]);
-        let issued = ca.issue("device", &succeed(&mut csr));
-        let cert = hsm.file("device.pem");
-        std::fs::copy(issued, &cert).unwrap();
-        write_secret(&hsm.file("password"), PASSWORD);
-        Self {
-            signer,
-            hsm,
-            ca,
-            cert,
-        }
+        let mut device = Device::start_with_default_policy();
+        device.ca.add_server_name(TARGET);
+        // Beside the other files of the device.
+        let cert = device.hsm.file("device.pem");
+        std::fs::copy(&device.cert, &cert).unwrap();
+        device.cert = cert;
+        write_secret(&device.hsm.file("password"), PASSWORD);
+        Self(device)
     }
 
     /// tedge-hsm with a tedge.toml of its own.
@@ -72,7 +67,7 @@ impl Device {
 
 #[test]
 fn names_are_looked_up_by_the_proxy_alone() {
-    let device = Device::new();
+    let device = Behind::new();
     let broker = Broker::start(&device.ca);
     let est = EstServer::start(&device.ca);
     let proxy = HttpProxy::start_with("127.0.0.1", &login());
@@ -122,7 +117,7 @@ fn names_are_looked_up_by_the_proxy_alone() {
 
 #[test]
 fn a_proxy_that_says_no_is_named_with_its_reason() {
-    let device = Device::new();
+    let device = Behind::new();
     let broker = Broker::start(&device.ca);
     let mut proxy = HttpProxy::start_with("127.0.0.1", &login());
     let squid = Squid::start();
@@ -197,7 +192,7 @@ fn a_proxy_that_says_no_is_named_with_its_reason() {
 
 #[test]
 fn flag_file_and_variables_are_heeded_in_this_order_and_by_persons_only() {
-    let device = Device::new();
+    let device = Behind::new();
     let broker = Broker::start(&device.ca);
     let est = EstServer::start(&device.ca);
     let proxy = HttpProxy::start_with("127.0.0.1", &login());
@@ -303,7 +298,7 @@ fn a_proxy_may_have_an_ipv6_address() {
         println!("skipped: this machine has no IPv6");
         return;
     }
-    let device = Device::new();
+    let device = Behind::new();
     let broker = Broker::start(&device.ca);
     let est = EstServer::start(&device.ca);
     let proxy = HttpProxy::start_with("::1", "");

@@ -3,11 +3,10 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 
 use support::mqtt::await_some;
-use support::{Bridge, Broker, Ca, Hsm, Kind, Signer, fail, succeed};
+use support::{Bridge, Broker, Ca, Device, fail, succeed};
 
 /// What is wrong: how the server's certificate is made, by shell commands in the CA's folder; the CA that is
 /// given, and what is said.
@@ -131,36 +130,14 @@ make_ca() {
 set -e
 "#;
 
-struct Device {
-    // Ended in this order.
-    signer: Signer,
-    hsm: Hsm,
-    key: String,
-}
-
-impl Device {
-    fn new() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        let key = hsm.create_key("device", "p256");
-        let signer = Signer::start(&hsm);
-        Self { signer, hsm, key }
-    }
-
-    /// The device's certificate, by this CA.
-    fn cert(&self, ca: &Ca) -> PathBuf {
-        let mut csr = self.signer.tedge_hsm();
-        csr.args(["csr", "--common-name", "device-1", "--uri", &self.key]);
-        ca.issue("device-1", &succeed(&mut csr))
-    }
-
-    fn connect(&self, port: u16, ca: &Ca, trusted: &str) -> Command {
-        let mut command = self.signer.tedge_hsm();
-        command.args(["connect", "--host", "localhost", "--uri", &self.key]);
-        command.args(["--port", &port.to_string(), "--cert"]);
-        command.arg(ca.file("device-1.pem"));
-        command.arg("--ca").arg(ca.file(trusted));
-        command
-    }
+/// With a certificate by `ca`, to a server whose CA is in the file `trusted`.
+fn connect(device: &Device, port: u16, ca: &Ca, trusted: &str) -> Command {
+    let mut command = device.signer.tedge_hsm();
+    command.args(["connect", "--host", "localhost", "--uri", &device.uri]);
+    command.args(["--port", &port.to_string(), "--cert"]);
+    command.arg(ca.file("device-1.pem"));
+    command.arg("--ca").arg(ca.file(trusted));
+    command
 }
 
 fn make(ca: &Ca, commands: &str) {
@@ -189,19 +166,19 @@ fn has_debug(text: &str) -> bool {
 
 #[test]
 fn every_command_says_what_is_wrong_with_which_certificate() {
-    let device = Device::new();
+    let device = Device::start();
     for case in CASES {
         let ca = Ca::new();
-        device.cert(&ca);
+        device.certificate_by(&ca);
         make(&ca, case.make);
         let broker = Broker::start(&ca);
-        let said = fail(&mut device.connect(broker.port, &ca, case.ca));
+        let said = fail(&mut connect(&device, broker.port, &ca, case.ca));
         assert!(said.contains(case.what), "{}: {said}", case.make);
         assert!(said.contains(case.cure), "{}: {said}", case.make);
         assert!(!has_debug(&said), "{said}");
 
         let mut doctor = device.signer.tedge_hsm();
-        doctor.args(["doctor", "--host", "localhost", "--uri", &device.key]);
+        doctor.args(["doctor", "--host", "localhost", "--uri", &device.uri]);
         doctor.args(["--port", &broker.port.to_string(), "--cert"]);
         doctor.arg(ca.file("device-1.pem"));
         doctor.arg("--ca").arg(ca.file(case.ca));
@@ -220,7 +197,7 @@ fn every_command_says_what_is_wrong_with_which_certificate() {
 
         let mut renew = device.signer.tedge_hsm();
         let est = format!("https://localhost:{}", broker.port);
-        renew.args(["renew", "--uri", &device.key, "--est", &est, "--cert"]);
+        renew.args(["renew", "--uri", &device.uri, "--est", &est, "--cert"]);
         renew.arg(ca.file("device-1.pem"));
         renew.arg("--ca").arg(ca.file(case.ca));
         let said = fail(&mut renew);
@@ -233,10 +210,10 @@ fn every_command_says_what_is_wrong_with_which_certificate() {
 
 #[test]
 fn the_bridge_says_the_same() {
-    let device = Device::new();
+    let device = Device::start();
     for case in [&CASES[0], &CASES[1], &CASES[3]] {
         let ca = Ca::new();
-        device.cert(&ca);
+        device.certificate_by(&ca);
         make(&ca, case.make);
         let broker = Broker::start(&ca);
         let config = format!(
@@ -246,7 +223,7 @@ fn the_bridge_says_the_same() {
             broker.port,
             ca.file("device-1.pem").display(),
             ca.file(case.ca).display(),
-            device.key,
+            device.uri,
         );
         let bridge = Bridge::spawn(&device.hsm.file("."), &config);
         let status = bridge.await_notification("no TLS: ");
@@ -261,23 +238,23 @@ fn the_bridge_says_the_same() {
 /// What the message tells to do.
 #[test]
 fn the_cure_for_a_ca_of_its_own_works() {
-    let device = Device::new();
+    let device = Device::start();
     let ca = Ca::new();
-    device.cert(&ca);
+    device.certificate_by(&ca);
     make(
         &ca,
         "make_ca localhost /CN=broker -addext basicConstraints=critical,CA:FALSE -addext \"$SAN\"",
     );
     let broker = Broker::start(&ca);
-    let said = succeed(&mut device.connect(broker.port, &ca, "localhost.pem"));
+    let said = succeed(&mut connect(&device, broker.port, &ca, "localhost.pem"));
     assert!(said.contains("CONNACK           accepted"), "{said}");
 }
 
 #[test]
 fn what_is_no_tls_is_told() {
-    let device = Device::new();
+    let device = Device::start();
     let ca = Ca::new();
-    device.cert(&ca);
+    device.certificate_by(&ca);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
@@ -286,7 +263,7 @@ fn what_is_no_tls_is_told() {
         // Until the client has read it.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
-    let said = fail(&mut device.connect(port, &ca, "ca.pem"));
+    let said = fail(&mut connect(&device, port, &ca, "ca.pem"));
     assert!(
         said.contains("the server's answer is no TLS; is this the port for TLS?"),
         "{said}"
@@ -297,9 +274,9 @@ fn what_is_no_tls_is_told() {
 /// A device whose certificate is of version 1 or has a byte order mark before it.
 #[test]
 fn the_bridge_takes_certificates_in_every_form() {
-    let device = Device::new();
+    let device = Device::start();
     let ca = Ca::new();
-    device.cert(&ca);
+    device.certificate_by(&ca);
     make(
         &ca,
         "openssl x509 -req -in device-1.csr $CA -days 2 -out v1.pem; \
@@ -315,7 +292,7 @@ fn the_bridge_takes_certificates_in_every_form() {
             broker.port,
             ca.file(cert).display(),
             ca.file(trusted).display(),
-            device.key,
+            device.uri,
         );
         let before = broker.log().matches(" as a (").count();
         let _bridge = Bridge::spawn(&device.hsm.file("."), &config);

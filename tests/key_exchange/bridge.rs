@@ -3,9 +3,8 @@
 use std::cell::Cell;
 
 use support::mqtt::Subscriber;
-use support::{Bridge, Debian13, Mosquitto};
+use support::{Bridge, Debian13, Device, Mosquitto};
 
-use crate::Device;
 use crate::middlebox::{Middlebox, Way};
 
 struct Rig {

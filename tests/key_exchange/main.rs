@@ -5,56 +5,22 @@ mod bridge;
 mod middlebox;
 mod server;
 
-use std::path::PathBuf;
-
-use support::{Ca, Debian13, Hsm, Kind, Signer, succeed};
+use support::{Ca, Debian13, Device};
 
 use crate::middlebox::{Middlebox, Way};
 use crate::server::Server;
 
 const REQUIRE: &str = "--require-post-quantum";
 
-/// A device with a certificate.
-struct Device {
-    signer: Signer,
-    _hsm: Hsm,
-    ca: Ca,
-    cert: PathBuf,
-    uri: String,
-}
-
-impl Device {
-    fn start() -> Self {
-        let hsm = Hsm::start(Kind::SoftHsm);
-        let uri = hsm.create_key("device", "p256");
-        let signer = Signer::start(&hsm);
-        let ca = Ca::new();
-        let mut csr = signer.tedge_hsm();
-        csr.args(["csr", "--common-name", "device-1", "--uri", &uri]);
-        let cert = ca.issue("device", &succeed(&mut csr));
-        Self {
-            signer,
-            _hsm: hsm,
-            ca,
-            cert,
-            uri,
-        }
-    }
-
-    /// `connect` to a port: what it said of the connection, and why it failed. The servers are no brokers, so that it fails
-    /// in the end; what counts is how far it gets.
-    fn connect(&self, port: u16, more: &[&str]) -> (String, String) {
-        let mut command = self.signer.tedge_hsm();
-        command.args(["connect", "--host", "localhost", "--port"]);
-        command.arg(port.to_string());
-        command.args(["--uri", &self.uri, "--cert"]).arg(&self.cert);
-        command.arg("--ca").arg(self.ca.certificate()).args(more);
-        // s_server sends back each line the other way round: a CONNACK that is none, so that nobody waits.
-        command.args(["--client-id", "a\u{1}\u{20}\n"]);
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (text(output.stdout), text(output.stderr))
-    }
+/// `connect` to a port: what it said of the connection, and why it failed. The servers are no brokers, so that it fails
+/// in the end; what counts is how far it gets.
+fn connect(device: &Device, port: u16, more: &[&str]) -> (String, String) {
+    let mut command = device.connect(port);
+    // s_server sends back each line the other way round: a CONNACK that is none, so that nobody waits.
+    command.args(more).args(["--client-id", "a\u{1}\u{20}\n"]);
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -66,7 +32,7 @@ fn openssl_3_5_agrees_on_it() {
     for groups in [&[][..], &["-groups", "X25519MLKEM768"]] {
         let server = Server::start(debian13.command("usr/bin/openssl"), &device.ca, groups);
         for more in [&[][..], &[REQUIRE]] {
-            let (seen, said) = device.connect(server.port, more);
+            let (seen, said) = connect(&device, server.port, more);
             assert!(
                 seen.contains("\nkey exchange      X25519MLKEM768\n"),
                 "{seen}{said}"
@@ -93,7 +59,7 @@ fn openssl_3_5_agrees_on_it() {
 fn servers_without_it_need_no_second_round_trip() {
     let device = Device::start();
     let server = Server::start_here(&device.ca, &["-groups", "X25519:P-256"]);
-    let (seen, said) = device.connect(server.port, &[]);
+    let (seen, said) = connect(&device, server.port, &[]);
     assert!(
         seen.contains("\nkey exchange      x25519\n"),
         "{seen}{said}"
@@ -105,7 +71,7 @@ fn servers_without_it_need_no_second_round_trip() {
 
     // One without X25519 asks for what it has.
     let server = Server::start_here(&device.ca, &["-groups", "P-256"]);
-    let (seen, said) = device.connect(server.port, &[]);
+    let (seen, said) = connect(&device, server.port, &[]);
     assert!(
         seen.contains("\nkey exchange      secp256r1\n"),
         "{seen}{said}"
@@ -114,7 +80,7 @@ fn servers_without_it_need_no_second_round_trip() {
     assert_eq!(log.matches(", ClientHello").count(), 2, "{log}");
 
     let server = Server::start_here(&device.ca, &["-tls1_2"]);
-    let (seen, said) = device.connect(server.port, &[]);
+    let (seen, said) = connect(&device, server.port, &[]);
     assert!(seen.contains("\nTLS version       1.2\n"), "{seen}{said}");
     let log = server.await_established(1);
     assert_eq!(log.matches(", ClientHello").count(), 1, "{log}");
@@ -132,7 +98,7 @@ fn what_is_required_and_not_there_is_one_line() {
     ] {
         let server = Server::start_here(&device.ca, args);
         let middlebox = Middlebox::start(server.port, Way::Pass);
-        let (seen, said) = device.connect(middlebox.port, &[REQUIRE]);
+        let (seen, said) = connect(&device, middlebox.port, &[REQUIRE]);
         assert_eq!(seen, "");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(
@@ -153,7 +119,7 @@ fn a_middlebox_that_takes_no_large_client_hello_is_got_around_once() {
     for way in [Way::Close, Way::Reset, Way::Drop, Way::Alert] {
         let middlebox = Middlebox::start(server.port, way);
         let limit = if way == Way::Drop { "8" } else { "30" };
-        let (seen, said) = device.connect(middlebox.port, &["--timeout", limit]);
+        let (seen, said) = connect(&device, middlebox.port, &["--timeout", limit]);
         assert!(
             seen.contains("\nkey exchange      x25519\n"),
             "{way:?}: {seen}{said}"
@@ -165,7 +131,7 @@ fn a_middlebox_that_takes_no_large_client_hello_is_got_around_once() {
         assert!(middlebox.sizes()[0] > 1400 && middlebox.sizes()[1] < 1400);
 
         let middlebox = Middlebox::start(server.port, way);
-        let (seen, said) = device.connect(middlebox.port, &[REQUIRE, "--timeout", "3"]);
+        let (seen, said) = connect(&device, middlebox.port, &[REQUIRE, "--timeout", "3"]);
         assert_eq!(seen, "");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(
@@ -181,7 +147,7 @@ fn one_more_attempt_is_all_there_is() {
     let device = Device::start();
     let server = Server::start_here(&device.ca, &[]);
     let middlebox = Middlebox::start(server.port, Way::CloseAll);
-    let (seen, said) = device.connect(middlebox.port, &[]);
+    let (seen, said) = connect(&device, middlebox.port, &[]);
     assert_eq!(seen, "");
     // As if there had been one.
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -196,7 +162,7 @@ fn a_certificate_that_is_refused_is_not_tried_again() {
     // A server of another CA; and one that does not know the client's.
     let server = Server::start_here(&other, &[]);
     let middlebox = Middlebox::start(server.port, Way::Pass);
-    let (_, said) = device.connect(middlebox.port, &[]);
+    let (_, said) = connect(&device, middlebox.port, &[]);
     assert!(said.contains("certificate"), "{said}");
     assert_eq!(middlebox.connections(), 1);
     let mut command = device.signer.tedge_hsm();
