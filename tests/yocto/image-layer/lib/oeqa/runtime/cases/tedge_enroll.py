@@ -51,13 +51,13 @@ class TedgeEnroll(TedgeHsmCase):
 
     @OETestDepends(['tedge_enroll.TedgeEnroll.test_waits_for_the_server'])
     def test_enrols(self):
-        self.start_est_server()
         self.addCleanup(self.end_broker)
         self.start_broker()
 
-        # A password that the CA refuses is no reason to ask for ever.
-        self.do(f'systemctl stop tedge-hsm-enroll; cp -p {PASSWORD} {WORK}/right; echo wrong >{PASSWORD}; '
-                'systemctl start tedge-hsm-enroll')
+        # A password that the CA refuses is no reason to ask for ever. Before the server is there, as the unit asks by itself.
+        self.do(f'systemctl stop tedge-hsm-enroll; cp -p {PASSWORD} {WORK}/right; echo wrong >{PASSWORD}')
+        self.start_est_server()
+        self.do('systemctl start tedge-hsm-enroll')
         self.do(self.soon('systemctl is-failed tedge-hsm-enroll'))
         self.do('journalctl --unit tedge-hsm-enroll | grep "given up: correct what is wrong"')
         self.assertEqual(self.property('ExecMainStatus', 'tedge-hsm-enroll'), '78')
