@@ -1,5 +1,5 @@
 //! The pages for people: their links lead somewhere, and the commands of `tedge-hsm` in them are there, with
-//! their options. docs/commissioning.md is run as a whole, by tests/commissioning.
+//! their options. tests/pages.txt says which test runs which commands of the pages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,6 +122,46 @@ fn the_lists_name_what_there_is() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// Each block of commands has its row in tests/pages.txt, and a test that is named there knows the page.
+#[test]
+fn each_block_of_commands_is_run_or_says_why_not() {
+    let list = read(&repository().join("tests/pages.txt"));
+    let rows: Vec<Vec<_>> = list
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(" | ").collect())
+        .collect();
+    let mut wrong = Vec::new();
+    let mut there = Vec::new();
+    for page in pages() {
+        let name = page.strip_prefix(repository()).unwrap().to_str().unwrap();
+        for (heading, number, language) in blocks(&read(&page)) {
+            let place = [name, &heading, &number.to_string()].join(" | ");
+            let listed = rows.iter().filter(|row| row[..3].join(" | ") == place);
+            match (listed.count(), &*language) {
+                (1, _) => {}
+                (0, other) if !["sh", "console"].contains(&other) => {}
+                (count, _) => wrong.push(format!("{place}: {count} rows")),
+            }
+            there.push(place);
+        }
+    }
+    for row in &rows {
+        let (place, by) = (row[..3].join(" | "), row[3]);
+        let knows_it = || {
+            let page = row[0].trim_start_matches("docs/");
+            read(&repository().join(by)).contains(page)
+        };
+        if !there.contains(&place) {
+            wrong.push(format!("{place}: there is no such block"));
+        } else if !by.starts_with("nobody: ") && !knows_it() {
+            wrong.push(format!("{place}: {by} does not name the page"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(rows.len() > 80);
+}
+
 #[test]
 fn commands_are_there_with_their_options() {
     let mut seen = 0;
@@ -190,6 +230,26 @@ fn invocations(page: &str) -> Vec<String> {
     found
 }
 
+/// The blocks of code that name a language: heading, number below it, language.
+fn blocks(page: &str) -> Vec<(String, u32, String)> {
+    let fence = Regex::new("^ *```([a-z]*)").unwrap();
+    let (mut heading, mut number, mut within) = (String::new(), 0, false);
+    let mut found = Vec::new();
+    for line in page.lines() {
+        if let Some(language) = fence.captures(line).map(|found| found[1].to_owned()) {
+            within = !within;
+            if within && !language.is_empty() {
+                number += 1;
+                found.push((heading.clone(), number, language));
+            }
+        } else if !within && line.starts_with('#') {
+            line.trim_start_matches('#').trim().clone_into(&mut heading);
+            number = 0;
+        }
+    }
+    found
+}
+
 /// The anchors that a page's headings get.
 fn anchors(page: &Path) -> Vec<String> {
     let headings = read(page);
@@ -212,6 +272,7 @@ fn pages() -> Vec<PathBuf> {
         "SECURITY.md",
         "CONTRIBUTING.md",
         "tests/README.md",
+        "meta-tedge-hsm/README.md",
     ]
     .map(|page| root.join(page))
     .into();

@@ -47,7 +47,7 @@ trap 'exit 143' TERM HUP
 # in Debian 13.
 commissioning_packages=systemd,dbus,polkitd,openssl,iproute2,mosquitto,softhsm2,opensc,opensc-pkcs11,pcscd,libccid
 commissioning_packages+=,vsmartcard-vpcd,libtpm2-pkcs11-1,libtss2-tcti-device0,libtss2-tcti-tabrmd0,libtss2-tcti-swtpm0
-commissioning_packages+=,tpm-udev,tpm2-abrmd,swtpm
+commissioning_packages+=,tpm-udev,tpm2-abrmd,swtpm,tpm2-tools,libtpm2-pkcs11-tools,python3,tinyproxy-bin
 programs_packages=systemd,dbus,polkitd,openssl,ca-certificates,make,pkcs11-provider,softhsm2,opensc,p11-kit,iproute2
 programs_packages+=,curl,mosquitto,mosquitto-clients,nginx-light,python3,python3-requests,eapoltest,freeradius,gnutls-bin
 programs_packages+=,openssh-client,openssh-server,libnss3-tools,openjdk-21-jre-headless
