@@ -89,7 +89,7 @@ const CASES: &[Case] = &[
                openssl req $NEW -keyout localhost.key -out localhost.csr -subj /CN=below; \
                issue_by device \"$SAN\"; cat device.pem >> localhost.pem",
         ca: "ca.pem",
-        what: "the server's certificate (CN=below) was issued by what is no CA",
+        what: "the server's certificate (CN=below) was issued by a certificate that is not a CA's",
         cure: "have it issued by a CA",
     },
     Case {

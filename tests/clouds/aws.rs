@@ -182,11 +182,11 @@ fn what_aws_rejects_is_one_line() {
         ),
         (
             Fault::Accepted(b"{}".to_vec()),
-            "the answer is not what it should be",
+            "the answer has an unexpected form",
         ),
         (
             Fault::Accepted(b"\xff\x00".to_vec()),
-            "the answer is not what it should be",
+            "the answer has an unexpected form",
         ),
         (
             Fault::Accepted(vec![b' '; 70_000]),
@@ -194,7 +194,7 @@ fn what_aws_rejects_is_one_line() {
         ),
         (
             Fault::Accepted("[".repeat(60_000).into_bytes()),
-            "the answer is not what it should be",
+            "the answer has an unexpected form",
         ),
     ] {
         fleet.aws.faults([fault]);
@@ -318,7 +318,7 @@ fn what_never_ends_is_given_up() {
     // Nothing but messages on the topic, each of which is no answer: the first one ends it.
     fleet.aws.faults([Fault::Flood(b"x".to_vec(), 200)]);
     let error = fleet.refused();
-    assert!(error.contains("not what it should be"), "{error}");
+    assert!(error.contains("unexpected form"), "{error}");
     // A record that holds a secret is closed to others.
     let record = fleet.device.file(&format!("{CERT}.enrolment"));
     let mode = record.metadata().unwrap().permissions().mode();

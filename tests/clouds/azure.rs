@@ -190,7 +190,7 @@ fn each_outcome_is_one_line() {
             Fault::Status(200, None, hostile),
             "is no host name of an IoT hub",
         ),
-        (Fault::Body(b"\x1b[2J".to_vec()), "not what it should be"),
+        (Fault::Body(b"\x1b[2J".to_vec()), "unexpected form"),
         (
             Fault::Body(vec![b' '; 70_000]),
             "the answer has 70000 bytes",

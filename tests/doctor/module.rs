@@ -109,7 +109,7 @@ fn what_a_token_says_of_its_pin() {
     for (flag, state, cure) in [
         ("LOCKED", "failure", "security officer"),
         ("FINAL_TRY", "failure", "the right PIN"),
-        ("COUNT_LOW", "warning", "find out who gives them"),
+        ("COUNT_LOW", "warning", "find out which user gives them"),
         ("TO_BE_CHANGED", "warning", "change it"),
     ] {
         let mut command = bench.faulty(&format!("token device flag CKF_USER_PIN_{flag}"));
@@ -126,7 +126,7 @@ fn no_try_is_spent_when_one_is_left() {
         let mut command = bench.faulty(&format!("token device flag CKF_USER_PIN_{flag}"));
         command.args(["--login", "--uri", "pkcs11:token=device"]);
         let findings = Findings::of(&mut command);
-        findings.has("skipped", "pin", "no try of its PIN is to be spent", "");
+        findings.has("skipped", "pin", "this check spends no try of its PIN", "");
     }
     assert_eq!(logins(&bench), 0);
 }

@@ -32,7 +32,7 @@ impl Notifier {
     /// What systemd does not read in time is dropped.
     pub fn tell(&self, state: &[NotifyState<'_>]) {
         if self.messages.try_send(message(state)).is_err() {
-            log::debug!("systemd does not read what it is told");
+            log::debug!("systemd does not read its notification socket");
         }
     }
 }

@@ -178,7 +178,7 @@ impl Bridge {
         for broker in BrokerRole::BOTH {
             let (side, from, _) = self.parts(broker);
             if side.is_up() && from.wants_refused() {
-                side.renew("there is room again for what was not taken");
+                side.renew("there is room again for the messages that wait");
                 self.unlink(broker, false);
             }
         }

@@ -56,7 +56,7 @@ async fn serve(configuration: Configuration) -> anyhow::Result<()> {
             _ = change.changed() => {}
             () = &mut patience, if !ready => {
                 ready = true;
-                log::warn!("some brokers are not connected yet; systemd is told that the bridge is ready, as other units wait for it");
+                log::warn!("some brokers are not connected yet; the bridge tells systemd that it is ready, because other units wait for it");
                 notifier.tell(&[NotifyState::Ready]);
             }
             _ = bridges.join_next() => bail!("internal error: a bridge ended"),

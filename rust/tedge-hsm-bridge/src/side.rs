@@ -176,7 +176,7 @@ impl Side {
         if connected.is_second {
             log::warn!(
                 "{}: the broker, or something before it, did not answer the ClientHello with X25519MLKEM768, and answers \
-                 one without: what is sent now can be read by who records it and has a quantum computer one day; \
+                 one without: somebody who records this connection can read it with a future quantum computer; \
                  post_quantum = \"require\" refuses that, \"off\" leaves the first attempt out",
                 self.name
             );

@@ -29,7 +29,7 @@ pub fn certificates(answer: &Answer) -> anyhow::Result<Vec<CertificateDer<'stati
                 "the server's answer holds no PKCS#7 certificates".to_owned()
             }
             "" => {
-                format!("the server answers with nothing that is a certificate{words}; is it EST?")
+                format!("the server's answer has no certificate{words}; is it EST?")
             }
             kind => {
                 format!("the server answers with {kind}, not with certificates{words}; is it EST?")

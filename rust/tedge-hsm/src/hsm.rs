@@ -79,7 +79,7 @@ impl Profile {
         let folders: Vec<_> = folders.map(|folder| folder.display().to_string()).collect();
         let packages = &self.packages;
         let brings = match packages.debian.strip_prefix("none: ") {
-            Some(how) => format!("neither Debian nor our Yocto layer has it: {how}"),
+            Some(how) => format!("neither Debian nor our Yocto layer has a package of it: {how}"),
             None => format!(
                 "Debian has it in {}, Yocto in {}",
                 packages.debian, packages.yocto

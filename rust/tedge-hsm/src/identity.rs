@@ -60,7 +60,7 @@ impl Identity {
             .as_ref()
             .and_then(|rotation| rotation.error.as_ref())
         {
-            problems.push(format!("the key is to be replaced: {error}"));
+            problems.push(format!("the key is being replaced: {error}"));
         }
         problems
     }

@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Path, record: &impl Serialize, mode: u32) -> anyhow::
     let text = serde_json::to_string_pretty(record)? + "\n";
     if text.len() > MAX_LEN {
         bail!(
-            "{} would have more than {MAX_LEN} bytes: what the server sent is too long",
+            "{} would have more than {MAX_LEN} bytes: the server's answer is too long",
             path.display()
         );
     }

@@ -214,8 +214,8 @@ impl TlsClient {
             .attempt(second, host, port, tcp)
             .map_err(|failure| failure.error)?;
         note(format_args!(
-            "{host} port {port} did not answer the ClientHello with X25519MLKEM768, and answers one without: what is sent \
-             now can be read by who records it and has a quantum computer one day (docs/post-quantum.md)"
+            "{host} port {port} did not answer the ClientHello with X25519MLKEM768, and answers one without: somebody who \
+             records this connection can read it with a future quantum computer (docs/post-quantum.md)"
         ));
         Ok(done)
     }

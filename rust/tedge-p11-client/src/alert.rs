@@ -30,7 +30,7 @@ pub(crate) fn explain(alert: AlertDescription) -> (String, &'static str) {
     }
     let (why, cure) = match alert {
         A::HandshakeFailure | A::InsufficientSecurity => (
-            "it takes none of what was offered, or misses a client certificate",
+            "it accepts none of the offered algorithms, or wants a client certificate",
             "does the server take keys of this type, and TLS 1.3? See its log",
         ),
         A::ProtocolVersion | A::InappropriateFallback => (
@@ -52,12 +52,12 @@ pub(crate) fn explain(alert: AlertDescription) -> (String, &'static str) {
             "have the server take certificates",
         ),
         A::MissingExtension | A::UnsupportedExtension => (
-            "it misses something in what was offered",
+            "it wants an extension that was not offered",
             "see the server's log, and update it",
         ),
         _ => (
-            "what arrived there is wrong",
-            "something between here and the server may change what is sent; see the server's log",
+            "a message arrived there with an error",
+            "something between here and the server may change the data; see the server's log",
         ),
     };
     (

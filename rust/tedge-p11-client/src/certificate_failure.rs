@@ -152,7 +152,7 @@ impl Context<'_> {
             }
             W::EndEntityUsedAsCa => (
                 format!(
-                    "{own} was issued by what is no CA: a certificate in its chain lacks CA:TRUE"
+                    "{own} was issued by a certificate that is not a CA's: a certificate in its chain lacks CA:TRUE"
                 ),
                 "send the CA's own certificate behind it, or have it issued by a CA",
             ),

@@ -93,8 +93,8 @@ impl TlsFailure {
                 "give the server a certificate",
             ),
             Error::DecryptError => Self::with_cure(
-                "what the server sent can't be decrypted",
-                "something between here and the server may change what is sent",
+                "the server's message can't be decrypted",
+                "something between here and the server may change the data",
             ),
             Error::PeerSentOversizedRecord => {
                 Self::with_cure("the server sent a TLS record that is too long", SERVER_LOG)

@@ -124,7 +124,7 @@ pub enum Refusal {
     },
     /// No rule that is for this key lets the peer sign digests.
     #[error(
-        "{peer} may not sign a digest with {key}: nobody can tell what it is the digest of, and no rule that \
+        "{peer} may not sign a digest with {key}: nobody can tell which message it stands for, and no rule that \
          covers the key has the purpose digest; a program that sends the whole message needs no such rule"
     )]
     Digest {

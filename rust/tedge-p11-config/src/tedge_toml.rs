@@ -265,7 +265,7 @@ fn without_values(message: &str) -> String {
     // The last: what was found may say so, too.
     let expected = message.rfind("expected").map(|at| &message[at..]);
     expected
-        .unwrap_or("this is not TOML, or not what it should be")
+        .unwrap_or("this is not TOML, or a value of another type than expected")
         .to_owned()
 }
 

@@ -501,7 +501,7 @@ impl Server<'_> {
         if self.cacerts_out.is_some() {
             let cas = server.ca_certificates()?;
             for ca in &cas {
-                trust.add(ca).context("of what the server distributes")?;
+                trust.add(ca).context("from the server's list of CAs")?;
             }
             self.cas.replace(cas);
         }

@@ -35,7 +35,7 @@ fn check_settings(context: &Context<'_>, report: &mut Report) {
                 "{SETTINGS_FOLDER} ({}) may be written by users other than root, and root reads settings there",
                 context.root.permissions(&found)
             ),
-            format!("chown root:root and chmod 755 {SETTINGS_FOLDER}, and look at what is in it"),
+            format!("chown root:root and chmod 755 {SETTINGS_FOLDER}, and check the files in it"),
         );
     }
 }

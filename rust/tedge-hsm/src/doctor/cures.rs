@@ -26,12 +26,12 @@ const CURES: &[(&str, &str)] = &[
     ),
     (
         "CKR_PIN_INCORRECT",
-        "find the right PIN before more tries are spent; the signer has it from \
+        "find the right PIN before more tries are spent; the signer reads it from \
          /etc/credstore/tedge-p11-server.pin or tedge.toml",
     ),
     (
         "CKR_PIN_LOCKED",
-        "have the security officer set a new PIN, or by the vendor's tool: ykman piv access unblock-pin, \
+        "reset the user PIN with the SO PIN (tedge-hsm unlock), or with the vendor's tool: ykman piv access unblock-pin, \
          sc-hsm-tool, tpm2_dictionarylockout -c",
     ),
     (

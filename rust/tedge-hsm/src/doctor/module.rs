@@ -57,8 +57,8 @@ pub(super) fn check(
             report.failure(
                 Area::Module,
                 format!("{shown} is not loaded: tedge.toml names it, and {why}"),
-                "a PKCS#11 module belongs where root alone may write, such as /usr/lib; if it is to be \
-                 trusted, give it by --module-path",
+                "move the PKCS#11 module to a folder where only root may write, such as /usr/lib; if you \
+                 trust it, name it by --module-path",
             );
             return None;
         }
@@ -77,7 +77,7 @@ pub(super) fn check(
                 "{shown} is loading for more than {} s",
                 context.limit.as_secs()
             ),
-            "see whether what it talks to answers: the device, pcscd, tee-supplicant, tpm2-abrmd",
+            "check the device and the service that the module talks to: pcscd, tee-supplicant, tpm2-abrmd",
         ),
         Some(Ok(module)) => {
             report.ok(Area::Module, format!("{shown} is loaded"));
@@ -111,7 +111,8 @@ fn file_to_load(context: &Context<'_>, path: &Path) -> Result<PathBuf, String> {
 }
 
 fn of_root(path: &Path, permissions: impl Fn(&Metadata) -> String) -> Result<PathBuf, String> {
-    let unknown = |error: std::io::Error| format!("cannot find out who may write it: {error}");
+    let unknown =
+        |error: std::io::Error| format!("cannot find out which users may write it: {error}");
     let path = path.canonicalize().map_err(unknown)?;
     for part in path.ancestors() {
         let file = part.symlink_metadata().map_err(unknown)?;

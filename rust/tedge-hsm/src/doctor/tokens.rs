@@ -169,7 +169,7 @@ fn check_pin(name: &str, pin: PinState, report: &mut Report) {
         report.warning(
             Area::Pin,
             format!("wrong PINs were given for {name} (CKF_USER_PIN_COUNT_LOW)"),
-            "find out who gives them (journalctl -u tedge-p11-server); a login with the right PIN resets it",
+            "find out which user gives them (journalctl -u tedge-p11-server); a login with the right PIN resets it",
         );
     } else if !pin.initialized {
         report.failure(
@@ -218,7 +218,7 @@ fn log_in(
     if token.pin.tries.locked || token.pin.tries.final_try {
         report.skipped(
             Area::Pin,
-            format!("not logged in to {name}: no try of its PIN is to be spent"),
+            format!("not logged in to {name}: this check spends no try of its PIN"),
         );
         return None;
     }

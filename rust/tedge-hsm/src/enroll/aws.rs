@@ -285,7 +285,7 @@ impl Cloud for Aws<'_> {
         tedge_file::write(&path, text.as_bytes(), attributes)
             .with_context(|| format!("cannot write {}", path.display()))?;
         note(format_args!(
-            "done   device       {}: what the template has for it",
+            "done   device       {}: the DeviceConfiguration of the template",
             path.display()
         ));
         Ok(())

@@ -187,7 +187,7 @@ impl Steps<'_> {
                 );
             }
             file::check_writable(&self.options.bridge()).context(
-                "root, or who may write there, configures the bridge; --no-bridge leaves it alone",
+                "run it as root or as a user who may write there; --no-bridge leaves the bridge alone",
             )?;
         }
         let key = match &wanted.found {

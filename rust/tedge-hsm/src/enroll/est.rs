@@ -241,7 +241,7 @@ impl Cloud for Est<'_> {
         }
         if !missed.is_empty() {
             note(format_args!(
-                "warns  request      the server wants what the request does not have, and may refuse it: {}",
+                "warns  request      the server asks for parts that the request does not have, and may refuse it: {}",
                 missed.join("; ")
             ));
         }

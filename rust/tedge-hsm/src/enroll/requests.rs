@@ -120,7 +120,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(payload: &[u8]) -> anyhow::R
         // What it quotes is the cloud's.
         .map_err(|error| {
             anyhow::anyhow!(
-                "the answer is not what it should be: {}",
+                "the answer has an unexpected form: {}",
                 words(&error.to_string())
             )
         })

@@ -1,4 +1,4 @@
-//! The user PIN, where the signer has it from.
+//! The user PIN, where the signer reads it from.
 
 use anyhow::{Context as _, bail};
 use tedge_p11_client::Pin;

@@ -43,8 +43,8 @@ impl Library {
                 refusal::tell(
                     "sign",
                     format_args!(
-                        "the program made a digest itself and wants that signed with {}: nobody can tell what it \
-                         is the digest of, and no rule that covers the key has the purpose digest",
+                        "the program made a digest itself and wants that signed with {}: nobody can tell which \
+                         message it stands for, and no rule that covers the key has the purpose digest",
                         object.listed.uri
                     ),
                 );

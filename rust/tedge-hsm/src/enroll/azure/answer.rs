@@ -280,8 +280,8 @@ mod tests {
                 "is no device id",
             ),
             (r#"{"status":"assigned"}"#, "is no host name"),
-            ("[]", "not what it should be"),
-            ("", "not what it should be"),
+            ("[]", "unexpected form"),
+            ("", "unexpected form"),
         ] {
             assert!(
                 failure(payload).contains(said),
