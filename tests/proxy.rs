@@ -254,7 +254,7 @@ fn flag_file_and_variables_are_heeded_in_this_order_and_by_persons_only() {
     table("https://127.0.0.1:1", "");
     let said = fail(&mut connect(&[]));
     assert!(
-        said.contains("only http:// is spoken with a proxy"),
+        said.contains("only http:// is supported for a proxy"),
         "{said}"
     );
 

@@ -107,7 +107,7 @@ fn a_login_to_one_of_two_tokens() {
 fn what_a_token_says_of_its_pin() {
     let bench = Bench::new();
     for (flag, state, cure) in [
-        ("LOCKED", "failure", "security officer"),
+        ("LOCKED", "failure", "SO PIN"),
         ("FINAL_TRY", "failure", "the right PIN"),
         ("COUNT_LOW", "warning", "find out which user gives them"),
         ("TO_BE_CHANGED", "warning", "change it"),
@@ -142,7 +142,7 @@ fn a_pin_that_is_wrong() {
     assert_eq!(logins(&bench), 1, "one try and no more");
     // SoftHSM2 remembers it.
     let findings = Findings::of(&mut bench.straight());
-    findings.warning("pin", "CKF_USER_PIN_COUNT_LOW", "who gives them");
+    findings.warning("pin", "CKF_USER_PIN_COUNT_LOW", "which user gives them");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_module_of_others_that_root_is_to_load() {
     doctor(&module).failure(
         "module",
         "users other than root may write",
-        "root alone may write",
+        "only root may write",
     );
     doctor(&bench.hsm.module()).ok("module", "is loaded");
 }

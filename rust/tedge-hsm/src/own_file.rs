@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, limit: usize) -> anyhow::Result<Option<Zeroizing
     read_or(
         path,
         limit,
-        "it is not relied on here. Run this as that user, or have root put a copy in its place after a look at the copy",
+        "it is not relied on here. Run this as that user, or check its content as root and replace it: sudo install -m 0644 FILE COPY",
     )
 }
 

@@ -81,14 +81,16 @@ fn otherwise(tedge_toml: &Path, run_by: RunBy) -> anyhow::Result<ProxySettings> 
         Err(error) if run_by == RunBy::Unit || is_unreadable(&error) => {
             note(format_args!("no proxy is taken from tedge.toml: {error:#}"));
         }
-        Err(error) => return Err(error.context("--proxy '' does without it")),
+        Err(error) => return Err(error.context("--proxy '' connects without a proxy")),
     }
     if run_by == RunBy::Unit {
         return Ok(ProxySettings::default());
     }
     match from_environment(|name| std::env::var_os(name)) {
         Ok(settings) => Ok(settings),
-        Err((name, error)) => bail!("the variable {name}: {error}; --proxy '' does without it"),
+        Err((name, error)) => {
+            bail!("the variable {name}: {error}; --proxy '' connects without a proxy")
+        }
     }
 }
 

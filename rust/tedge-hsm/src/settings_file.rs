@@ -28,7 +28,7 @@ pub(crate) enum SettingsError {
     #[error("{0}")]
     Moved(&'static Moved),
     #[error(
-        "{0} may be written by users other than root: have root put a copy in its place that it has looked at, with mode 644"
+        "{0} may be written by users other than root: check its content as root, then replace it by a copy of root with mode 644"
     )]
     OfOthers(PathBuf),
     #[error("cannot read {0}: it is not UTF-8")]

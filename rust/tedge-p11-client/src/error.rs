@@ -50,7 +50,7 @@ pub enum Error {
     #[error("the signer's answer does not belong to the request")]
     Unexpected,
     /// The signer's answer has a URI with what RFC 7512 does not know. What was asked for is done.
-    #[error("the signer did it, and names {uri:?}, which cannot be used here: {error}")]
+    #[error("the signer did it, but its answer names {uri:?}, which cannot be used here: {error}")]
     AnswerUri {
         /// As the signer has it.
         uri: String,

@@ -28,7 +28,7 @@ pub enum PolicyError {
     },
     /// Others could have written it.
     #[error(
-        "cannot read {0}: users other than root may write it: have root put a copy in its place that it has looked at, with mode 644"
+        "cannot read {0}: users other than root may write it: check its content as root, then replace it by a copy of root with mode 644"
     )]
     OfOthers(String),
     /// It is not UTF-8.

@@ -19,7 +19,7 @@ pub enum LoadError {
     NoFile,
     /// The user that this process runs as may not read the file.
     #[error(
-        "{} may not read it; have its owner let this user do so: chmod a+r {}",
+        "{} may not read it; its owner can let this user do so: chmod a+r {}",
         tedge_file::user(*uid), file.display()
     )]
     Unreadable {
@@ -30,7 +30,7 @@ pub enum LoadError {
     },
     /// The user that this process runs as may not pass through a folder that leads to the file.
     #[error(
-        "{} may not enter the folder {}; have its owner let this user do so (chmod a+x {}), or install the \
+        "{} may not enter the folder {}; its owner can let this user do so (chmod a+x {}), or install the \
          module under /usr/lib",
         tedge_file::user(*uid), folder.display(), folder.display()
     )]

@@ -17,7 +17,7 @@ pub struct ProxyAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It begins with `https://`, `socks5://` or the like.
-    #[error("only http:// is spoken with a proxy: what goes through it has TLS of its own")]
+    #[error("only http:// is supported for a proxy; the connection through it has TLS of its own")]
     Scheme,
     /// There is no host, or it has characters that no host has.
     #[error("this is not of the form http://HOST[:PORT]")]
@@ -26,7 +26,9 @@ pub enum AddressError {
     #[error("the port is a number from 1 to 65535")]
     Port,
     /// It has a user or a password.
-    #[error("a user and a password have settings of their own")]
+    #[error(
+        "the address has a user or a password; give these by their own settings (--proxy-user and --proxy-password-file, or username and password)"
+    )]
     Login,
     /// The user or the password is not percent-encoded UTF-8.
     #[error("the user or the password is not percent-encoded UTF-8")]

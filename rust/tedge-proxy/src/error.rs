@@ -42,7 +42,7 @@ pub enum Problem {
     #[error("refuses the user {0} or the password (HTTP {1})")]
     RefusesLogin(String, u16),
     /// The same with no scheme that is known here.
-    #[error("wants {0} (HTTP {1}), and only Basic is spoken here")]
+    #[error("wants {0} (HTTP {1}), and only Basic is supported here")]
     OtherScheme(String, u16),
     /// Any other answer.
     #[error("does not connect to {target}: HTTP {status}{}", in_brackets(reason))]

@@ -85,7 +85,7 @@ fn a_refusal_says_why_in_one_line_without_the_password() {
         ),
         (
             "HTTP/1.1 407 A\r\nProxy-Authenticate: Negotiate\r\nPROXY-authenticate: NTLM x\r\n\r\n",
-            "wants Negotiate, NTLM (HTTP 407), and only Basic is spoken here",
+            "wants Negotiate, NTLM (HTTP 407), and only Basic is supported here",
         ),
         (
             "HTTP/1.1 403 \x1b[2JFiltered\r\n\r\n",
