@@ -10,9 +10,9 @@ begin_emulation() {
     repo=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
     [ "$1" = arm64 ] || cpu=arm
     "$repo/tests/install-packages" emulation || return 77
-    # Another one may do the same.
+    # Another one may do the same, and takes it away when it ends.
     mkdir -p "${TEDGE_CACHE:-$repo/target/cache}"
-    exec 6>"${TEDGE_CACHE:-$repo/target/cache}/binfmt.lock"
+    exec 6>"${TEDGE_CACHE:-$repo/target/cache}/binfmt-$cpu.lock"
     flock 6
     [ -e "$at/register" ] || mount -t binfmt_misc binfmt_misc "$at" || return 77
     if [ ! -e "$at/qemu-$cpu" ]; then

@@ -191,6 +191,7 @@ report_guest() {
             # What was said to this check.
             awk -v want="== ${line#not ok - }" '/^== / { on = $0 == want } on' "$tmp/share/log" | diagnostics
             ;;
+        '# '*) echo "$line" ;;
         finished) finished=0 ;;
         esac
     done <"$tmp/share/tap"
