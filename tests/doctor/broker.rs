@@ -127,6 +127,13 @@ fn the_key_exchange_is_that_of_the_bridge() {
     let hybrid = SServer::start_by(debian13.command("usr/bin/openssl"), &device.ca, &[]);
     findings(hybrid.port, "require").ok("broker", "TLS 1.3 with X25519MLKEM768 and");
     findings(hybrid.port, "off").ok("broker", "TLS 1.3 with x25519 and");
+    // Root's file goes before that one.
+    let port = hybrid.port;
+    device.bench.write(
+        "etc/tedge-hsm/tedge-hsm-bridge.toml",
+        &format!("[cloud.own]\nhost = \"localhost\"\nport = {port}\npost_quantum = \"require\"\n"),
+    );
+    findings(port, "off").ok("broker", "[cloud.own]: TLS 1.3 with X25519MLKEM768 and");
 }
 
 #[test]

@@ -17,11 +17,10 @@ pub(super) struct BridgeTable {
 }
 
 impl BridgeTable {
-    /// The table of `broker` in the folder's tedge-hsm-bridge.toml that sets `post_quantum`: of several the strictest. Without
+    /// The table of `broker` in the bridge's file at `path` that sets `post_quantum`: of several the strictest. Without
     /// such a table, or where the bridge would refuse the file or the word, there is none: `tedge-hsm-bridge --check` says why.
-    pub(super) fn of(broker: &Broker, config_dir: &Path) -> Option<Self> {
-        let path = config_dir.join("tedge-hsm-bridge.toml");
-        let text = tedge_file::read_text(&path, MAX_SETTINGS).ok()?;
+    pub(super) fn of(broker: &Broker, path: &Path) -> Option<Self> {
+        let text = tedge_file::read_text(path, MAX_SETTINGS).ok()?;
         Self::parse(&text, broker)
     }
 
