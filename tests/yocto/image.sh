@@ -13,7 +13,7 @@ image_prepare() {
     done
     [ "$(id -u)" = 0 ] || { echo 'Debian'\''s root file system takes root to make'; return 77; }
     mkdir -p "$base"
-    key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" "$tree/qemu/initrd.sh" | sha256sum)
+    key=$(cat "$here/image-base" "$tree/qemu/kernel-hook" | sha256sum)
     if [ "$(cat "$base/.made" 2>/dev/null)" != "$key" ]; then
         rm -rf --one-file-system "$base"
         mkdir -p "$base"
