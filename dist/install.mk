@@ -36,11 +36,15 @@ MODULE ?= $(if $(filter target/release,$(BUILD)),target/module,$(BUILD))/libtedg
 MODULE_DIST = dist/tedge-p11-module
 # with_settings FOLDER...: none of them where SETTINGS is no
 with_settings = $(if $(filter no,$(SETTINGS)),,$(1))
+# Those that are there keep their owner and mode.
+settings_folders = $(call with_settings,for dir in tedge tedge-hsm; do \
+	[ -d '$(DESTDIR)$(SYSCONFDIR)'/$$dir ] || install -d '$(DESTDIR)$(SYSCONFDIR)'/$$dir || exit; done)
 
 .PHONY: install-signer install-cli install-bridge install-module uninstall
 
 install-signer:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(POLKITDIR) $(DROPINDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	$(settings_folders)
 	install -m 0755 $(BUILD)/tedge-p11-server '$(DESTDIR)$(BINDIR)'
 	for file in $(DIST)/*.service $(DIST)/*.socket $(DIST)/*.timer; do \
 		install -m 0644 $$file '$(DESTDIR)$(UNITDIR)' && $(PLACES) -i '$(DESTDIR)$(UNITDIR)'/$${file##*/} || exit; done
@@ -54,7 +58,8 @@ install-signer:
 	$(call with_settings,install -m 0644 $(DIST)/tedge-p11-server.toml '$(DESTDIR)$(DATADIR)/tedge-hsm')
 
 install-cli:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(TMPFILESDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR) $(call with_settings,$(SYSCONFDIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(TMPFILESDIR) $(MANDIR)/man1 $(BASHCOMPLETIONDIR) $(ZSHCOMPLETIONDIR) $(FISHCOMPLETIONDIR),'$(DESTDIR)$(dir)')
+	$(settings_folders)
 	install -m 0755 $(BUILD)/tedge-hsm '$(DESTDIR)$(BINDIR)'
 	install -m 0644 $(CLI_DIST)/tedge-hsm-enroll.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/tedge-hsm-enroll.conf'
 	for file in $(CLI_DIST)/*.service $(CLI_DIST)/*.timer; do \
@@ -63,12 +68,10 @@ install-cli:
 	install -m 0644 $(CLI_DIST)/bash/* '$(DESTDIR)$(BASHCOMPLETIONDIR)'
 	install -m 0644 $(CLI_DIST)/zsh/* '$(DESTDIR)$(ZSHCOMPLETIONDIR)'
 	install -m 0644 $(CLI_DIST)/fish/* '$(DESTDIR)$(FISHCOMPLETIONDIR)'
-	# Where older versions had it, user tedge may have put something in its place: only root's own is taken.
-	old='$(DESTDIR)$(SYSCONFDIR)/tedge/tedge-hsm-renew.env'; new='$(DESTDIR)$(SYSCONFDIR)/tedge-hsm/renew.conf'; \
-		[ '$(SETTINGS)' = no ] || [ -e "$$new" ] || [ ! -f "$$old" ] || [ -L "$$old" ] || [ "$$(stat -c %u "$$old")" != 0 ] || mv "$$old" "$$new"
 
 install-bridge:
-	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(SYSCONFDIR)/tedge $(SYSCONFDIR)/tedge-hsm $(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	install -d $(foreach dir,$(BINDIR) $(UNITDIR) $(SYSUSERSDIR) $(MANDIR)/man5 $(MANDIR)/man8 $(call with_settings,$(DATADIR)/tedge-hsm),'$(DESTDIR)$(dir)')
+	$(settings_folders)
 	install -m 0755 $(BUILD)/tedge-hsm-bridge '$(DESTDIR)$(BINDIR)'
 	install -m 0644 $(BRIDGE).service '$(DESTDIR)$(UNITDIR)'
 	$(PLACES) -i '$(DESTDIR)$(UNITDIR)/tedge-hsm-bridge.service'

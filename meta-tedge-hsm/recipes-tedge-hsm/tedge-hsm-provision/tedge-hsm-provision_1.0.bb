@@ -70,14 +70,6 @@ do_install() {
     fi
 }
 
-# Where older versions had the settings, user tedge may have put something in their place: only root's own is taken.
-pkg_postinst:${PN}() {
-    old=$D${sysconfdir}/tedge/tedge-hsm-provision.conf
-    if [ -f "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %u "$old")" = 0 ]; then
-        mv "$old" $D${sysconfdir}/tedge-hsm/provision.conf
-    fi
-}
-
 SYSTEMD_SERVICE:${PN} = "tedge-hsm-provision.service"
 SYSTEMD_AUTO_ENABLE ?= "${@'enable' if d.getVar('TEDGE_HSM_PROVISION') else 'disable'}"
 

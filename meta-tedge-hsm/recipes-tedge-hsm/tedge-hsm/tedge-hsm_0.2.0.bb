@@ -19,15 +19,6 @@ SYSTEMD_AUTO_ENABLE:${PN}-enroll = "enable"
 SYSTEMD_SERVICE:${PN}-renew = "tedge-hsm-renew.timer tedge-hsm-renew.service"
 SYSTEMD_AUTO_ENABLE ?= "disable"
 
-# Where older versions had the settings, user tedge may have put something in their place: only root's own is taken.
-pkg_postinst:${PN}-renew() {
-    old=$D${sysconfdir}/tedge/tedge-hsm-renew.env new=$D${sysconfdir}/tedge-hsm/renew.conf
-    if [ ! -e "$new" ] && [ -f "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %u "$old")" = 0 ]; then
-        install -d -m 0755 $D${sysconfdir}/tedge-hsm
-        mv "$old" "$new"
-    fi
-}
-
 PACKAGE_BEFORE_PN += "${PN}-renew ${PN}-enroll ${PN}-zsh-completion ${PN}-fish-completion"
 FILES:${PN}-zsh-completion += "${datadir}/zsh"
 FILES:${PN}-fish-completion += "${datadir}/fish"

@@ -21,9 +21,10 @@ use crate::walk::Place;
 /// Whose a file is, and who else may read or write it.
 #[derive(Clone, Copy, Debug)]
 pub enum Attributes {
-    /// A file that is there keeps its owner, group and mode. A new one belongs to the user of this process; but what
-    /// root makes in another user's folder is that user's, who can rename it: root's files there would be taken for what
-    /// root has looked at.
+    /// A file that is there keeps its owner, group and mode, unless it is root's in another user's folder: see below. A new
+    /// one belongs to the user of this process; but what
+    /// root writes in another user's folder is that user's, who can rename it: root's files there would be taken for what
+    /// root has looked at. Only [`Edited`](crate::Edited) leaves root's file to root there, since it has read what it changes.
     Keep {
         /// Mode of a new file, such as 0o644, whatever the umask is.
         mode: u32,
@@ -48,6 +49,7 @@ pub fn write(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), 
             .map_err(|problem| FileError::at_file(path, problem));
     }
     let target = Target::find(path)?;
+    let attributes = target.for_foreign_content(attributes)?;
     target.fill(content, attributes)?.replace()
 }
 
@@ -145,6 +147,22 @@ impl Target {
         file.set_permissions(Permissions::from_mode(mode))
             .map_err(|error| self.failed(error))?;
         Ok(temporary)
+    }
+
+    /// Root's own file in another user's folder would vouch for what is written into it, under any name that this user
+    /// gives it: it becomes that user's.
+    fn for_foreign_content(&self, attributes: Attributes) -> Result<Attributes, FileError> {
+        let (Attributes::Keep { .. }, Some(old)) = (attributes, &self.place.found) else {
+            return Ok(attributes);
+        };
+        let mode = old.st_mode & 0o777;
+        Ok(match self.owner_of_new()? {
+            Some(owner) if old.st_uid == 0 => Attributes::Set {
+                mode,
+                owner: Some(owner),
+            },
+            _ => attributes,
+        })
     }
 
     fn owner_of_new(&self) -> Result<Option<(u32, u32)>, FileError> {

@@ -75,7 +75,11 @@ fn root_makes_no_file_of_its_own_in_a_folder_of_others() {
     for path in [&path, &other] {
         assert_eq!(path.metadata().unwrap().uid(), NOBODY);
     }
-    // Root's file stays root's, as does what is asked for.
+    // Nor over one of root's that was given this name.
+    chown(&other, Some(0), Some(0)).unwrap();
+    tedge_file::write(&other, b"text", Attributes::Keep { mode: 0o644 }).unwrap();
+    assert_eq!(other.metadata().unwrap().uid(), NOBODY);
+    // Root's file stays root's where what it says was read, as does what is asked for.
     chown(&path, Some(0), Some(0)).unwrap();
     set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     Edited::read(&path, LIMIT)

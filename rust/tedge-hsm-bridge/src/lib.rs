@@ -44,6 +44,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tedge_p11_client::forbid_core_dumps;
+use tedge_p11_config::{DEFAULT_CONFIG_DIR, ROOT_DIR, shadowed_by};
 
 pub use crate::args::Args;
 use crate::profile::Configuration;
@@ -58,6 +59,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(look(&config, &configuration, trouble));
     }
     tedge_daemon::init(PROGRAM, args.log_level)?;
+    if let Some(other) = shadowed_by(&config, ROOT_DIR.as_ref(), DEFAULT_CONFIG_DIR.as_ref()) {
+        log::warn!(
+            "{} is not read, as {} goes before it",
+            other.display(),
+            config.display()
+        );
+    }
     if let Some(trouble) = trouble {
         log::warn!("no proxy is taken from tedge.toml: {trouble}");
     }

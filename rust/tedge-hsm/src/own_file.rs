@@ -1,7 +1,6 @@
 //! Files that say what is done with a secret: they count only if root, or who runs this, wrote them.
 
 use std::fs::Metadata;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -82,7 +81,10 @@ pub(crate) fn trust(path: &Path) -> anyhow::Result<Trust> {
     }
     match certificates(path)? {
         Some(cas) => Trust::of(&cas, path),
-        None => Err(std::io::Error::from(ErrorKind::NotFound)).with_context(failed),
+        None => bail!(
+            "there is no {}: put the CA's certificate there, as a file of root's with mode 644, or name another file",
+            path.display()
+        ),
     }
 }
 

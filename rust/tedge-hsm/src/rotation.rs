@@ -478,8 +478,8 @@ fn needs_rule(error: anyhow::Error, key: &Uri) -> anyhow::Error {
         format!("user = \"{name}\"")
     };
     error.context(format!(
-        "a rotation makes a key and deletes one, which the signer's policy does not let this user do; the rule for it is \
-         [[rule]] {user} operations = [\"create-key\", \"delete-key\"] keys = [\"{keys}\"]"
+        "a rotation makes a key and deletes one, which the signer's policy does not let this user do; \
+         the policy begins as a copy of /usr/share/tedge-hsm/tedge-p11-server.toml, and the rule for it is [[rule]] {user} operations = [\"create-key\", \"delete-key\"] keys = [\"{keys}\"]"
     ))
 }
 

@@ -17,7 +17,7 @@ pub use peer::{Account, Peer};
 pub use policy::{Operation, Policy, Purposes, Recognized, Refusal, Rule, Who};
 pub use policy_file::{
     BRIDGE_FILE, POLICY_FILE, PolicyError, bridge_path, load as load_policy, policy_path,
-    roots_first,
+    roots_first, shadowed_by,
 };
 pub use policy_text::{Names, TextError};
 pub use tedge_p11_purpose::Purpose;

@@ -1,6 +1,7 @@
 //! Where the policy is read from.
 
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -64,13 +65,24 @@ pub fn bridge_path(of_root: &Path, default: &Path) -> PathBuf {
 #[must_use]
 pub fn roots_first(name: &str, of_root: &Path, default: &Path) -> PathBuf {
     let [of_root, default] = [of_root, default].map(|folder| folder.join(name));
-    // One that can't be read is there, too: it is not for others to replace.
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    // One that can't be read is there, too, and one in a folder that can't be searched: it is not for others to replace.
+    let is_there = |path: &Path| match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
     if is_there(&default) && !is_there(&of_root) {
         default
     } else {
         of_root
     }
+}
+
+/// The file of the same name in `default` that does not count because there is the one in `path`, which is in `of_root`.
+#[must_use]
+pub fn shadowed_by(path: &Path, of_root: &Path, default: &Path) -> Option<PathBuf> {
+    let other = default.join(path.file_name()?);
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    (path.starts_with(of_root) && is_there(path) && is_there(&other)).then_some(other)
 }
 
 /// Reads the policy in `path` for a signer that runs as the user `signer`; a file that is not there
@@ -126,8 +138,15 @@ mod tests {
         assert_eq!(path(None), root.join(POLICY_FILE));
         std::fs::write(default.join(POLICY_FILE), "").unwrap();
         assert_eq!(path(None), default.join(POLICY_FILE));
+        assert_eq!(
+            shadowed_by(&default.join(POLICY_FILE), &root, &default),
+            None
+        );
+        assert_eq!(shadowed_by(&root.join(POLICY_FILE), &root, &default), None);
         std::fs::write(root.join(POLICY_FILE), "").unwrap();
         assert_eq!(path(None), root.join(POLICY_FILE));
+        let other = shadowed_by(&root.join(POLICY_FILE), &root, &default);
+        assert_eq!(other, Some(default.join(POLICY_FILE)));
         assert_eq!(
             path(Some(Path::new("/x"))),
             Path::new("/x").join(POLICY_FILE)

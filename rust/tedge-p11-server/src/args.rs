@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log_level: Option<LevelFilter>,
 
-    /// Folder of tedge.toml [env: TEDGE_CONFIG_DIR] [default: /etc/tedge]
+    /// Folder of tedge.toml, and of the policy if this is given [env: TEDGE_CONFIG_DIR] [default: /etc/tedge]
     #[arg(long, value_name = "DIR")]
     pub(crate) config_dir: Option<OsString>,
 }

@@ -29,7 +29,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use tedge_p11_config::{Policy, PolicyError, load_policy};
+use tedge_p11_config::{
+    DEFAULT_CONFIG_DIR, Policy, PolicyError, ROOT_DIR, load_policy, shadowed_by,
+};
 use tedge_p11_protocol::forbid_core_dumps;
 use tedge_p11_token::Module;
 
@@ -75,6 +77,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn read_policy(settings: &Settings) -> Result<Policy, PolicyError> {
+    let path = &settings.policy_path;
+    if let Some(other) = shadowed_by(path, ROOT_DIR.as_ref(), DEFAULT_CONFIG_DIR.as_ref()) {
+        log::warn!(
+            "{} is not read, as {} goes before it",
+            other.display(),
+            path.display()
+        );
+    }
     load_policy(&settings.policy_path, nix::unistd::geteuid().as_raw())
 }
 

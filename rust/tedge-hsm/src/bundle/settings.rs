@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use tedge_file::{FileError, MAX_SETTINGS};
 use tedge_p11_client::{PinSource, Uri};
-use tedge_p11_config::{ROOT_DIR, bridge_path};
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::redactor::{Redactor, SECRET};
@@ -36,10 +35,7 @@ pub(super) fn entries(context: &Context<'_>, redactor: &mut Redactor) -> Vec<(St
     };
     add(context.config_dir.join("tedge.toml"), toml);
     add(context.policy_path.clone(), toml);
-    add(
-        bridge_path(&context.root.path(ROOT_DIR), &context.config_dir),
-        toml,
-    );
+    add(context.bridge_path(), toml);
     for name in ["provision.conf", "enroll.conf", "renew.conf"] {
         add(context.root.path(SETTINGS_FOLDER).join(name), variables);
     }

@@ -17,7 +17,7 @@ pub(super) struct BridgeTable {
 }
 
 impl BridgeTable {
-    /// The table of `broker` in the bridge's file at `path` that sets `post_quantum`: of several the strictest. Without
+    /// The table of `broker` in the bridge's configuration `path` that sets `post_quantum`: of several the strictest. Without
     /// such a table, or where the bridge would refuse the file or the word, there is none: `tedge-hsm-bridge --check` says why.
     pub(super) fn of(broker: &Broker, path: &Path) -> Option<Self> {
         let text = tedge_file::read_text(path, MAX_SETTINGS).ok()?;

@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use rustls::ProtocolVersion;
 use tedge_file::printable;
 use tedge_p11_client::{About, TlsFailure};
-use tedge_p11_config::{ROOT_DIR, bridge_path, read_connections};
+use tedge_p11_config::read_connections;
 use tedge_proxy::{ProxyError, ProxySettings};
 use tedge_tls::{PostQuantum, group_name};
 
@@ -74,8 +74,7 @@ fn check_broker(
         Some(proxy) => format!(" through the proxy {proxy}"),
         None => String::new(),
     };
-    let path = bridge_path(&context.root.path(ROOT_DIR), &context.config_dir);
-    let (post_quantum, why) = match BridgeTable::of(broker, &path) {
+    let (post_quantum, why) = match BridgeTable::of(broker, &context.bridge_path()) {
         Some(BridgeTable { name, post_quantum }) => {
             let name = printable(&name);
             let why =

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tedge_p11_client::{DEFAULT_SOCKET_PATH, Uri};
 use tedge_p11_config::{
-    Cryptoki, DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, policy_path,
-    read_certificate_path, read_cryptoki,
+    Cryptoki, DEFAULT_CERTIFICATE, DEFAULT_CONFIG_DIR, ROOT_DIR, TomlError, bridge_path,
+    policy_path, read_certificate_path, read_cryptoki,
 };
 
 use super::args::Args;
@@ -67,6 +67,11 @@ impl<'a> Context<'a> {
             policy_path,
             cryptoki,
         }
+    }
+
+    /// Where the bridge's configuration is.
+    pub(crate) fn bridge_path(&self) -> PathBuf {
+        bridge_path(&self.root.path(ROOT_DIR), &self.config_dir)
     }
 
     /// Whether this process is to use the module itself, not only the signer. `--hsm` alone tells what

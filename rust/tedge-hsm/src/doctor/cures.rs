@@ -17,7 +17,8 @@ pub(super) fn of(error: &str) -> String {
 const CURES: &[(&str, &str)] = &[
     (
         "no rule",
-        "have a rule in /etc/tedge-hsm/tedge-p11-server.toml allow it, then systemctl reload tedge-p11-server",
+        "have a rule in /etc/tedge-hsm/tedge-p11-server.toml allow it, which begins as a copy of \
+         /usr/share/tedge-hsm/tedge-p11-server.toml, then systemctl reload tedge-p11-server",
     ),
     (
         "needs its user PIN",

@@ -1,6 +1,6 @@
 //! What the signer's policy allows this user, by the code that the signer itself goes by.
 
-use tedge_p11_config::{Operation, Peer, Policy, Purpose, load_policy};
+use tedge_p11_config::{Operation, Peer, Policy, Purpose, ROOT_DIR, load_policy, shadowed_by};
 
 use super::config::{SIGNER, policy_file};
 use super::context::{Context, Key};
@@ -23,6 +23,13 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Policy
             return None;
         }
     };
+    if let Some(other) = shadowed_by(&path, &context.root.path(ROOT_DIR), &context.config_dir) {
+        report.warning(
+            Area::Policy,
+            format!("{} is not read, as {shown} goes before it", other.display()),
+            format!("have {shown} say what it should, and remove the other"),
+        );
+    }
     let peer = Peer::myself();
     let (may, may_not): (Vec<_>, Vec<_>) = Operation::ALL
         .into_iter()
@@ -52,8 +59,8 @@ pub(super) fn check(context: &Context<'_>, report: &mut Report) -> Option<Policy
             Area::Policy,
             format!("user {user} may not sign: no rule allows it (by {from})"),
             format!(
-                "add a rule with user = {user:?} and operations = [\"sign\", \"describe\"] to {shown}, then \
-                 systemctl reload tedge-p11-server"
+                "add a rule with user = {user:?} and operations = [\"sign\", \"describe\"] to {shown}, which begins as a \
+                 copy of /usr/share/tedge-hsm/tedge-p11-server.toml, then systemctl reload tedge-p11-server"
             ),
         );
     }

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use anyhow::Context as _;
+use rustix::fs::{Mode, fchmod};
 use tedge_file::Folder;
 
 use crate::file;
@@ -23,11 +24,13 @@ pub(super) fn make_folder(cert: &Path) -> anyhow::Result<()> {
     let above = above.file().metadata().with_context(failed)?;
     let made = folder.file().metadata().with_context(failed)?;
     // What somebody else has put there meanwhile stays as it is.
-    if rustix::process::geteuid().is_root()
-        && made.uid() == 0
-        && above.uid() != 0
-        && folder.names(1).is_ok_and(|names| names.is_empty())
-    {
+    let own = rustix::process::geteuid();
+    if made.uid() != own.as_raw() || !folder.names(1).is_ok_and(|names| names.is_empty()) {
+        return Ok(());
+    }
+    // Whatever the umask is: the certificate is for everybody to read.
+    fchmod(folder.file(), Mode::from_raw_mode(0o755)).with_context(failed)?;
+    if own.is_root() && above.uid() != 0 {
         fchown(folder.file(), Some(above.uid()), Some(above.gid())).with_context(failed)?;
     }
     Ok(())

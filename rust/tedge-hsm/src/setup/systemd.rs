@@ -15,14 +15,17 @@ pub(super) fn systemctl(root: &Root, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the folders and links of the signer's tmpfiles.d file, as each boot does.
+/// Makes the folders and links of our tmpfiles.d files, as each boot does: the signer's, and that for the certificate.
 pub(super) fn make_tmpfiles(root: &Root) -> anyhow::Result<()> {
     run(&mut in_root(
         root,
         "systemd-tmpfiles",
-        &["--create", TMPFILES],
+        &["--create", TMPFILES, CERTIFICATES_TMPFILES],
     ))
 }
+
+/// Has the folder for the device's certificate, of user tedge.
+const CERTIFICATES_TMPFILES: &str = "tedge-hsm-enroll.conf";
 
 /// Whether `systemctl` says yes, as it does by its exit status.
 pub(super) fn is(root: &Root, question: &str, unit: &str) -> bool {
