@@ -16,7 +16,7 @@ help:
 	@echo 'make build                    what make install installs'
 	@echo 'make deb [ARCH="amd64 arm64 armhf"]  Debian packages, in target/deb'
 	@echo 'make release [ARCH=...]       what one uploads, in target/dist: source with crates, packages, SBOMs, SHA256SUMS'
-	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and the policy'
+	@echo 'make install [DESTDIR=...]    programs, PKCS#11 module, man pages, completions, units and examples of settings'
 	@echo 'make uninstall [DESTDIR=...]  takes that away again; settings, state and users stay'
 
 demo:
