@@ -29,8 +29,7 @@ pub enum Attributes {
         /// Mode of a new file, such as 0o644, whatever the umask is.
         mode: u32,
     },
-    /// These, whether a file was there or not. No link is followed that another user could have given this name: these are
-    /// files of programs, not of operators, who make links.
+    /// These, whether a file was there or not.
     Set {
         /// Mode, such as 0o600, whatever the umask is.
         mode: u32,
@@ -40,7 +39,8 @@ pub enum Attributes {
 }
 
 /// Writes a file. Who looks meanwhile sees the old one or the new one, whole, and the new one is on the disk
-/// when this returns. A symbolic link that leads to the file stays one.
+/// when this returns. A symbolic link that leads to the file stays one; but a link is an error if another user could
+/// have given it this name.
 pub fn write(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), FileError> {
     if let Some(number) = descriptor::number(path) {
         let deadline = Instant::now() + DESCRIPTOR_TIME;
@@ -57,6 +57,7 @@ pub fn write(path: &Path, content: &[u8], attributes: Attributes) -> Result<(), 
 /// is there is left as it is, and is an error of the kind [`AlreadyExists`](std::io::ErrorKind::AlreadyExists).
 pub fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let target = Target::find(path)?;
+    target.check_link()?;
     if target.place.found.is_some() {
         return Err(target.failed(Errno::EXIST));
     }
@@ -107,13 +108,6 @@ impl Target {
         content: &[u8],
         attributes: Attributes,
     ) -> Result<Temporary<'_>, FileError> {
-        if let (Attributes::Set { .. }, Some((link, owner))) = (attributes, &self.place.moved_link)
-        {
-            return Err(FileError::at_folder(
-                link,
-                Problem::MovedLink { owner: *owner },
-            ));
-        }
         let temporary = self.temporary(attributes)?;
         let mut file = &temporary.file;
         file.write_all(content)
@@ -152,6 +146,7 @@ impl Target {
     /// Root's own file in another user's folder would vouch for what is written into it, under any name that this user
     /// gives it: it becomes that user's.
     fn for_foreign_content(&self, attributes: Attributes) -> Result<Attributes, FileError> {
+        self.check_link()?;
         let (Attributes::Keep { .. }, Some(old)) = (attributes, &self.place.found) else {
             return Ok(attributes);
         };
@@ -163,6 +158,17 @@ impl Target {
             },
             _ => attributes,
         })
+    }
+
+    /// Fails if a link led here that another user may have given its name.
+    fn check_link(&self) -> Result<(), FileError> {
+        match &self.place.moved_link {
+            Some((link, owner)) => Err(FileError::at_folder(
+                link,
+                Problem::MovedLink { owner: *owner },
+            )),
+            None => Ok(()),
+        }
     }
 
     fn owner_of_new(&self) -> Result<Option<(u32, u32)>, FileError> {

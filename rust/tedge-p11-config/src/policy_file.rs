@@ -55,10 +55,18 @@ pub fn policy_path(given: Option<&Path>, of_root: &Path, default: &Path) -> Path
     }
 }
 
-/// Where the bridge's configuration is: in `of_root`, which is [`ROOT_DIR`](crate::ROOT_DIR), unless only `default` has one.
+/// Where the bridge's configuration is: in `of_root`, which is [`ROOT_DIR`](crate::ROOT_DIR), unless only `default` has one that
+/// belongs to root or to the user of this process. Another user's would have the bridge send its passwords anywhere.
 #[must_use]
 pub fn bridge_path(of_root: &Path, default: &Path) -> PathBuf {
-    roots_first(BRIDGE_FILE, of_root, default)
+    let path = roots_first(BRIDGE_FILE, of_root, default);
+    let own = nix::unistd::geteuid().as_raw();
+    match path.symlink_metadata() {
+        Ok(found) if !path.starts_with(of_root) && ![0, own].contains(&found.uid()) => {
+            of_root.join(BRIDGE_FILE)
+        }
+        _ => path,
+    }
 }
 
 /// The file `name` in `of_root`, unless only `default` has one.
@@ -151,6 +159,23 @@ mod tests {
             path(Some(Path::new("/x"))),
             Path::new("/x").join(POLICY_FILE)
         );
+    }
+
+    #[test]
+    fn the_bridge_goes_by_no_file_of_another_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
+        for folder in [&root, &default] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let theirs = default.join(BRIDGE_FILE);
+        std::fs::write(&theirs, "").unwrap();
+        assert_eq!(bridge_path(&root, &default), theirs);
+        if std::os::unix::fs::chown(&theirs, Some(65534), None).is_err() {
+            println!("skipped: giving away a file takes root");
+            return;
+        }
+        assert_eq!(bridge_path(&root, &default), root.join(BRIDGE_FILE));
     }
 
     #[test]

@@ -131,8 +131,10 @@ fn check_pin_files(context: &Context<'_>, report: &mut Report) {
         .and_then(|c| c.uri.as_deref());
     let uri: Option<Uri> = uri.and_then(|uri| uri.parse().ok());
     if let Some(PinSource::File(file)) = uri.and_then(|uri| uri.pin) {
-        let toml = context.config_dir.join("tedge.toml").metadata();
-        let reader = if toml.is_ok_and(|toml| is_own(&toml)) {
+        // Who may rename in the folder could have exchanged the file since it was read.
+        let is_own = |path: &Path| path.metadata().is_ok_and(|found| is_own(&found));
+        let toml = context.config_dir.join("tedge.toml");
+        let reader = if is_own(&toml) && is_own(&context.config_dir) {
             Reader::Signer
         } else {
             Reader::OfOthers
