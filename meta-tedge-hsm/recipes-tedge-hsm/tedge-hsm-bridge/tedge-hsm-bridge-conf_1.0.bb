@@ -16,9 +16,12 @@ do_compile[noexec] = "1"
 do_install() {
     settings=${UNPACKDIR}/tedge-hsm-bridge.toml
     [ -e $settings ] || settings=${S}/dist/tedge-hsm-bridge/tedge-hsm-bridge.toml
-    install -d ${D}${sysconfdir}/tedge-hsm
+    install -d ${D}${sysconfdir}/tedge-hsm ${D}${datadir}/tedge-hsm
     install -m 0644 $settings ${D}${sysconfdir}/tedge-hsm/tedge-hsm-bridge.toml
+    # The example that manuals and messages name.
+    install -m 0644 ${S}/dist/tedge-hsm-bridge/tedge-hsm-bridge.toml ${D}${datadir}/tedge-hsm
 }
 
+FILES:${PN} += "${datadir}/tedge-hsm"
 CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/tedge-hsm-bridge.toml"
 RPROVIDES:${PN} = "virtual-tedge-hsm-bridge-conf"

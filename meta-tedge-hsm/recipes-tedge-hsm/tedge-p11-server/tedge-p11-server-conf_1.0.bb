@@ -40,7 +40,9 @@ do_compile[noexec] = "1"
 do_install() {
     policy=${UNPACKDIR}/tedge-p11-server.toml
     [ -e $policy ] || policy=${DIST}/tedge-p11-server.toml
-    install -d ${D}${sysconfdir}/tedge-hsm ${D}${DROPINS}
+    install -d ${D}${sysconfdir}/tedge-hsm ${D}${datadir}/tedge-hsm ${D}${DROPINS}
+    # What holds without a policy: manuals and messages name it.
+    install -m 0644 ${DIST}/tedge-p11-server.toml ${D}${datadir}/tedge-hsm
     install -m 0644 $policy ${D}${sysconfdir}/tedge-hsm/tedge-p11-server.toml
 
     for dropin in notify-reload.conf ${TEDGE_HSM_DROPINS}; do
@@ -59,7 +61,7 @@ do_install() {
     fi
 }
 
-FILES:${PN} += "${DROPINS}"
+FILES:${PN} += "${DROPINS} ${datadir}/tedge-hsm"
 CONFFILES:${PN} = "${sysconfdir}/tedge-hsm/tedge-p11-server.toml"
 # The groups that the drop-ins name.
 RDEPENDS:${PN} = "tedge-hsm-udev"
