@@ -59,12 +59,15 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Each of bounded length.
+/// Each of bounded length, and with whole words: half of a secret would not be known as one.
 fn lines(text: &str) -> String {
     let lines = text
         .lines()
         .map(|line| match line.char_indices().nth(LONGEST_LINE) {
-            Some((end, _)) => format!("{}…\n", &line[..end]),
+            Some((end, _)) => {
+                let words = line[..end].rsplit_once(char::is_whitespace);
+                format!("{}…\n", words.map_or("", |(words, _)| words))
+            }
             None => format!("{line}\n"),
         });
     lines.collect()
@@ -74,3 +77,16 @@ fn lines(text: &str) -> String {
 const LONGEST: u64 = 2 * 1024 * 1024;
 /// In characters.
 const LONGEST_LINE: usize = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_cut_ends_with_a_whole_word() {
+        let long = format!("{}secret-of-some-length", "x ".repeat(995));
+        assert!(lines(&long).ends_with("x x…\n"), "{}", lines(&long));
+        assert_eq!(lines(&"y".repeat(3000)), "…\n");
+        assert_eq!(lines("short\n"), "short\n");
+    }
+}

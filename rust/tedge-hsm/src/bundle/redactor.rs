@@ -214,6 +214,8 @@ const SECRET_FORMS: &[&str] = &[
     // A JSON web token (RFC 7519).
     r"(\b)eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*",
     r#"(?i)((?:pass(?:word|wd|phrase|code)?|pwd|psk|credentials?|otp|secret|one-time|pin-value|access[_-]?key|private[_-]?key|api[_-]?key|signature|\bsig|jwt|_token)[a-z0-9_.-]*\\?["']?\s*[=:]\s*)(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|''|[^'\\\n])*'|[^\s,;&)]+)"#,
+    // An option and its value.
+    r"(?i)(--(?:[a-z]+-)*(?:password|passphrase|pin|puk|secret)\s+)[^\s-]\S*",
     r#"(?i)(\b(?:[a-z]+[ _-])?(?:so|user)?(?:pin|puk)["']?\s*[=:]\s*["']?)[^\s,;&)"']+"#,
     r#"(?i)(\b(?:pin|puk|password|passphrase)\s+(?:is\s+|was\s+)?)(?:[0-9]{4,}|"(?:\\.|[^"\\\n])+"|'(?:\\.|''|[^'\\\n])+')"#,
 ];
@@ -401,6 +403,10 @@ mod tests {
             ("EST_PASSWORD=hunter2", "EST_PASSWORD=<secret>"),
             ("password_file = \"/etc/x\"", "password_file = \"/etc/x\""),
             ("user PIN: 4711", "user PIN: <secret>"),
+            (
+                "x --pin ab12 --pin-file /p --password 'q",
+                "x --pin <secret> --pin-file /p --password <secret>",
+            ),
             ("the PIN 471147 is wrong", "the PIN <secret> is wrong"),
             (
                 "SharedAccessSignature sr=x&sig=abc%3D&se=1",

@@ -268,6 +268,12 @@ fn variables(file: &File, context: &Context<'_>, redactor: &mut Redactor) -> Str
             continue;
         };
         let key = key.trim();
+        // What is none of our settings may be the rest of a secret.
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if !key.chars().all(is_name) {
+            lines.push_str("(removed)\n");
+            continue;
+        }
         if is_secret(key) {
             redactor.add_secret(value.trim().trim_matches(['"', '\'']));
             let _ = writeln!(lines, "{key}={SECRET}");
