@@ -135,13 +135,18 @@ const ADMINISTRATORS: &str = "tedge-hsm";
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_policy_in_roots_own_folder_goes_before_the_others() {
+    fn folders() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
         for folder in [&root, &default] {
             std::fs::create_dir(folder).unwrap();
         }
+        (dir, root, default)
+    }
+
+    #[test]
+    fn the_policy_in_roots_own_folder_goes_before_the_others() {
+        let (_dir, root, default) = folders();
         let path = |given| policy_path(given, &root, &default);
         assert_eq!(path(None), root.join(POLICY_FILE));
         std::fs::write(default.join(POLICY_FILE), "").unwrap();
@@ -163,11 +168,7 @@ mod tests {
 
     #[test]
     fn the_bridge_goes_by_no_file_of_another_user() {
-        let dir = tempfile::tempdir().unwrap();
-        let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
-        for folder in [&root, &default] {
-            std::fs::create_dir(folder).unwrap();
-        }
+        let (_dir, root, default) = folders();
         let theirs = default.join(BRIDGE_FILE);
         std::fs::write(&theirs, "").unwrap();
         assert_eq!(bridge_path(&root, &default), theirs);
@@ -180,11 +181,7 @@ mod tests {
 
     #[test]
     fn a_file_of_roots_that_leads_nowhere_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let [root, default] = ["root", "default"].map(|name| dir.path().join(name));
-        for folder in [&root, &default] {
-            std::fs::create_dir(folder).unwrap();
-        }
+        let (_dir, root, default) = folders();
         std::fs::write(default.join(BRIDGE_FILE), "").unwrap();
         std::os::unix::fs::symlink("/none", root.join(BRIDGE_FILE)).unwrap();
         assert_eq!(bridge_path(&root, &default), root.join(BRIDGE_FILE));
