@@ -218,7 +218,7 @@ fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
     for (wrong, said) in [
         (
             "[proxy]\naddress = \"https://p:1\"\n",
-            "[proxy]: only http:// is spoken",
+            "[proxy]: only http:// is supported",
         ),
         (
             "[proxy]\naddress = \"p\"\npassword = \"hunter2\"\n",
@@ -226,7 +226,7 @@ fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
         ),
         (
             "[proxy]\naddress = \"me:hunter2@p\"\n",
-            "settings of their own",
+            "by their own settings",
         ),
         ("[proxy]\npassword = \"hunter2\n", "line 2"),
     ] {
@@ -236,7 +236,7 @@ fn a_proxy_is_that_of_the_own_file_or_of_tedge_toml() {
         assert!(!trouble.contains("hunter2"), "{trouble}");
     }
     for (wrong, said) in [
-        ("address = \"https://p:1\"", "only http:// is spoken"),
+        ("address = \"https://p:1\"", "only http:// is supported"),
         (
             "address = \"p\"\nusername = \"me\"",
             "username and password_file go together",
