@@ -7,7 +7,7 @@
 image_prepare() {
     local program key
     local qemu=qemu-system-x86_64
-    [ "$machine" = qemux86-64 ] || qemu=qemu-system-aarch64
+    [ "$machine" = qemux86-64 ] || qemu='qemu-system-aarch64'
     for program in "$qemu" swtpm mmdebstrap ssh ping mkfs.ext4 depmod apt-ftparchive; do
         command -v "$program" >/dev/null || { echo "$program is not installed"; return 77; }
     done
