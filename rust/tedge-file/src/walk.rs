@@ -68,9 +68,12 @@ impl Place {
                         return Err(FileError::at_folder(path, Problem::TooManyLinks));
                     }
                     may_follow(found.st_uid, &shown)?;
-                    let around = fstat(&folder).map_err(failed)?;
-                    if is_last && may_rename(&around) {
-                        moved_link = Some((shown.clone(), around.st_uid));
+                    if is_last {
+                        let around = fstat(&folder).map_err(failed)?;
+                        // Another link may follow, in a folder of root's: this one still counts.
+                        if may_rename(&around) {
+                            moved_link = Some((shown.clone(), around.st_uid));
+                        }
                     }
                     let target = readlinkat(&entry, "", Vec::new()).map_err(failed)?;
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
